@@ -1,1 +1,38 @@
-//! .
+//! The log and the Kafka protocol.
+//!
+//! Knows no schema format, no registry, no SQL and no HTTP: all it knows of schemas is the trait
+//! [`validation::RecordValidator`].
+//!
+//! | module | what |
+//! |---|---|
+//! | [`ids`], [`error`] | the field's names as types; operation errors to Kafka error codes |
+//! | [`protocol`] | frames, headers, hot messages, facade over the generated codec (pure) |
+//! | [`records`] | record batches v2: header, records, compression, checks, building (pure) |
+//! | [`storage`] | the disk as a small synchronous trait, with a simulated twin |
+//! | [`log`] | segments, indexes, recovery, retention, producer state |
+//! | [`partition`] | one partition: append, group commit, fetch, waiting |
+//! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
+//! | [`groups`] | consumer groups and their offsets |
+//! | [`api`] | one file per Kafka API |
+//! | [`net`] | listener and connections |
+//! | [`broker`] | everything above behind one handle |
+//!
+//! Direction inside: `ids, error <- protocol, records <- log <- partition <- topics <- groups <-
+//! broker <- api <- net`; `validation` uses only `ids` and `records`.
+
+pub mod api;
+pub mod broker;
+pub mod clock;
+pub mod error;
+pub mod groups;
+pub mod ids;
+pub mod log;
+pub mod net;
+pub mod partition;
+pub mod protocol;
+pub mod records;
+pub mod storage;
+pub mod topics;
+pub mod validation;
+
+pub use broker::{Broker, BrokerConfig, Durability, OpenError};

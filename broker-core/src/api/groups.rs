@@ -1,0 +1,1 @@
+//! Group APIs. Stub, replaced by its owner.
