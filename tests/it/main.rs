@@ -1,1 +1,6 @@
-//! .
+//! End to end: the real binary, real clients, real files. One binary, so that it links once.
+#![expect(clippy::print_stderr, reason = "tests say what they skip")]
+
+mod clients;
+mod harness;
+mod server;

@@ -1,0 +1,238 @@
+//! The composition root: builds registry, enforcement and broker, opens the listeners, and stops
+//! everything in reverse.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+use broker_core::Broker;
+use metrics_exporter_prometheus::PrometheusHandle;
+use registry::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ConfigError, ServeConfig};
+use crate::enforcement::{Enforcement, Rejections};
+
+/// In-flight requests get this long after SIGTERM; the rest of the ten seconds promised is for
+/// syncing and closing.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Why the server did not start, or did not stop cleanly.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// An option makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port cannot be had.
+    #[error("cannot listen on {address} for {what}: {reason}; choose another with {flag}")]
+    Listen {
+        /// `Kafka` or `HTTP`.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        reason: String,
+        /// The flag that changes it.
+        flag: &'static str,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {reason}")]
+    Data {
+        /// The directory.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The registry's store does not open.
+    #[error("cannot open the registry: {0}")]
+    Registry(String),
+    /// The log does not open, or does not close.
+    #[error("{0}")]
+    Broker(String),
+    /// Logs or metrics cannot be installed.
+    #[error("{0}")]
+    Telemetry(String),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Where the Kafka listener really is.
+    pub kafka: SocketAddr,
+    /// Where the HTTP listener really is.
+    pub http: SocketAddr,
+    broker: Arc<Broker>,
+    registry: Registry,
+    stop: CancellationToken,
+    kafka_task: JoinHandle<()>,
+    http_task: JoinHandle<()>,
+    lock: DirectoryLock,
+}
+
+impl Server {
+    /// Starts everything; when it returns, both listeners answer.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; nothing is left running.
+    pub async fn start(
+        config: &ServeConfig,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Self, ServeError> {
+        // Ports first: they fail fastest and touch nothing on disk.
+        let kafka_listener = listen("Kafka", "--kafka", config.kafka).await?;
+        let http_listener = listen("HTTP", "--http", config.http).await?;
+        let kafka = local_address("Kafka", "--kafka", config.kafka, &kafka_listener)?;
+        let http = local_address("HTTP", "--http", config.http, &http_listener)?;
+        create_data_dir(&config.data)?;
+        // Guards registry.db as well as the log, so it is taken before either is opened.
+        let lock = DirectoryLock::take(&config.data)?;
+
+        let registry = Registry::open(config.registry())
+            .await
+            .map_err(|error| ServeError::Registry(error.to_string()))?;
+        let rejections = Arc::new(Rejections::new(config.rejections_kept));
+        let enforcement = Arc::new(Enforcement::new(registry.clone(), Arc::clone(&rejections)));
+        let broker_config = config.broker(kafka)?;
+        let broker = tokio::task::spawn_blocking(move || Broker::open(broker_config, enforcement))
+        .await
+        .map_err(|error| ServeError::Broker(error.to_string()))?
+        .map_err(|error| ServeError::Broker(error.to_string()))?;
+
+        let router = registry
+            .router()
+            .merge(crate::enforcement::routes(rejections))
+            .merge(operations_routes(metrics));
+        let router = Registry::fallback_not_found(router);
+
+        let stop = CancellationToken::new();
+        let kafka_task = tokio::spawn(broker_core::net::serve(
+            Arc::clone(&broker),
+            kafka_listener,
+            stop.clone(),
+        ));
+        let http_stop = stop.clone();
+        let http_task = tokio::spawn(async move {
+            let served = axum::serve(http_listener, router)
+                .with_graceful_shutdown(http_stop.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "http listener failed");
+            }
+        });
+        Ok(Self { kafka, http, broker, registry, stop, kafka_task, http_task, lock })
+    }
+
+    /// Stops accepting, finishes what is in flight, syncs, closes.
+    ///
+    /// # Errors
+    /// When the log cannot be synced or closed.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.stop.cancel();
+        let drained = tokio::time::timeout(DRAIN_MAX, async {
+            let _kafka = self.kafka_task.await;
+            let _http = self.http_task.await;
+        })
+        .await;
+        if drained.is_err() {
+            tracing::warn!("requests were still in flight after {DRAIN_MAX:?}: closing");
+        }
+        let broker = Arc::clone(&self.broker);
+        let closed = tokio::task::spawn_blocking(move || broker.close())
+            .await
+            .map_err(|error| ServeError::Broker(error.to_string()))?;
+        self.registry.close().await;
+        drop(self.lock);
+        closed.map_err(|error| ServeError::Broker(error.to_string()))
+    }
+}
+
+/// Routes about the process itself.
+fn operations_routes(metrics: Option<PrometheusHandle>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                metrics.map_or_else(
+                    || (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+                    |handle| {
+                        handle.run_upkeep();
+                        (
+                            StatusCode::OK,
+                            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                            handle.render(),
+                        )
+                    },
+                )
+            }),
+        )
+}
+
+async fn listen(
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "the port is taken by another process".to_owned(),
+            _ => error.to_string(),
+        };
+        ServeError::Listen { what, address, reason, flag }
+    })
+}
+
+fn local_address(
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+    listener: &TcpListener,
+) -> Result<SocketAddr, ServeError> {
+    listener.local_addr().map_err(|error| ServeError::Listen {
+        what,
+        address,
+        reason: error.to_string(),
+        flag,
+    })
+}
+
+fn create_data_dir(path: &Path) -> Result<(), ServeError> {
+    let data_error =
+        |reason: String| ServeError::Data { path: path.display().to_string(), reason };
+    std::fs::create_dir_all(path).map_err(|error| data_error(error.to_string()))?;
+    let probe = path.join(".writable");
+    std::fs::write(&probe, b"").map_err(|error| data_error(format!("not writable: {error}")))?;
+    std::fs::remove_file(&probe).map_err(|error| data_error(error.to_string()))
+}
+
+/// Keeps two processes off one data directory. The kernel drops it with the process, however
+/// that ends.
+#[derive(Debug)]
+struct DirectoryLock {
+    _file: std::fs::File,
+}
+
+impl DirectoryLock {
+    fn take(data: &Path) -> Result<Self, ServeError> {
+        let data_error =
+            |reason: String| ServeError::Data { path: data.display().to_string(), reason };
+        let file = std::fs::File::create(data.join("assay.lock"))
+            .map_err(|error| data_error(error.to_string()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(data_error(
+                "another assay process is using it; stop that one or choose another with --data"
+                    .to_owned(),
+            )),
+            Err(std::fs::TryLockError::Error(error)) => Err(data_error(error.to_string())),
+        }
+    }
+}
