@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "the names are Kafka's own")]
 
 /// A Kafka protocol error code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ErrorCode(pub i16);
 
 macro_rules! codes {
@@ -20,6 +20,20 @@ macro_rules! codes {
             }
         }
     };
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ErrorCode {
+    /// Whether this is an error at all.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        self.0 != 0
+    }
 }
 
 codes! {
@@ -71,6 +85,8 @@ codes! {
     INVALID_PRODUCER_ID_MAPPING = 49,
     INVALID_TRANSACTION_TIMEOUT = 50,
     CONCURRENT_TRANSACTIONS = 51,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
+    SECURITY_DISABLED = 54,
     KAFKA_STORAGE_ERROR = 56,
     LOG_DIR_NOT_FOUND = 57,
     UNKNOWN_PRODUCER_ID = 59,

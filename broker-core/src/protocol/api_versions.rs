@@ -1,0 +1,107 @@
+//! ApiVersions, key 18, versions 0 to 4.
+//!
+//! v1 throttle time; v3 flexible body and client software (KIP-511); v4 feature ranges from 0.
+
+use super::apis::APIS;
+use super::reader::{Malformed, Reader};
+use super::writer::Writer;
+use crate::error::ErrorCode;
+
+/// First flexible version.
+const FLEXIBLE_FROM: i16 = 3;
+
+/// What a client tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ApiVersionsRequest {
+    /// Name of the client software; empty below v3.
+    pub client_software_name: String,
+    /// Its version; empty below v3.
+    pub client_software_version: String,
+}
+
+impl ApiVersionsRequest {
+    /// Decodes a body.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn decode(body: &[u8], version: i16) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let mut request = Self::default();
+        if version >= FLEXIBLE_FROM {
+            reader.string(true)?.clone_into(&mut request.client_software_name);
+            reader.string(true)?.clone_into(&mut request.client_software_version);
+            reader.skip_tags(true)?;
+        }
+        reader.finish()?;
+        Ok(request)
+    }
+
+    /// Encodes a body.
+    pub fn encode(&self, writer: &mut Writer, version: i16) {
+        if version >= FLEXIBLE_FROM {
+            writer.string(true, &self.client_software_name);
+            writer.string(true, &self.client_software_version);
+            writer.no_tags(true);
+        }
+    }
+
+    /// Whether name and version are what KIP-511 allows.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_software_name(&self.client_software_name)
+            && is_software_name(&self.client_software_version)
+    }
+}
+
+/// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`
+fn is_software_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends_right = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    ends_right(bytes.first())
+        && ends_right(bytes.last())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+/// Encodes the answer: `error` and every API of the table.
+///
+/// An unsupported request version is answered in version 0 with UNSUPPORTED_VERSION, so that the
+/// client finds the range of key 18 in a layout it is sure to know.
+pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode) {
+    let flexible = version >= FLEXIBLE_FROM;
+    writer.i16(error.0);
+    writer.count(flexible, APIS.len());
+    for api in APIS {
+        writer.i16(api.key);
+        writer.i16(api.advertised_min);
+        writer.i16(api.max);
+        writer.no_tags(flexible);
+    }
+    if version >= 1 {
+        writer.i32(0);
+    }
+    writer.no_tags(flexible);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_names_follow_kip_511() {
+        let cases = [
+            ("apache-kafka-java", true),
+            ("4.0.0", true),
+            ("a", true),
+            ("", false),
+            ("-a", false),
+            ("a.", false),
+            ("a b", false),
+            ("a/b", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_software_name(name), expected, "{name:?}");
+        }
+    }
+}
