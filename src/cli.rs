@@ -112,7 +112,10 @@ pub struct Servers {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             report(&error);
@@ -143,7 +146,10 @@ async fn run(command: Command) -> CommandResult {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line's way to say what failed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line's way to say what failed"
+)]
 fn report(error: &dyn std::error::Error) {
     eprintln!("assay: {error}");
 }

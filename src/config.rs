@@ -72,7 +72,11 @@ pub struct ServeOptions {
     #[arg(long, env = "ASSAY_CONNECTIONS_MAX", value_name = "N")]
     pub connections_max: Option<usize>,
     /// How long a new consumer group waits for more members, in ms [default: 0]
-    #[arg(long, env = "ASSAY_GROUP_INITIAL_REBALANCE_DELAY_MS", value_name = "MS")]
+    #[arg(
+        long,
+        env = "ASSAY_GROUP_INITIAL_REBALANCE_DELAY_MS",
+        value_name = "MS"
+    )]
     pub group_initial_rebalance_delay_ms: Option<i32>,
     /// Compatibility level where nothing is configured [default: BACKWARD]
     #[arg(long, env = "ASSAY_COMPATIBILITY_LEVEL", value_name = "LEVEL")]
@@ -174,8 +178,10 @@ impl ServeOptions {
     /// # Errors
     /// When the file cannot be read, is not TOML or has an unknown key.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             reason: error.to_string().trim_end().to_owned(),
@@ -187,8 +193,14 @@ impl ServeOptions {
     /// # Errors
     /// [`ConfigError::Value`] naming the option that makes no sense.
     pub fn resolve(self, file: Self) -> Result<ServeConfig, ConfigError> {
-        let kafka = self.kafka.or(file.kafka).unwrap_or_else(|| "127.0.0.1:9092".to_owned());
-        let http = self.http.or(file.http).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+        let kafka = self
+            .kafka
+            .or(file.kafka)
+            .unwrap_or_else(|| "127.0.0.1:9092".to_owned());
+        let http = self
+            .http
+            .or(file.http)
+            .unwrap_or_else(|| "127.0.0.1:8081".to_owned());
         let level = self
             .compatibility_level
             .or(file.compatibility_level)
@@ -196,10 +208,19 @@ impl ServeOptions {
         let config = ServeConfig {
             kafka: address("--kafka", &kafka)?,
             http: address("--http", &http)?,
-            data: self.data.or(file.data).unwrap_or_else(|| PathBuf::from("./assay-data")),
+            data: self
+                .data
+                .or(file.data)
+                .unwrap_or_else(|| PathBuf::from("./assay-data")),
             advertise: self.advertise.or(file.advertise).unwrap_or_default(),
-            auto_create_topics: self.auto_create_topics.or(file.auto_create_topics).unwrap_or(true),
-            default_partitions: self.default_partitions.or(file.default_partitions).unwrap_or(1),
+            auto_create_topics: self
+                .auto_create_topics
+                .or(file.auto_create_topics)
+                .unwrap_or(true),
+            default_partitions: self
+                .default_partitions
+                .or(file.default_partitions)
+                .unwrap_or(1),
             durability: self
                 .durability
                 .or(file.durability)
@@ -212,20 +233,32 @@ impl ServeOptions {
                 .request_memory_max_bytes
                 .or(file.request_memory_max_bytes)
                 .unwrap_or(512 * 1024 * 1024),
-            connections_max: self.connections_max.or(file.connections_max).unwrap_or(10_000),
+            connections_max: self
+                .connections_max
+                .or(file.connections_max)
+                .unwrap_or(10_000),
             group_initial_rebalance_delay_ms: self
                 .group_initial_rebalance_delay_ms
                 .or(file.group_initial_rebalance_delay_ms)
                 .unwrap_or(0),
             compatibility_level: level.to_ascii_uppercase(),
-            mode_mutability: self.mode_mutability.or(file.mode_mutability).unwrap_or(true),
+            mode_mutability: self
+                .mode_mutability
+                .or(file.mode_mutability)
+                .unwrap_or(true),
             http_body_max_bytes: self
                 .http_body_max_bytes
                 .or(file.http_body_max_bytes)
                 .unwrap_or(16 * 1024 * 1024),
-            rejections_kept: self.rejections_kept.or(file.rejections_kept).unwrap_or(1000),
+            rejections_kept: self
+                .rejections_kept
+                .or(file.rejections_kept)
+                .unwrap_or(1000),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-            log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log_format: self
+                .log_format
+                .or(file.log_format)
+                .unwrap_or(LogFormat::Text),
             topic_defaults: file
                 .topic_defaults
                 .into_iter()
@@ -370,7 +403,10 @@ fn address(option: &'static str, text: &str) -> Result<SocketAddr, ConfigError> 
         .map_err(|error| reason(format!("`{text}` is not ADDR:PORT: {error}")))?
         .collect();
     addresses.sort_by_key(|address| !address.is_ipv4());
-    addresses.into_iter().next().ok_or_else(|| reason(format!("`{text}` resolves to no address")))
+    addresses
+        .into_iter()
+        .next()
+        .ok_or_else(|| reason(format!("`{text}` resolves to no address")))
 }
 
 #[cfg(test)]
@@ -379,7 +415,10 @@ mod tests {
 
     #[test]
     fn flag_wins_over_file_and_file_over_default() {
-        let flags = ServeOptions { kafka: Some("127.0.0.1:1".into()), ..Default::default() };
+        let flags = ServeOptions {
+            kafka: Some("127.0.0.1:1".into()),
+            ..Default::default()
+        };
         let file: ServeOptions =
             toml::from_str("kafka = '127.0.0.1:2'\nhttp = '127.0.0.1:3'").unwrap();
         let config = flags.resolve(file).unwrap();
@@ -405,9 +444,12 @@ mod tests {
         let listener: SocketAddr = "127.0.0.1:9092".parse().unwrap();
         let any: SocketAddr = "0.0.0.0:9092".parse().unwrap();
         let with = |advertise: &str| {
-            ServeOptions { advertise: Some(advertise.into()), ..Default::default() }
-                .resolve(ServeOptions::default())
-                .unwrap()
+            ServeOptions {
+                advertise: Some(advertise.into()),
+                ..Default::default()
+            }
+            .resolve(ServeOptions::default())
+            .unwrap()
         };
         let cases = [
             ("", listener, ("127.0.0.1", 9092)),
@@ -436,10 +478,15 @@ mod tests {
         ];
         for (text, option) in cases {
             let file: ServeOptions = toml::from_str(text).unwrap();
-            let error = ServeOptions::default().resolve(file).unwrap_err().to_string();
+            let error = ServeOptions::default()
+                .resolve(file)
+                .unwrap_err()
+                .to_string();
             assert!(error.starts_with(option), "{text}: {error}");
         }
-        let unknown = toml::from_str::<ServeOptions>("kafak = 'x'").unwrap_err().to_string();
+        let unknown = toml::from_str::<ServeOptions>("kafak = 'x'")
+            .unwrap_err()
+            .to_string();
         assert!(unknown.contains("kafak"), "{unknown}");
     }
 }

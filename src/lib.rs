@@ -7,6 +7,7 @@
 //! record meets a schema is [`enforcement`].
 
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod enforcement;

@@ -101,9 +101,9 @@ impl Server {
         let enforcement = Arc::new(Enforcement::new(registry.clone(), Arc::clone(&rejections)));
         let broker_config = config.broker(kafka)?;
         let broker = tokio::task::spawn_blocking(move || Broker::open(broker_config, enforcement))
-        .await
-        .map_err(|error| ServeError::Broker(error.to_string()))?
-        .map_err(|error| ServeError::Broker(error.to_string()))?;
+            .await
+            .map_err(|error| ServeError::Broker(error.to_string()))?
+            .map_err(|error| ServeError::Broker(error.to_string()))?;
 
         let router = registry
             .router()
@@ -126,7 +126,16 @@ impl Server {
                 tracing::error!(%error, "http listener failed");
             }
         });
-        Ok(Self { kafka, http, broker, registry, stop, kafka_task, http_task, lock })
+        Ok(Self {
+            kafka,
+            http,
+            broker,
+            registry,
+            stop,
+            kafka_task,
+            http_task,
+            lock,
+        })
     }
 
     /// Stops accepting, finishes what is in flight, syncs, closes.
@@ -162,13 +171,19 @@ fn operations_routes(metrics: Option<PrometheusHandle>) -> Router {
             "/metrics",
             get(move || async move {
                 metrics.map_or_else(
-                    || (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+                    || {
+                        (
+                            StatusCode::NOT_FOUND,
+                            [(header::CONTENT_TYPE, "text/plain")],
+                            String::new(),
+                        )
+                    },
                     |handle| {
                         handle.run_upkeep();
                         (
                             StatusCode::OK,
                             [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                            handle.render(),
+                            handle.render() + &crate::telemetry::process_metrics(),
                         )
                     },
                 )
@@ -186,7 +201,12 @@ async fn listen(
             std::io::ErrorKind::AddrInUse => "the port is taken by another process".to_owned(),
             _ => error.to_string(),
         };
-        ServeError::Listen { what, address, reason, flag }
+        ServeError::Listen {
+            what,
+            address,
+            reason,
+            flag,
+        }
     })
 }
 
@@ -205,8 +225,10 @@ fn local_address(
 }
 
 fn create_data_dir(path: &Path) -> Result<(), ServeError> {
-    let data_error =
-        |reason: String| ServeError::Data { path: path.display().to_string(), reason };
+    let data_error = |reason: String| ServeError::Data {
+        path: path.display().to_string(),
+        reason,
+    };
     std::fs::create_dir_all(path).map_err(|error| data_error(error.to_string()))?;
     let probe = path.join(".writable");
     std::fs::write(&probe, b"").map_err(|error| data_error(format!("not writable: {error}")))?;
@@ -222,8 +244,10 @@ struct DirectoryLock {
 
 impl DirectoryLock {
     fn take(data: &Path) -> Result<Self, ServeError> {
-        let data_error =
-            |reason: String| ServeError::Data { path: data.display().to_string(), reason };
+        let data_error = |reason: String| ServeError::Data {
+            path: data.display().to_string(),
+            reason,
+        };
         let file = std::fs::File::create(data.join("assay.lock"))
             .map_err(|error| data_error(error.to_string()))?;
         match file.try_lock() {

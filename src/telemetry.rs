@@ -13,11 +13,14 @@ use crate::config::LogFormat;
 /// When `filter` is not a log filter.
 pub fn install_logs(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second call (tests that start several servers in one process) keeps the first subscriber.
     let _already_installed = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     Ok(())
@@ -30,8 +33,64 @@ pub fn install_logs(filter: &str, format: LogFormat) -> Result<(), String> {
 pub fn install_metrics() -> Result<PrometheusHandle, String> {
     // Base units, buckets wide enough for an fsync on a slow disk.
     PrometheusBuilder::new()
-        .set_buckets(&[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0])
+        .set_buckets(&[
+            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
+        ])
         .map_err(|error| error.to_string())?
         .install_recorder()
         .map_err(|error| error.to_string())
+}
+
+/// `process_*` metrics under their standard names; empty where `/proc` does not tell.
+#[must_use]
+pub fn process_metrics() -> String {
+    let cpu = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|stat| cpu_seconds(&stat));
+    let memory = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| resident_bytes(&statm));
+    let mut text = String::new();
+    if let Some(seconds) = cpu {
+        text.push_str("# TYPE process_cpu_seconds_total counter\n");
+        text.push_str(&format!("process_cpu_seconds_total {seconds}\n"));
+    }
+    if let Some(bytes) = memory {
+        text.push_str("# TYPE process_resident_memory_bytes gauge\n");
+        text.push_str(&format!("process_resident_memory_bytes {bytes}\n"));
+    }
+    text
+}
+
+/// User and system time, fields 14 and 15 of proc(5) stat in ticks of 10 ms; the command name in
+/// field 2 may hold spaces, so fields are counted from its closing parenthesis.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let user: u32 = fields.next()?.parse().ok()?;
+    let system: u32 = fields.next()?.parse().ok()?;
+    Some(f64::from(user + system) / 100.0)
+}
+
+/// Resident set, field 2 of proc(5) statm in pages of 4 KiB.
+fn resident_bytes(statm: &str) -> Option<u64> {
+    statm
+        .split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|pages| pages * 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_figures_are_read_from_proc_lines() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 4 0 1 2 3";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(cpu_seconds("garbage"), None);
+        assert_eq!(resident_bytes("10 3 1"), Some(12_288));
+    }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -73,33 +73,78 @@ impl RegistryClient {
         body: Option<&Value>,
     ) -> Result<Value, HttpError> {
         let url = format!("{}{path}", self.base);
-        let unreachable = |reason: String| HttpError::Unreachable { url: url.clone(), reason };
-        let uri: Uri = url.parse().map_err(|error| unreachable(format!("{error}")))?;
+        let (status, bytes) = self.exchange(method, &url, body).await?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| HttpError::NotJson {
+            url,
+            reason: error.to_string(),
+        })?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(HttpError::Refused {
+            status: status.as_u16(),
+            code: value["error_code"]
+                .as_i64()
+                .unwrap_or_else(|| i64::from(status.as_u16())),
+            message: value["message"].as_str().unwrap_or("no message").to_owned(),
+        })
+    }
+
+    /// GET of plain text.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub async fn get_text(&self, path: &str) -> Result<String, HttpError> {
+        let url = format!("{}{path}", self.base);
+        let (status, bytes) = self.exchange(Method::GET, &url, None).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if status.is_success() {
+            return Ok(text);
+        }
+        let status = status.as_u16();
+        Err(HttpError::Refused {
+            status,
+            code: i64::from(status),
+            message: text,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), HttpError> {
+        let unreachable = |reason: String| HttpError::Unreachable {
+            url: url.to_owned(),
+            reason,
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| unreachable(format!("{error}")))?;
         let mut request = Request::new(Full::new(
             body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())),
         ));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(MEDIA_TYPE));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        let response =
-            self.client.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(MEDIA_TYPE));
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(root_cause(&error)))?;
         let status = response.status();
         let bytes = Limited::new(response.into_body(), BODY_BYTES_MAX)
             .collect()
             .await
             .map_err(|error| unreachable(error.to_string()))?
             .to_bytes();
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| HttpError::NotJson { url: url.clone(), reason: error.to_string() })?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        Err(HttpError::Refused {
-            status: status.as_u16(),
-            code: value["error_code"].as_i64().unwrap_or_else(|| i64::from(status.as_u16())),
-            message: value["message"].as_str().unwrap_or("no message").to_owned(),
-        })
+        Ok((status, bytes))
     }
 
     /// GET.

@@ -72,9 +72,18 @@ pub async fn run(servers: &Servers, command: Command) -> CommandResult {
     let registry = RegistryClient::new(&servers.registry);
     let mut out = std::io::stdout();
     match command {
-        Command::Register { subject, file, schema_type, references, normalize } => {
+        Command::Register {
+            subject,
+            file,
+            schema_type,
+            references,
+            normalize,
+        } => {
             let body = schema_body(&file, schema_type.as_deref(), &references)?;
-            let path = format!("/subjects/{}/versions?normalize={normalize}", segment(&subject));
+            let path = format!(
+                "/subjects/{}/versions?normalize={normalize}",
+                segment(&subject)
+            );
             let answer = registry.call(Method::POST, &path, Some(&body)).await?;
             let lookup = format!("/subjects/{}", segment(&subject));
             let version = match answer["version"].as_i64() {
@@ -90,7 +99,11 @@ pub async fn run(servers: &Servers, command: Command) -> CommandResult {
                 Some(id) => format!("/schemas/ids/{}", segment(id)),
                 None => {
                     let (subject, version) = subject_version(&schema);
-                    format!("/subjects/{}/versions/{}", segment(subject), segment(version))
+                    format!(
+                        "/subjects/{}/versions/{}",
+                        segment(subject),
+                        segment(version)
+                    )
                 }
             };
             let answer = registry.get(&path).await?;
@@ -101,10 +114,17 @@ pub async fn run(servers: &Servers, command: Command) -> CommandResult {
             let path = format!("/subjects/{}/versions", segment(&subject));
             print_lines(&mut out, &registry.get(&path).await?)?;
         }
-        Command::Check { subject, file, schema_type, references } => {
+        Command::Check {
+            subject,
+            file,
+            schema_type,
+            references,
+        } => {
             let body = schema_body(&file, schema_type.as_deref(), &references)?;
-            let path =
-                format!("/compatibility/subjects/{}/versions?verbose=true", segment(&subject));
+            let path = format!(
+                "/compatibility/subjects/{}/versions?verbose=true",
+                segment(&subject)
+            );
             let answer = registry.call(Method::POST, &path, Some(&body)).await?;
             if answer["is_compatible"] == json!(true) {
                 writeln!(out, "compatible with {subject}")?;
@@ -141,7 +161,11 @@ pub async fn fetch(registry: &RegistryClient, schema: &str) -> Result<Value, Htt
         Some(id) => registry.get(&format!("/schemas/ids/{}", segment(id))).await,
         None => {
             let (subject, version) = subject_version(schema);
-            let path = format!("/subjects/{}/versions/{}", segment(subject), segment(version));
+            let path = format!(
+                "/subjects/{}/versions/{}",
+                segment(subject),
+                segment(version)
+            );
             registry.get(&path).await
         }
     }
@@ -182,8 +206,10 @@ fn schema_body(
             }
         },
     };
-    let references =
-        references.iter().map(|reference| reference_body(reference)).collect::<Result<Vec<_>, _>>()?;
+    let references = references
+        .iter()
+        .map(|reference| reference_body(reference))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(json!({ "schema": text, "schemaType": schema_type, "references": references }))
 }
 

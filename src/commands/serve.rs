@@ -32,7 +32,11 @@ pub async fn run(arguments: ServeArguments) -> CommandResult {
     let server = Server::start(&config, Some(metrics)).await?;
     let (host, port) = config.advertised(server.kafka)?;
     // Three lines, in this form: scripts and test containers wait for the last one.
-    writeln!(stdout, "kafka    {} (clients are told {host}:{port})", server.kafka)?;
+    writeln!(
+        stdout,
+        "kafka    {} (clients are told {host}:{port})",
+        server.kafka
+    )?;
     writeln!(stdout, "registry http://{}", server.http)?;
     writeln!(
         stdout,

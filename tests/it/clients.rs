@@ -28,7 +28,9 @@ impl Client {
             }
             Self::Node => {
                 let mut command = Command::new("node");
-                command.arg(folder.join("node/client.js")).env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
+                command
+                    .arg(folder.join("node/client.js"))
+                    .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
                 command
             }
             Self::Java => {
@@ -70,7 +72,9 @@ fn check(client: Client) {
     client.run(&["group", &server.kafka, &registry]).good();
 
     let topic = format!("{}-refused", client.name());
-    client.run(&["reject", &server.kafka, &registry, &topic]).good();
+    client
+        .run(&["reject", &server.kafka, &registry, &topic])
+        .good();
     check_rejection_is_told(&server, &topic);
 
     // Everything is there after an orderly restart.
@@ -78,8 +82,16 @@ fn check(client: Client) {
     if !matches!(client, Client::Python) {
         server.terminate();
         server.spawn();
-        let values = client.run(&["consume", &server.kafka, &stored, "100"]).good();
-        assert_eq!(values.lines().filter(|line| line.starts_with("value ")).count(), 100);
+        let values = client
+            .run(&["consume", &server.kafka, &stored, "100"])
+            .good();
+        assert_eq!(
+            values
+                .lines()
+                .filter(|line| line.starts_with("value "))
+                .count(),
+            100
+        );
     } else {
         server.terminate();
         server.spawn();
@@ -92,7 +104,9 @@ fn check(client: Client) {
 /// Most bindings hide the broker's text, so it is always to be had from the API, log and metrics.
 fn check_rejection_is_told(server: &Server, topic: &str) {
     let answer = server.get_json(&format!("/v1/topics/{topic}/rejections"));
-    let rejections = answer["rejections"].as_array().expect("a list of rejections");
+    let rejections = answer["rejections"]
+        .as_array()
+        .expect("a list of rejections");
     assert!(!rejections.is_empty(), "no rejection is told of {topic}");
     for rejection in rejections {
         let text = rejection.to_string();
@@ -103,9 +117,11 @@ fn check_rejection_is_told(server: &Server, topic: &str) {
     let (status, metrics) = server.get("/metrics");
     assert_eq!(status, 200);
     assert!(
-        metrics.lines().any(|line| line.starts_with("assay_records_rejected_total")
-            && line.contains(topic)
-            && line.contains("ASY-22")),
+        metrics
+            .lines()
+            .any(|line| line.starts_with("assay_records_rejected_total")
+                && line.contains(topic)
+                && line.contains("ASY-22")),
         "{metrics}"
     );
 }
@@ -137,23 +153,48 @@ fn crash_loses_nothing(client: Client, server: &mut Server) {
     server.spawn();
     let stored: Vec<String> = kcat_values(server, &topic);
     let unique: HashSet<&String> = stored.iter().collect();
-    let lost: Vec<&String> = acked.iter().filter(|value| !unique.contains(value)).collect();
-    assert!(lost.is_empty(), "{} acknowledged records are missing: {:?}", lost.len(), &lost[..1]);
+    let lost: Vec<&String> = acked
+        .iter()
+        .filter(|value| !unique.contains(value))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} acknowledged records are missing: {:?}",
+        lost.len(),
+        &lost[..1]
+    );
     // The topic goes on: a record produced now follows the recovered ones.
     kcat_produce(server, &topic, &[], "after\n").good();
-    assert_eq!(kcat_values(server, &topic).last().map(String::as_str), Some("after"));
+    assert_eq!(
+        kcat_values(server, &topic).last().map(String::as_str),
+        Some("after")
+    );
 }
 
 fn kcat(server: &Server, arguments: &[&str], input: &str) -> Ran {
-    run(Command::new("kcat").args(["-b", &server.kafka]).args(arguments), input)
+    run(
+        Command::new("kcat")
+            .args(["-b", &server.kafka])
+            .args(arguments),
+        input,
+    )
 }
 
 fn kcat_produce(server: &Server, topic: &str, arguments: &[&str], input: &str) -> Ran {
-    kcat(server, &[&["-P", "-t", topic, "-X", "acks=all"], arguments].concat(), input)
+    kcat(
+        server,
+        &[&["-P", "-t", topic, "-X", "acks=all"], arguments].concat(),
+        input,
+    )
 }
 
 fn kcat_values(server: &Server, topic: &str) -> Vec<String> {
-    let out = kcat(server, &["-C", "-t", topic, "-o", "beginning", "-e", "-q"], "").good();
+    let out = kcat(
+        server,
+        &["-C", "-t", topic, "-o", "beginning", "-e", "-q"],
+        "",
+    )
+    .good();
     out.lines().map(ToOwned::to_owned).collect()
 }
 
@@ -182,7 +223,9 @@ fn kcat_speaks_every_compression_and_its_records_survive() {
     let mut server = Server::start();
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
     for codec in codecs {
-        let lines: String = (0..50).map(|number| format!("{codec}-{number}\n")).collect();
+        let lines: String = (0..50)
+            .map(|number| format!("{codec}-{number}\n"))
+            .collect();
         kcat_produce(&server, "kcat", &["-z", codec], &lines).good();
     }
     let check_stored = |server: &Server| {
@@ -205,7 +248,10 @@ fn kcat_speaks_every_compression_and_its_records_survive() {
     let offsets = kcat(&server, &["-Q", "-t", "kcat:0:-1"], "").good();
     assert!(offsets.contains("250"), "{offsets}");
     let metadata = kcat(&server, &["-L"], "").good();
-    assert!(metadata.contains("topic \"kcat\" with 1 partitions"), "{metadata}");
+    assert!(
+        metadata.contains("topic \"kcat\" with 1 partitions"),
+        "{metadata}"
+    );
 }
 
 #[test]
@@ -215,10 +261,17 @@ fn kcat_sees_a_bad_record_refused_and_goes_on() {
         "schema": r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"}]}"#
     });
     let (status, answer) = server.post_json("/subjects/kcat-refused-value/versions", &schema);
-    assert_eq!((status, &answer["id"]), (200, &serde_json::json!(1)), "{answer}");
+    assert_eq!(
+        (status, &answer["id"]),
+        (200, &serde_json::json!(1)),
+        "{answer}"
+    );
 
     let refused = kcat_produce(&server, "kcat-refused", &[], "{\"id\": 1}\n");
-    assert!(refused.stderr.contains("Broker failed to validate record"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("Broker failed to validate record"),
+        "{refused:?}"
+    );
     let answer = server.get_json("/v1/topics/kcat-refused/rejections");
     assert!(answer.to_string().contains("ASY-2002"), "{answer}");
 
@@ -226,19 +279,34 @@ fn kcat_sees_a_bad_record_refused_and_goes_on() {
     std::fs::write(&good, b"\0\0\0\0\x01\x0e").expect("the file is written");
     let path = good.to_str().expect("a UTF-8 path");
     kcat_produce(&server, "kcat-refused", &[path], "").good();
-    let count = kcat(&server, &["-C", "-t", "kcat-refused", "-e", "-q", "-f", "%S\n"], "").good();
+    let count = kcat(
+        &server,
+        &["-C", "-t", "kcat-refused", "-e", "-q", "-f", "%S\n"],
+        "",
+    )
+    .good();
     assert_eq!(count, "6\n");
 }
 
 #[test]
 fn kcat_group_of_two_rebalances_as_one_leaves() {
     let server = Server::start();
-    server.assay(&["topic", "create", "kcat-group", "--partitions", "4"], "").good();
+    server
+        .assay(&["topic", "create", "kcat-group", "--partitions", "4"], "")
+        .good();
     let member = || {
-        let log = server.data.path().join(format!("member-{:?}", std::time::Instant::now()));
+        let log = server
+            .data
+            .path()
+            .join(format!("member-{:?}", std::time::Instant::now()));
         let child = Command::new("kcat")
             .args(["-b", &server.kafka, "-G", "kcat-group", "kcat-group"])
-            .args(["-X", "session.timeout.ms=10000", "-X", "heartbeat.interval.ms=300"])
+            .args([
+                "-X",
+                "session.timeout.ms=10000",
+                "-X",
+                "heartbeat.interval.ms=300",
+            ])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("a log file"))
             .spawn()
@@ -247,7 +315,10 @@ fn kcat_group_of_two_rebalances_as_one_leaves() {
     };
     let last_assignment = |log: &std::path::Path| {
         let text = std::fs::read_to_string(log).unwrap_or_default();
-        text.lines().rev().find(|line| line.contains("assigned")).map(|line| line.matches("kcat-group [").count())
+        text.lines()
+            .rev()
+            .find(|line| line.contains("assigned"))
+            .map(|line| line.matches("kcat-group [").count())
     };
     let (mut first, first_log) = member();
     let (mut second, second_log) = member();
@@ -255,10 +326,15 @@ fn kcat_group_of_two_rebalances_as_one_leaves() {
         last_assignment(&first_log) == Some(2) && last_assignment(&second_log) == Some(2)
     });
     // SIGTERM: kcat leaves the group as it ends.
-    let terminated = Command::new("kill").arg(second.id().to_string()).status().expect("kill runs");
+    let terminated = Command::new("kill")
+        .arg(second.id().to_string())
+        .status()
+        .expect("kill runs");
     assert!(terminated.success());
     second.wait().expect("kcat ends");
-    eventually("the member that stays takes all", || last_assignment(&first_log) == Some(4));
+    eventually("the member that stays takes all", || {
+        last_assignment(&first_log) == Some(4)
+    });
     first.kill().expect("SIGKILL is sent");
     first.wait().expect("kcat ends");
 }

@@ -36,7 +36,10 @@ impl Server {
             data: TempDir::new().expect("a temporary directory"),
             kafka: format!("127.0.0.1:{}", free_port()),
             http: format!("127.0.0.1:{}", free_port()),
-            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            arguments: arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .collect(),
         };
         server.spawn();
         server
@@ -51,7 +54,14 @@ impl Server {
             .open(self.data.path().join("server.log"))
             .expect("a log file");
         let mut child = Command::new(env!("CARGO_BIN_EXE_assay"))
-            .args(["serve", "--kafka", &self.kafka, "--http", &self.http, "--data"])
+            .args([
+                "serve",
+                "--kafka",
+                &self.kafka,
+                "--http",
+                &self.http,
+                "--data",
+            ])
             .arg(self.data.path().join("data"))
             .args(&self.arguments)
             .stdout(Stdio::piped())
@@ -59,7 +69,8 @@ impl Server {
             .spawn()
             .expect("the assay binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let ready = lines.find_map(|line| line.ok().filter(|line| line.starts_with("assay ready ")));
+        let ready =
+            lines.find_map(|line| line.ok().filter(|line| line.starts_with("assay ready ")));
         assert!(ready.is_some(), "no ready line; its log:\n{}", self.log());
         self.child = Some(child);
     }
@@ -87,7 +98,11 @@ impl Server {
         assert!(status.success());
         let exit = wait(&mut child, Duration::from_secs(15)).expect("the server stops on SIGTERM");
         assert!(exit.success(), "exit {exit}; its log:\n{}", self.log());
-        assert!(started.elapsed() < Duration::from_secs(10), "took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "took {:?}",
+            started.elapsed()
+        );
     }
 
     /// Registry URL.
@@ -124,12 +139,27 @@ impl Server {
         )
         .expect("the request is sent");
         let mut response = Vec::new();
-        stream.read_to_end(&mut response).expect("the response is read");
+        stream
+            .read_to_end(&mut response)
+            .expect("the response is read");
         let response = String::from_utf8_lossy(&response);
         let (head, body) = response.split_once("\r\n\r\n").expect("a response head");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        (status, if chunked { unchunk(body) } else { body.to_owned() })
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        let chunked = head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked");
+        (
+            status,
+            if chunked {
+                unchunk(body)
+            } else {
+                body.to_owned()
+            },
+        )
     }
 
     /// Runs an `assay` client command against this server.
@@ -168,7 +198,13 @@ impl Ran {
     /// Asserts exit code 0 and answers standard output.
     #[track_caller]
     pub(crate) fn good(self) -> String {
-        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self.stdout
     }
 }
@@ -203,7 +239,11 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
         status.is_some(),
         "{command:?} still ran after {PATIENCE:?}\nstdout:\n{stdout}\nstderr:\n{stderr}"
     );
-    Ran { code: status.and_then(|status| status.code()), stdout, stderr }
+    Ran {
+        code: status.and_then(|status| status.code()),
+        stdout,
+        stderr,
+    }
 }
 
 /// The client programs' folder, after `cargo xtask setup`.
@@ -221,7 +261,10 @@ pub(crate) fn clients_dir() -> PathBuf {
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{what} did not happen within {PATIENCE:?}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -249,7 +292,9 @@ fn unchunk(body: &str) -> String {
     let mut out = String::new();
     let mut rest = body;
     while let Some((size, after)) = rest.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
+            break;
+        };
         if size == 0 || after.len() < size {
             break;
         }

@@ -24,6 +24,10 @@ pub mod produce;
 pub mod reader;
 pub mod writer;
 
+/// The generated messages, for the command line and tests.
+pub use kafka_wire as messages;
+pub use kafka_wire_core::{KafkaDecode, KafkaEncode};
+
 pub use apis::{API_VERSIONS, APIS, Api, FETCH, PRODUCE};
 pub use reader::Malformed;
 
