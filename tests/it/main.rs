@@ -2,5 +2,6 @@
 #![expect(clippy::print_stderr, reason = "tests say what they skip")]
 
 mod clients;
+mod demo;
 mod harness;
 mod server;

@@ -1,1 +1,127 @@
-fn main() {}
+//! The project's commands: `cargo xtask COMMAND`. `just` is not on a fresh machine; cargo is.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test      everything: setup, unit, end-to-end and client tests, the demo
+  setup     install what the client tests need (system packages, Python, npm, Maven, Go), pinned
+  lint      rustfmt and clippy, warnings are errors
+  bench     build for release, start a server, run `assay bench produce` and `consume`
+  demo      build for release and run demo/run
+  interop N run the client suites N times in a row (default 10)
+  fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
+  conformance
+            run the recorded cases and print the pass counts of every suite
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let argument = arguments.next();
+    let result = match command.as_str() {
+        "test" => test(),
+        "setup" => setup(),
+        "lint" => lint(),
+        "bench" => bench(),
+        "demo" => demo(),
+        "interop" => interop(argument.as_deref()),
+        "fuzz" => fuzz(argument.as_deref()),
+        "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
+        _ => {
+            print!("{HELP}");
+            return if command.is_empty() || command == "help" {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(2)
+            };
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), String>;
+
+fn test() -> Done {
+    setup()?;
+    cargo(&["test", "--workspace", "--locked"])
+}
+
+fn setup() -> Done {
+    run(&mut Command::new(root().join("tests/clients/setup")))
+}
+
+fn lint() -> Done {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+}
+
+fn bench() -> Done {
+    release()?;
+    run(&mut Command::new(root().join("benches/run")))
+}
+
+fn demo() -> Done {
+    setup()?;
+    release()?;
+    run(Command::new(root().join("demo/run")).env("ASSAY", root().join("target/release/assay")))
+}
+
+fn interop(times: Option<&str>) -> Done {
+    let times: u32 = times.unwrap_or("10").parse().map_err(|_| "N is not a number".to_owned())?;
+    setup()?;
+    for round in 1..=times {
+        println!("interop: round {round} of {times}");
+        cargo(&["test", "--locked", "--test", "it", "clients::"])?;
+    }
+    println!("interop: {times} rounds passed");
+    Ok(())
+}
+
+fn fuzz(seconds: Option<&str>) -> Done {
+    let seconds = seconds.unwrap_or("60");
+    let folder = root().join("fuzz");
+    let listed = Command::new("cargo")
+        .args(["fuzz", "list"])
+        .current_dir(&folder)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !listed.status.success() {
+        return Err("cargo-fuzz is not installed: cargo install cargo-fuzz --locked".to_owned());
+    }
+    for target in String::from_utf8_lossy(&listed.stdout).lines() {
+        // No sanitizer: they need a nightly compiler, and the code under test has no unsafe.
+        let limit = format!("-max_total_time={seconds}");
+        run(Command::new("cargo")
+            .args(["fuzz", "run", "--sanitizer", "none", target, "--", &limit, "-max_len=65536"])
+            .current_dir(&folder))?;
+    }
+    Ok(())
+}
+
+fn release() -> Done {
+    cargo(&["build", "--release", "--locked"])
+}
+
+fn cargo(arguments: &[&str]) -> Done {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo).args(arguments).current_dir(root()))
+}
+
+fn run(command: &mut Command) -> Done {
+    let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
