@@ -14,7 +14,8 @@ use super::{AvroSchema, compare, validate};
 use crate::schema::{ParseMode, TextForm};
 use crate::validator::{ValidationLevel, ViolationReason};
 
-fn cases(file: &str) -> Vec<Value> {
+/// The cases of one file; empty when there are none recorded.
+pub(crate) fn cases(file: &str) -> Vec<Value> {
     let root = std::env::var_os("ASSAY_CONFORMANCE").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance")),
         PathBuf::from,
@@ -392,7 +393,8 @@ fn payloads() {
             difference.or_else(|| bool_differs("decode", decode.is_ok(), reference));
         let json = decode_datum(&schema.model, &data);
         let json_fails_alike = match (&full, &json) {
-            (Ok(()), Err(v)) => v.reason == ViolationReason::LimitExceeded,
+            // Only the decoder stops at 256 levels.
+            (_, Err(v)) if v.reason == ViolationReason::LimitExceeded => true,
             (ours, json) => ours.as_ref().err() == json.as_ref().err(),
         };
         suite.case(

@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::cursor::{Cursor, Fault};
 use super::json_text::Json;
 use super::model::{Field, Kind, Model, TypeId};
-use super::validate::{write_index, write_key};
+use super::validate::{cut, write_index, write_key};
 use crate::json_value::EncodeError;
 use crate::validator::{Violation, ViolationReason};
 
@@ -17,7 +17,7 @@ use crate::validator::{Violation, ViolationReason};
 const DEPTH_MAX: usize = 256;
 
 /// Most values looked at in one encoding, tries of union branches included.
-const ATTEMPTS_MAX: u32 = 4_000_000;
+const ATTEMPTS_MAX: u32 = 1_000_000;
 
 /// One step of a path.
 enum Segment<'a> {
@@ -38,7 +38,7 @@ fn path_text(segments: &[Segment<'_>]) -> String {
             Segment::Key(key) => write_key(key, &mut path),
         }
     }
-    path
+    cut(path)
 }
 
 /// Decodes a whole payload, as strictly as the full validation level.
@@ -154,7 +154,6 @@ impl<'a> Decoder<'a> {
     fn array(&mut self, item: TypeId, depth: usize) -> Result<Value, Violation> {
         let mut items = Vec::new();
         loop {
-            let at = self.cursor.at;
             let block = self.block(item, 0, "array")?;
             if block.count == 0 {
                 return Ok(Value::Array(items));
@@ -167,14 +166,13 @@ impl<'a> Decoder<'a> {
             }
             self.cursor
                 .end_block(block.end)
-                .map_err(|fault| self.violation(fault, "array", at))?;
+                .map_err(|fault| self.violation(fault, "array", self.cursor.at))?;
         }
     }
 
     fn map(&mut self, values: TypeId, depth: usize) -> Result<Value, Violation> {
         let mut object = Map::new();
         loop {
-            let at = self.cursor.at;
             let block = self.block(values, 1, "map")?;
             if block.count == 0 {
                 return Ok(Value::Object(object));
@@ -196,7 +194,7 @@ impl<'a> Decoder<'a> {
             }
             self.cursor
                 .end_block(block.end)
-                .map_err(|fault| self.violation(fault, "map", at))?;
+                .map_err(|fault| self.violation(fault, "map", self.cursor.at))?;
         }
     }
 
