@@ -35,8 +35,9 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     pub(super) hash: u64,
-    /// A combined schema is in it: the reference never takes two of those for equal.
-    pub(super) holds_combined: bool,
+    /// A combined schema is in it, or it is of 2019-09 or later: the reference never takes two of
+    /// those for equal.
+    pub(super) never_equal: bool,
 }
 
 /// The classes that are compared.
