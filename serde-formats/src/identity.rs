@@ -201,8 +201,7 @@ mod tests {
 
     #[test]
     fn guid_is_the_md5_of_the_text() {
-        let schema =
-            r#"{"type":"record","name":"User","fields":[{"name":"id","type":"long"}]}"#;
+        let schema = r#"{"type":"record","name":"User","fields":[{"name":"id","type":"long"}]}"#;
         assert_eq!(
             guid(schema, &[]).to_string(),
             "4c50402c-8fb5-ffa0-c5da-e3c2f5d26e1b"

@@ -266,7 +266,9 @@ mod tests {
     }
 
     /// Claim, message indexes and payload of a record, as a consumer reads them.
-    fn decode(case: &Value) -> Result<(SchemaClaim, Option<Vec<i32>>, Vec<u8>), FramingError> {
+    type Record = (SchemaClaim, Option<Vec<i32>>, Vec<u8>);
+
+    fn decode(case: &Value) -> Result<Record, FramingError> {
         let payload = unhex(case["payload"].as_str().unwrap());
         let name = match case["is_key"].as_bool() {
             Some(true) => "__key_schema_id",
@@ -348,7 +350,9 @@ mod tests {
             }
             let (claim, path, data) = ours.unwrap_or_else(|e| panic!("{e:?}: {case}"));
             match claim {
-                SchemaClaim::Id(id) => assert_eq!(Some(i64::from(id)), expected["schema_id"].as_i64()),
+                SchemaClaim::Id(id) => {
+                    assert_eq!(Some(i64::from(id)), expected["schema_id"].as_i64())
+                }
                 SchemaClaim::Guid(guid) => {
                     assert_eq!(Some(guid.to_string().as_str()), expected["guid"].as_str());
                 }

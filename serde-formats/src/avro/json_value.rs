@@ -356,17 +356,20 @@ impl<'a> Encoder<'a> {
                 }
                 _ => return Err(self.error(format!("expected fixed of {size} bytes"))),
             },
-            (Kind::Enum { symbols, header, .. }, Value::String(text)) => {
-                match symbols.iter().position(|s| s == text) {
-                    Some(index) => self.write_count(index),
-                    None => {
-                        return Err(self.error(format!(
-                            "\"{text}\" is no symbol of enum {}",
-                            header.name.full()
-                        )));
-                    }
+            (
+                Kind::Enum {
+                    symbols, header, ..
+                },
+                Value::String(text),
+            ) => match symbols.iter().position(|s| s == text) {
+                Some(index) => self.write_count(index),
+                None => {
+                    return Err(self.error(format!(
+                        "\"{text}\" is no symbol of enum {}",
+                        header.name.full()
+                    )));
                 }
-            }
+            },
             (Kind::Array(item), Value::Array(values)) => {
                 if !values.is_empty() {
                     self.write_count(values.len());
@@ -422,9 +425,10 @@ impl<'a> Encoder<'a> {
                     &filled
                 }
                 (None, None) => {
-                    return Err(
-                        self.error(format!("field {} is missing and has no default", field.name))
-                    );
+                    return Err(self.error(format!(
+                        "field {} is missing and has no default",
+                        field.name
+                    )));
                 }
             };
             self.path.push(Segment::Field(&field.name));
@@ -449,7 +453,9 @@ impl<'a> Encoder<'a> {
             let named = branches.iter().position(|b| {
                 let ty = model.get(*b);
                 ty.branch_name() == *name
-                    || ty.header().is_some_and(|header| header.name.simple == *name)
+                    || ty
+                        .header()
+                        .is_some_and(|header| header.name.simple == *name)
             });
             if let Some(index) = named
                 && let Some(branch) = branches.get(index)

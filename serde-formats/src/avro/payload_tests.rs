@@ -158,13 +158,48 @@ fn corruption_is_caught() {
     // corruption, tenths of a percent passing the decode level and the full level, most allowed
     let rows = [
         ("none", passing(lenient, &good), passing(ours, &good), 1000),
-        ("random bytes", passing(lenient, &random_bytes), passing(ours, &random_bytes), 0),
-        ("cut in half", passing(lenient, &halves), passing(ours, &halves), 0),
-        ("one byte appended", passing(lenient, &longer), passing(ours, &longer), 0),
-        ("one byte overwritten", passing(lenient, &overwritten), passing(ours, &overwritten), 601),
-        ("one bit flipped", passing(lenient, &flipped), passing(ours, &flipped), 793),
-        ("JSON text", passing(lenient, &texts), passing(ours, &texts), 0),
-        ("v2 stamped v1", passing(lenient, &newer), passing(ours, &newer), 0),
+        (
+            "random bytes",
+            passing(lenient, &random_bytes),
+            passing(ours, &random_bytes),
+            0,
+        ),
+        (
+            "cut in half",
+            passing(lenient, &halves),
+            passing(ours, &halves),
+            0,
+        ),
+        (
+            "one byte appended",
+            passing(lenient, &longer),
+            passing(ours, &longer),
+            0,
+        ),
+        (
+            "one byte overwritten",
+            passing(lenient, &overwritten),
+            passing(ours, &overwritten),
+            601,
+        ),
+        (
+            "one bit flipped",
+            passing(lenient, &flipped),
+            passing(ours, &flipped),
+            793,
+        ),
+        (
+            "JSON text",
+            passing(lenient, &texts),
+            passing(ours, &texts),
+            0,
+        ),
+        (
+            "v2 stamped v1",
+            passing(lenient, &newer),
+            passing(ours, &newer),
+            0,
+        ),
         ("v1 stamped v2", 0, passing(newer_ok, &good), 0),
     ];
     for (corruption, decode, full, most) in rows {
@@ -172,7 +207,10 @@ fn corruption_is_caught() {
         assert!(full <= most, "{corruption}: {full} of 1000 pass");
     }
     assert_eq!(rows[0].2, 1000, "valid records pass");
-    assert_eq!(rows[3].1, 1000, "decoding alone does not see appended bytes");
+    assert_eq!(
+        rows[3].1, 1000,
+        "decoding alone does not see appended bytes"
+    );
     assert_eq!(rows[7].1, 1000, "nor a newer writer");
     // What no decoder can see: types of the same shape.
     assert_eq!(passing(|p| full(&swapped, p).is_ok(), &pairs), 1000);
@@ -190,7 +228,12 @@ fn violations_name_the_place() {
     let cases: &[(&[u8], &str, usize, R)] = &[
         (&[], "$.lines", 0, R::Truncated),
         (&[4, 2, b'a', 2, 2], "$.lines[1].sku", 4, R::Truncated),
-        (&[4, 2, b'a', 2, 2, b'b', 0x80], "$.lines[1].qty", 6, R::Truncated),
+        (
+            &[4, 2, b'a', 2, 2, b'b', 0x80],
+            "$.lines[1].qty",
+            6,
+            R::Truncated,
+        ),
         (
             &[2, 2, b'a', 2, 2, 2, 0xff, 2],
             "$.lines[1].sku",
@@ -219,7 +262,11 @@ fn violations_name_the_place() {
     for (payload, path, offset, reason) in cases {
         let violation = full(&validator, payload).unwrap_err();
         assert_eq!(
-            (violation.path.as_str(), violation.byte_offset, violation.reason),
+            (
+                violation.path.as_str(),
+                violation.byte_offset,
+                violation.reason
+            ),
             (*path, *offset, *reason),
             "{payload:x?}: {violation}"
         );
@@ -229,9 +276,10 @@ fn violations_name_the_place() {
 
 #[test]
 fn nesting_and_empty_items_are_limited() {
-    let list = schema(r#"{"type":"record","name":"N","fields":[{"name":"n","type":["null","N"]}]}"#)
-        .compile()
-        .unwrap();
+    let list =
+        schema(r#"{"type":"record","name":"N","fields":[{"name":"n","type":["null","N"]}]}"#)
+            .compile()
+            .unwrap();
     let nested = |depth: usize| [vec![2; depth], vec![0]].concat();
     for depth in [0, 1, 10, 11, 12, 13, 64, 1000] {
         assert_eq!(full(&list, &nested(depth)), Ok(()), "{depth}");
@@ -262,7 +310,7 @@ fn nesting_and_empty_items_are_limited() {
 fn the_decode_level_is_as_lenient_as_apache() {
     let validator = schema(ORDER).compile().unwrap();
     let good = orders(3, 1).remove(0);
-    let with_tail = [good.clone(), vec![0; 3]].concat();
+    let with_tail = [good, vec![0; 3]].concat();
     assert!(decodes(&validator, &with_tail) && full(&validator, &with_tail).is_err());
     for (text, payload) in [
         ("\"boolean\"", &[0xff][..]),
@@ -307,8 +355,11 @@ fn json_goes_in_plain_or_in_avros_encoding_and_comes_out_in_avros() {
     let defaults = json!({"u":null,"d":1.0,"f":"NaN","b":"\u{ff}","m":{"k":{"int":1}}});
     // given, decoded
     let cases = [
-        (json!({}), defaults.clone()),
-        (json!({"u":"x"}), json!({"u":{"string":"x"},"d":1.0,"f":"NaN","b":"ÿ","m":{"k":{"int":1}}})),
+        (json!({}), defaults),
+        (
+            json!({"u":"x"}),
+            json!({"u":{"string":"x"},"d":1.0,"f":"NaN","b":"ÿ","m":{"k":{"int":1}}}),
+        ),
         (
             json!({"u":{"n.E":"A"},"f":0.1,"m":{}}),
             json!({"u":{"n.E":"A"},"d":1.0,"f":0.1,"b":"ÿ","m":{}}),
@@ -332,7 +383,11 @@ fn json_goes_in_plain_or_in_avros_encoding_and_comes_out_in_avros() {
         (json!({"x":1}), "$", "field x is not in the schema"),
         (json!({"d":"x"}), "$.d", "expected double, found a string"),
         (json!({"m":{"k":true}}), "$.m[\"k\"]", "fits no branch"),
-        (json!({"u":{"n.E":"Z"}}), "$.u", "\"Z\" is no symbol of enum n.E"),
+        (
+            json!({"u":{"n.E":"Z"}}),
+            "$.u",
+            "\"Z\" is no symbol of enum n.E",
+        ),
         (json!({"b":"€"}), "$.b", "above U+00FF"),
     ] {
         let error = encode_json(&types, &given).unwrap_err();
@@ -355,7 +410,10 @@ fn ambiguous_unions_do_not_take_exponential_time() {
 }
 
 #[test]
-#[expect(deprecated, reason = "the reader that replaces it needs a resolver per schema")]
+#[expect(
+    deprecated,
+    reason = "the reader that replaces it needs a resolver per schema"
+)]
 fn what_we_accept_apache_avro_decodes() {
     let theirs = apache_avro::Schema::parse_str(ORDER).unwrap();
     let validator = schema(ORDER).compile().unwrap();

@@ -70,7 +70,11 @@ fn errors_name_what_is_wrong() {
             "aliases not an array",
             true,
         ),
-        (r#"{"type":"fixed","name":"F","size":-1}"#, "negative: -1", true),
+        (
+            r#"{"type":"fixed","name":"F","size":-1}"#,
+            "negative: -1",
+            true,
+        ),
         (
             r#"{"type":"fixed","name":"F","size":"4"}"#,
             "invalid or no size",
@@ -131,15 +135,14 @@ fn references_are_names_in_the_canonical_text_and_definitions_in_the_resolved_on
         r#"{"type":"record","name":"Outer","namespace":"a","fields":[{"name":"i","type":"Inner"}]}"#,
     );
     let text = r#"{"type":"record","name":"Top","namespace":"b","fields":[{"name":"o","type":"a.Outer"}]}"#;
-    let schema =
-        AvroSchema::parse(text, &[inner.clone(), outer.clone()], ParseMode::New).unwrap();
+    let schema = AvroSchema::parse(text, &[inner.clone(), outer.clone()], ParseMode::New).unwrap();
     assert_eq!(schema.text(TextForm::Canonical), text);
     assert_eq!(schema.text(TextForm::Normalized), text);
     assert_eq!(
         schema.text(TextForm::Resolved),
         r#"{"type":"record","name":"Top","namespace":"b","fields":[{"name":"o","type":{"type":"record","name":"Outer","namespace":"a","fields":[{"name":"i","type":{"type":"record","name":"Inner","fields":[{"name":"x","type":"int"}]}}]}}]}"#
     );
-    assert!(AvroSchema::parse(text, &[inner.clone()], ParseMode::New).is_err());
+    assert!(AvroSchema::parse(text, std::slice::from_ref(&inner), ParseMode::New).is_err());
     let by_name = AvroSchema::parse("\"a.Outer\"", &[inner, outer], ParseMode::New).unwrap();
     assert_eq!(by_name.text(TextForm::Canonical), "\"a.Outer\"");
     assert_eq!(by_name.record_name().as_deref(), Some("a.Outer"));
@@ -205,13 +208,43 @@ fn equivalence_ignores_order_that_carries_no_meaning() {
 
 #[test]
 fn limits_are_errors() {
-    let deep = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(600), "}".repeat(600));
-    assert!(AvroSchema::parse(&deep, &[], ParseMode::New).is_err());
+    let deep = |levels: usize| {
+        let open = r#"{"type":"array","items":"#.repeat(levels);
+        format!("{open}\"int\"{}", "}".repeat(levels))
+    };
+    for levels in [300, 500, 600, 100_000] {
+        let error = AvroSchema::parse(&deep(levels), &[], ParseMode::New).unwrap_err();
+        assert!(error.message.contains("deeper"), "{error}");
+    }
+    // The deepest that parses survives everything that walks it.
+    let deepest = parse(&deep(256));
+    for form in [
+        TextForm::Canonical,
+        TextForm::Normalized,
+        TextForm::Resolved,
+    ] {
+        assert_eq!(deepest.text(form), deep(256));
+    }
+    assert!(deepest.compile().is_ok() && compare(&deepest, &deepest).is_empty());
+    let mut nested = "\"int\"".to_owned();
+    for i in 0..120 {
+        nested = format!(
+            r#"{{"type":"record","name":"R{i}","fields":[{{"name":"f","type":["null",{nested}]}}]}}"#
+        );
+    }
+    let nested = parse(&nested);
+    assert!(nested.compile().is_ok() && compare(&nested, &nested).is_empty());
     // Names used before their definition nest types deeper than the text does.
     let chain: Vec<String> = (0..2000)
         .map(|i| {
-            let next = if i == 1999 { "int".to_owned() } else { format!("R{}", i + 1) };
-            format!(r#"{{"type":"record","name":"R{i}","fields":[{{"name":"n","type":"{next}"}}]}}"#)
+            let next = if i == 1999 {
+                "int".to_owned()
+            } else {
+                format!("R{}", i + 1)
+            };
+            format!(
+                r#"{{"type":"record","name":"R{i}","fields":[{{"name":"n","type":"{next}"}}]}}"#
+            )
         })
         .collect();
     let chain = format!("[{}]", chain.join(","));
@@ -230,7 +263,8 @@ fn limits_are_errors() {
 
 #[test]
 fn a_type_shared_at_every_level_compiles_to_a_program_of_the_schemas_size() {
-    let mut text = r#"{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}"#.to_owned();
+    let mut text =
+        r#"{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}"#.to_owned();
     for i in 1..40 {
         text = format!(
             r#"{{"type":"record","name":"R{i}","fields":[{{"name":"a","type":{text}}},{{"name":"b","type":"R{}"}}]}}"#,

@@ -340,10 +340,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
             Leaf::Bytes => self.cursor.sized::<FULL>().map(drop),
             Leaf::String => self.cursor.string::<FULL>().map(drop),
             Leaf::Fixed(size) => self.cursor.take(size as usize).map(drop),
-            Leaf::Enum(count) => self
-                .cursor
-                .index::<FULL>(count, Fault::EnumIndex)
-                .map(drop),
+            Leaf::Enum(count) => self.cursor.index::<FULL>(count, Fault::EnumIndex).map(drop),
         }
     }
 

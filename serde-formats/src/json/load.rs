@@ -384,12 +384,13 @@ impl<'r> Loader<'r> {
         if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
             && any_of(&["if", "then", "else"])
         {
+            let mut subschemas = Vec::new();
             for keyword in ["if", "then", "else"] {
                 if let Some(schema) = members.get(keyword) {
-                    self.schema(schema, scope, &format!("{path}/{keyword}"))?;
+                    subschemas.push(self.schema(schema, scope, &format!("{path}/{keyword}"))?);
                 }
             }
-            parts.push(Class::Conditional);
+            parts.push(Class::Conditional(subschemas));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
 use super::text::Json;
-use super::validate::{self, JsonValidator};
+use super::validate::{self, JsonValidator, LEVELS_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 
@@ -79,7 +79,7 @@ impl JsonSchema {
         };
         if mode == ParseMode::New {
             schema
-                .validator()
+                .compile()
                 .map_err(|error| ParseError::new(error.0))?;
         }
         Ok(schema)
@@ -118,7 +118,21 @@ impl JsonSchema {
     /// When the schema is stored but cannot be executed: it breaks its metaschema, a reference is
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        Ok(JsonValidator::new(self.record_name(), self.validator()?))
+        let validator = self.validator()?;
+        let schemas_per_value = match self.model() {
+            Ok(model) => model.schemas_per_value(),
+            Err(error) => return Err(CompileError(error.message.clone())),
+        };
+        if schemas_per_value >= LEVELS_MAX {
+            return Err(CompileError(format!(
+                "{schemas_per_value} schemas apply to one value, at most {LEVELS_MAX} are judged"
+            )));
+        }
+        Ok(JsonValidator::new(
+            self.record_name(),
+            validator,
+            schemas_per_value,
+        ))
     }
 
     /// What `compatibility` compares.

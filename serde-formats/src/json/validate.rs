@@ -24,6 +24,8 @@ use crate::validator::{
 pub struct JsonValidator {
     record_name: Option<String>,
     validator: Arc<Validator<TapeJson>>,
+    /// Schemas that may be judged one inside the other for one value of the payload.
+    schemas_per_value: usize,
 }
 
 /// Memory reused from payload to payload.
@@ -36,10 +38,12 @@ impl JsonValidator {
     pub(super) const fn new(
         record_name: Option<String>,
         validator: Arc<Validator<TapeJson>>,
+        schemas_per_value: usize,
     ) -> Self {
         Self {
             record_name,
             validator,
+            schemas_per_value,
         }
     }
 
@@ -65,6 +69,17 @@ impl JsonValidator {
         if options.level == ValidationLevel::Decode {
             return Ok(());
         }
+        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        if levels > LEVELS_MAX {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path: "$".to_owned(),
+                byte_offset: 0,
+                detail: format!(
+                    "payload and schema nest {levels} levels together, at most {LEVELS_MAX} are judged"
+                ),
+            });
+        }
         let view = View {
             text,
             tape: &scratch.tape,
@@ -73,19 +88,25 @@ impl JsonValidator {
         if self.validator.is_valid(root) {
             return Ok(());
         }
-        match self.validator.validate(root) {
-            Err(error) => Err(violation(root, &error)),
-            // Both answers come from one compiled schema; should they ever differ, refuse.
-            Ok(()) => Err(Violation {
-                reason: ViolationReason::Constraint,
-                path: "$".to_owned(),
-                byte_offset: 0,
-                detail: "payload does not fit the schema".to_owned(),
-            }),
+        if levels <= EXPLAINED_LEVELS_MAX
+            && let Err(error) = self.validator.validate(root)
+        {
+            return Err(violation(root, &error));
         }
+        Err(Violation {
+            reason: ViolationReason::Constraint,
+            path: "$".to_owned(),
+            byte_offset: 0,
+            detail: "payload does not fit the schema".to_owned(),
+        })
     }
 }
 
+/// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
+/// largest build measured, and worker threads have 2 MiB of stack.
+pub(super) const LEVELS_MAX: usize = 2000;
+/// The same for finding the reason, where a level takes some 1700 bytes.
+const EXPLAINED_LEVELS_MAX: usize = 600;
 /// Largest compiled regular expression, and largest lazy state table, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Steps a backtracking regular expression may take on one string before the payload is refused.
