@@ -130,6 +130,27 @@ fn architecture_names_every_module() {
     }
 }
 
+/// `UPDATE_DOCS=1 cargo test --test tidy` writes the table anew.
+#[test]
+fn api_table_in_docs_is_the_codes() {
+    use std::fmt::Write as _;
+    let mut table = String::new();
+    for api in broker_core::protocol::APIS {
+        writeln!(table, "| {} | {} | {} to {} |", api.key, api.name, api.advertised_min, api.max)
+            .expect("a string takes everything");
+    }
+    let path = root().join("docs/compatibility.md");
+    let text = fs::read_to_string(&path).expect("docs/compatibility.md");
+    let (before, rest) = text.split_once("<!-- apis -->\n").expect("the opening mark");
+    let (shown, after) = rest.split_once("<!-- /apis -->").expect("the closing mark");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{before}<!-- apis -->\n{table}<!-- /apis -->{after}");
+        fs::write(&path, text).expect("docs/compatibility.md is written");
+    } else {
+        assert_eq!(shown, table, "run UPDATE_DOCS=1 cargo test --test tidy");
+    }
+}
+
 #[test]
 fn nothing_committed_names_a_machine_path() {
     let marks = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
