@@ -1,0 +1,472 @@
+//! Judges payload bytes against a compiled schema.
+//!
+//! A valid payload is checked for syntax, put on the tape and judged there; nothing is allocated
+//! once the scratch is warm. Only a refused payload is judged a second time, for its reason.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::json::Node as _;
+use jsonschema::paths::LocationSegment;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::Value;
+
+use super::documents::Documents;
+use super::node::{TapeJson, TapeNode, View};
+use super::tape::{SyntaxError, Tape};
+use crate::validator::{
+    CompileError, ValidationLevel, ValidationOptions, Violation, ViolationReason,
+};
+
+/// A compiled JSON Schema.
+#[derive(Debug)]
+pub struct JsonValidator {
+    record_name: Option<String>,
+    validator: Arc<Validator<TapeJson>>,
+    /// Schemas that may be judged one inside the other for one value of the payload.
+    schemas_per_value: usize,
+}
+
+/// Memory reused from payload to payload.
+#[derive(Debug, Default)]
+pub struct JsonScratch {
+    tape: Tape,
+}
+
+impl JsonValidator {
+    pub(super) const fn new(
+        record_name: Option<String>,
+        validator: Arc<Validator<TapeJson>>,
+        schemas_per_value: usize,
+    ) -> Self {
+        Self {
+            record_name,
+            validator,
+            schemas_per_value,
+        }
+    }
+
+    /// The schema's `title`, which record-name strategies use.
+    #[must_use]
+    pub fn record_name(&self) -> Option<&str> {
+        self.record_name.as_deref()
+    }
+
+    /// Judges one payload: strict RFC 8259 syntax, then (unless the level is
+    /// [`ValidationLevel::Decode`]) the schema. Of duplicate member names the last counts.
+    ///
+    /// # Errors
+    /// The first violation. Its detail names keywords and what the schema expects, never a value
+    /// of the payload.
+    pub fn validate(
+        &self,
+        payload: &[u8],
+        options: ValidationOptions,
+        scratch: &mut JsonScratch,
+    ) -> Result<(), Violation> {
+        let text = check_syntax(payload, &mut scratch.tape)?;
+        if options.level == ValidationLevel::Decode {
+            return Ok(());
+        }
+        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        if levels > LEVELS_MAX {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path: "$".to_owned(),
+                byte_offset: 0,
+                detail: format!(
+                    "payload and schema nest {levels} levels together, at most {LEVELS_MAX} are judged"
+                ),
+            });
+        }
+        let view = View {
+            text,
+            tape: &scratch.tape,
+        };
+        let root = TapeNode::root(&view);
+        if self.validator.is_valid(root) {
+            return Ok(());
+        }
+        if levels <= EXPLAINED_LEVELS_MAX
+            && let Err(error) = self.validator.validate(root)
+        {
+            return Err(violation(root, &error));
+        }
+        Err(Violation {
+            reason: ViolationReason::Constraint,
+            path: "$".to_owned(),
+            byte_offset: 0,
+            detail: "payload does not fit the schema".to_owned(),
+        })
+    }
+}
+
+/// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
+/// largest build measured, and worker threads have 2 MiB of stack.
+pub(super) const LEVELS_MAX: usize = 2000;
+/// The same for finding the reason, where a level takes some 1700 bytes.
+const EXPLAINED_LEVELS_MAX: usize = 600;
+/// Largest compiled regular expression, and largest lazy state table, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Steps a backtracking regular expression may take on one string before the payload is refused.
+const REGEX_STEPS_MAX: usize = 100_000;
+/// Longest detail text: an enum of thousands of symbols is not a message.
+const DETAIL_CHARS_MAX: usize = 400;
+
+fn pattern_options() -> PatternOptions<jsonschema::FancyRegex> {
+    PatternOptions::fancy_regex()
+        .backtrack_limit(REGEX_STEPS_MAX)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+}
+
+/// Compiles the validator of a schema.
+pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, CompileError> {
+    let documents = documents.for_validation();
+    jsonschema::options_for::<TapeJson>()
+        .with_draft(documents.draft)
+        .with_retriever(documents.known())
+        .with_pattern_options(pattern_options())
+        .build(&documents.root)
+        .map_err(|error| {
+            let place = error.instance_path();
+            CompileError(format!("#{place}: {error}"))
+        })
+}
+
+/// Something that tells whether a pattern is found in a text; `None` when it does not compile.
+pub(super) fn pattern_matcher(pattern: &str) -> Option<impl Fn(&str) -> bool + use<>> {
+    let schema = serde_json::json!({ "pattern": pattern });
+    let validator = jsonschema::options()
+        .with_pattern_options(pattern_options())
+        .build(&schema)
+        .ok()?;
+    Some(move |text: &str| validator.is_valid(&Value::String(text.to_owned())))
+}
+
+/// Checks that a payload is one JSON value and records where its values are.
+pub(super) fn check_syntax<'p>(payload: &'p [u8], tape: &mut Tape) -> Result<&'p str, Violation> {
+    let text = match simdutf8::basic::from_utf8(payload) {
+        Ok(text) => text,
+        Err(_) => {
+            let valid = std::str::from_utf8(payload).map_or_else(|e| e.valid_up_to(), str::len);
+            return Err(Violation {
+                reason: ViolationReason::InvalidUtf8,
+                path: "$".to_owned(),
+                byte_offset: valid,
+                detail: "payload is not UTF-8".to_owned(),
+            });
+        }
+    };
+    tape.parse(text).map_err(
+        |SyntaxError {
+             reason,
+             offset,
+             detail,
+         }| Violation {
+            reason,
+            path: "$".to_owned(),
+            byte_offset: offset,
+            detail: detail.to_owned(),
+        },
+    )?;
+    Ok(text)
+}
+
+/// Says where and why, in words that hold no value of the payload.
+fn violation(root: TapeNode<'_>, error: &ValidationError<'_>) -> Violation {
+    let error = most_telling(error);
+    let mut place = Place::new(root);
+    for segment in error.instance_path().segments() {
+        match segment {
+            LocationSegment::Property(name) => place.enter_member(&name),
+            LocationSegment::Index(index) => place.enter_element(index),
+        }
+    }
+    let kind = error.kind();
+    let keyword = kind.keyword();
+    let (reason, detail) = match kind {
+        ValidationErrorKind::Required { property } => (
+            ViolationReason::MissingRequired,
+            format!("required: property {property} is missing"),
+        ),
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            if let Some(name) = unexpected.first() {
+                place.enter_member(name);
+            }
+            (
+                ViolationReason::UnknownField,
+                format!("{keyword}: the schema does not declare this property"),
+            )
+        }
+        ValidationErrorKind::AdditionalItems { limit } => (
+            ViolationReason::Constraint,
+            format!("{keyword}: array has more than {limit} items"),
+        ),
+        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => (
+            ViolationReason::EnumOutOfRange,
+            format!("{keyword}: {}", error.masked_with("value")),
+        ),
+        ValidationErrorKind::Type { .. } => (
+            ViolationReason::Constraint,
+            format!(
+                "{keyword}: {}, found {}",
+                error.masked_with("value"),
+                place.node.json_type()
+            ),
+        ),
+        ValidationErrorKind::PropertyNames { error } => (
+            ViolationReason::Constraint,
+            format!("{keyword}: {}", error.masked_with("a member name")),
+        ),
+        ValidationErrorKind::FalseSchema => (
+            ViolationReason::Constraint,
+            "the schema allows no value here".to_owned(),
+        ),
+        _ => (
+            ViolationReason::Constraint,
+            format!("{keyword}: {}", error.masked_with("value")),
+        ),
+    };
+    Violation {
+        reason,
+        path: place.path,
+        byte_offset: place.node.offset(),
+        detail: shortened(detail),
+    }
+}
+
+/// For `anyOf` and `oneOf`, the error of the alternative that was most likely meant: one that got
+/// further into the value, or the only one that took the value's type.
+fn most_telling<'e>(error: &'e ValidationError<'e>) -> &'e ValidationError<'e> {
+    let mut error = error;
+    loop {
+        let (ValidationErrorKind::AnyOf { context }
+        | ValidationErrorKind::OneOfNotValid { context }) = error.kind()
+        else {
+            return error;
+        };
+        let own_depth = error.instance_path().segments().count();
+        let mut candidates = context
+            .iter()
+            .filter_map(|errors| errors.first())
+            .filter(|nested| {
+                nested.instance_path().segments().count() > own_depth
+                    || !matches!(nested.kind(), ValidationErrorKind::Type { .. })
+            });
+        match (candidates.next(), candidates.next()) {
+            (Some(nested), None) => error = nested,
+            _ => return error,
+        }
+    }
+}
+
+fn shortened(detail: String) -> String {
+    match detail.char_indices().nth(DETAIL_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", detail.get(..end).unwrap_or_default()),
+        None => detail,
+    }
+}
+
+/// A value of the payload and the path that leads to it.
+struct Place<'a> {
+    node: TapeNode<'a>,
+    path: String,
+}
+
+impl<'a> Place<'a> {
+    fn new(root: TapeNode<'a>) -> Self {
+        Self {
+            node: root,
+            path: "$".to_owned(),
+        }
+    }
+
+    fn enter_member(&mut self, name: &str) {
+        if let Some(member) = self.node.as_object().and_then(|object| object.member(name)) {
+            self.node = member;
+        }
+        push_member(&mut self.path, name);
+    }
+
+    fn enter_element(&mut self, index: usize) {
+        if let Some(element) = self.node.as_array().and_then(|array| array.element(index)) {
+            self.node = element;
+        }
+        write!(self.path, "[{index}]").unwrap_or_default();
+    }
+}
+
+/// Appends `.name`, or `["name"]` for a name that is not an identifier.
+pub(super) fn push_member(path: &mut String, name: &str) {
+    let plain = name
+        .chars()
+        .enumerate()
+        .all(|(at, c)| c == '_' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_alphanumeric()));
+    if plain && !name.is_empty() {
+        path.push('.');
+        path.push_str(name);
+    } else {
+        write!(path, "[{}]", Value::from(name)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::JsonSchema;
+    use super::*;
+    use crate::schema::ParseMode;
+
+    const ORDER: &str = r#"{
+        "type": "object", "title": "Order", "additionalProperties": false,
+        "required": ["id", "lines"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[a-z]+$"},
+            "state": {"enum": ["open", "paid"]},
+            "note": {"oneOf": [{"type": "null"}, {"type": "object", "required": ["text"]}]},
+            "tags": {"type": "array", "uniqueItems": true},
+            "lines": {"type": "array", "items": {
+                "type": "object", "required": ["qty"],
+                "properties": {"qty": {"type": "integer", "minimum": 1}, "a b": {"const": 1}}
+            }}
+        }
+    }"#;
+
+    fn judge(schema: &str, payload: &[u8]) -> Result<(), Violation> {
+        JsonSchema::parse(schema, &[], ParseMode::New)
+            .expect("schema")
+            .compile()
+            .expect("compiles")
+            .validate(payload, ValidationOptions::default(), &mut JsonScratch::default())
+    }
+
+    #[test]
+    fn says_where_and_why_without_values() {
+        use ViolationReason::*;
+        for (payload, reason, path, byte_offset, detail) in [
+            (r#"{"id":"a","lines":[{"qty":1},{"qty":0}]}"#, Constraint, "$.lines[1].qty", 36, "minimum"),
+            (r#"{"id":"a","lines":[{"qty":"secret"}]}"#, Constraint, "$.lines[0].qty", 26, "found string"),
+            (r#"{"id":"a","lines":[{"qty":1,"a b":2}]}"#, EnumOutOfRange, "$.lines[0][\"a b\"]", 34, "const"),
+            (r#"{"id":"a","lines":[ {}]}"#, MissingRequired, "$.lines[0]", 20, "\"qty\" is missing"),
+            (r#"{"id":"a","lines":[],"x":1}"#, UnknownField, "$.x", 25, "additionalProperties"),
+            (r#"{"id":"SECRET","lines":[]}"#, Constraint, "$.id", 6, "pattern"),
+            (r#"{"id":"a","lines":[],"state":"secret"}"#, EnumOutOfRange, "$.state", 29, "enum"),
+            (r#"{"id":"a","lines":[],"note":{}}"#, MissingRequired, "$.note", 28, "\"text\" is missing"),
+            (r#"{"id":"a","lines":[],"note":"secret"}"#, Constraint, "$.note", 28, "oneOf"),
+            (r#"{"id":"a","lines":[],"tags":["s","\u0073"]}"#, Constraint, "$.tags", 28, "uniqueItems"),
+            (r#"{"id":"a","lines":[]} x"#, TrailingBytes, "$", 22, "after the end"),
+            (r#"{"id":"a","lines":["#, Truncated, "$", 19, "ends inside"),
+            (r#"{"id":"a","lines":[],}"#, Malformed, "$", 21, "member name"),
+            ("[]", Constraint, "$", 0, "found array"),
+        ] {
+            let violation = judge(ORDER, payload.as_bytes()).expect_err(payload);
+            assert_eq!(
+                (violation.reason, violation.path.as_str(), violation.byte_offset),
+                (reason, path, byte_offset),
+                "{payload}: {violation}"
+            );
+            assert!(violation.detail.contains(detail), "{payload}: {violation}");
+            assert!(!violation.detail.to_lowercase().contains("secret"), "{violation}");
+        }
+        let violation = judge(ORDER, b"{\"id\":\"\xff\"}").expect_err("not UTF-8");
+        assert_eq!((violation.reason, violation.byte_offset), (InvalidUtf8, 7));
+    }
+
+    #[test]
+    fn takes_what_fits() {
+        for payload in [
+            r#"{"id":"a","lines":[{"qty":1},{"qty":2.0}],"state":"\u006fpen","note":null,"tags":[0,"0",{}]}"#,
+            r#" {"id":1,"id":"last","lines":[]} "#,
+        ] {
+            assert_eq!(judge(ORDER, payload.as_bytes()), Ok(()), "{payload}");
+        }
+    }
+
+    #[test]
+    fn decode_level_is_syntax_only() {
+        let options = ValidationOptions {
+            level: ValidationLevel::Decode,
+            ..ValidationOptions::default()
+        };
+        let validator = JsonSchema::parse(ORDER, &[], ParseMode::New)
+            .expect("schema")
+            .compile()
+            .expect("compiles");
+        let mut scratch = JsonScratch::default();
+        assert_eq!(validator.validate(b"[1]", options, &mut scratch), Ok(()));
+        assert!(validator.validate(b"[1", options, &mut scratch).is_err());
+        assert_eq!(validator.record_name(), Some("Order"));
+    }
+
+    #[test]
+    fn regular_expressions_are_bounded() {
+        let large = format!(r#"{{"pattern":"(a{{1000}}){{1000}}{}"}}"#, "b{900}".repeat(50));
+        assert!(JsonSchema::parse(&large, &[], ParseMode::New).is_err());
+        let backtracking = r#"{"pattern":"^(a+)+(?!b)$\\1"}"#.replace("\\\\", "\\");
+        if let Ok(schema) = JsonSchema::parse(&backtracking, &[], ParseMode::New) {
+            let payload = format!("\"{}!\"", "a".repeat(40));
+            let validator = schema.compile().expect("compiles");
+            let verdict = validator.validate(
+                payload.as_bytes(),
+                ValidationOptions::default(),
+                &mut JsonScratch::default(),
+            );
+            assert!(verdict.is_err());
+        }
+    }
+
+    /// Schemas built to exhaust the stack, on the stack size of a worker thread.
+    #[test]
+    fn schema_bombs_end_quickly() {
+        let nested = |depth: usize, open: &str, close: &str, core: &str| {
+            format!("{}{core}{}", open.repeat(depth), close.repeat(depth))
+        };
+        let recursive = |depth: usize, open: &str, close: &str| {
+            let core = r##"{"properties":{"x":{"$ref":"#/definitions/a"}}}"##;
+            let nested = nested(depth, open, close, core);
+            format!(r##"{{"$ref":"#/definitions/a","definitions":{{"a":{nested}}}}}"##)
+        };
+        let chain = {
+            let links: Vec<String> = (0..5000)
+                .map(|index| format!(r##""d{index}":{{"properties":{{"x":{{"$ref":"#/definitions/d{}"}}}}}}"##, index + 1))
+                .collect();
+            format!(r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d5000":{{}}}}}}"##, links.join(","))
+        };
+        let payload = nested(120, r#"{"x":"#, "}", "1");
+        for schema in [
+            nested(120, r#"{"not":"#, "}", "{}"),
+            nested(84, r#"{"allOf":["#, "]}", "{}"),
+            nested(120, r#"{"items":"#, "}", "{}"),
+            recursive(80, r#"{"allOf":["#, "]}"),
+            recursive(80, r#"{"allOf":[{"minProperties":0},"#, r#",{"type":"object"}]}"#),
+            recursive(80, r#"{"anyOf":[false,"#, "]}"),
+            recursive(80, r#"{"oneOf":[{"type":"null"},"#, "]}"),
+            recursive(160, r#"{"not":"#, "}"),
+            recursive(160, r#"{"if":true,"then":"#, "}"),
+            recursive(120, r#"{"dependencies":{"x":"#, "}}"),
+            chain,
+            r##"{"$ref":"#"}"##.to_owned(),
+            r##"{"allOf":[{"$ref":"#/definitions/a"}],"definitions":{"a":{"allOf":[{"$ref":"#"}]}}}"##.to_owned(),
+        ] {
+            let payload = payload.clone();
+            std::thread::Builder::new()
+                .stack_size(2 * 1024 * 1024)
+                .spawn(move || {
+                    let Ok(parsed) = JsonSchema::parse(&schema, &[], ParseMode::New) else {
+                        return;
+                    };
+                    super::super::compare(&parsed, &parsed, Default::default());
+                    if let Ok(validator) = parsed.compile() {
+                        let options = ValidationOptions::default();
+                        let mut scratch = JsonScratch::default();
+                        let _verdict = validator.validate(payload.as_bytes(), options, &mut scratch);
+                    }
+                })
+                .expect("thread")
+                .join()
+                .expect("no overflow");
+        }
+    }
+}
