@@ -1,61 +1,72 @@
-//! Json: stub, replaced by its owner.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
-use crate::compatibility::*;
-use crate::json_value::EncodeError;
-use crate::schema::*;
-use crate::validator::*;
+//! JSON Schema: texts, compatibility, and payloads.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `text.rs` | JSON text kept as written: canonical and normalised printing |
+//! | `parse.rs` | [`JsonSchema`]: does this text parse, what is it called |
+//! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
+//! | `load.rs`, `model.rs` | the object model the reference compares |
+//! | `compatibility/` | every difference between two models |
+//! | `tape.rs`, `node.rs` | a payload's JSON as positions, walked in place |
+//! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
+//!
+//! Read `parse.rs` first.
+
+mod compatibility;
+#[cfg(test)]
+mod conformance;
+mod documents;
+mod load;
+mod model;
+mod node;
+mod parse;
+mod tape;
+mod text;
+mod validate;
+
 use serde_json::Value;
 
-#[derive(Debug, Clone)]
-pub struct JsonSchema;
-impl JsonSchema {
-    pub fn parse(
-        _text: &str,
-        _references: &[ResolvedReference],
-        _mode: ParseMode,
-    ) -> Result<Self, ParseError> {
-        todo!()
-    }
-    pub fn text(&self, _form: TextForm) -> String {
-        todo!()
-    }
-    pub fn record_name(&self) -> Option<String> {
-        todo!()
-    }
-    pub fn is_equivalent(&self, _other: &Self) -> bool {
-        todo!()
-    }
-    pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        todo!()
-    }
+pub use compatibility::compare;
+pub use parse::JsonSchema;
+pub use validate::{JsonScratch, JsonValidator};
+
+use crate::json_value::EncodeError;
+use crate::validator::{ValidationOptions, Violation, ViolationReason};
+
+/// Decodes a payload: any JSON text is its own decoded form, whatever the schema.
+///
+/// # Errors
+/// When the payload is not one JSON value.
+pub fn decode_json(_schema: &JsonSchema, payload: &[u8]) -> Result<Value, Violation> {
+    let text = validate::check_syntax(payload, &mut tape::Tape::default())?;
+    serde_json::from_str(text).map_err(|error| Violation {
+        reason: ViolationReason::Malformed,
+        path: "$".to_owned(),
+        byte_offset: 0,
+        detail: format!("payload is not JSON: line {}", error.line()),
+    })
 }
-#[derive(Debug)]
-pub struct JsonValidator;
-#[derive(Debug, Default)]
-pub struct JsonScratch;
-impl JsonValidator {
-    pub fn record_name(&self) -> Option<&str> {
-        todo!()
-    }
-    pub fn validate(
-        &self,
-        _payload: &[u8],
-        _options: ValidationOptions,
-        _scratch: &mut JsonScratch,
-    ) -> Result<(), Violation> {
-        todo!()
-    }
-}
-pub fn compare(
-    _reader: &JsonSchema,
-    _writer: &JsonSchema,
-    _policy: CompatibilityPolicy,
-) -> Vec<Incompatibility> {
-    todo!()
-}
-pub fn decode_json(_schema: &JsonSchema, _payload: &[u8]) -> Result<Value, Violation> {
-    todo!()
-}
-pub fn encode_json(_schema: &JsonSchema, _value: &Value) -> Result<Vec<u8>, EncodeError> {
-    todo!()
+
+/// Encodes a value compactly after checking it against the schema.
+///
+/// # Errors
+/// When the schema cannot be executed or the value does not fit it.
+pub fn encode_json(schema: &JsonSchema, value: &Value) -> Result<Vec<u8>, EncodeError> {
+    let at_root = |message: String| EncodeError {
+        path: "$".to_owned(),
+        message,
+    };
+    let payload = serde_json::to_vec(value).map_err(|error| at_root(error.to_string()))?;
+    let validator = schema.compile().map_err(|error| at_root(error.0))?;
+    validator
+        .validate(
+            &payload,
+            ValidationOptions::default(),
+            &mut JsonScratch::default(),
+        )
+        .map_err(|violation| EncodeError {
+            path: violation.path,
+            message: violation.detail,
+        })?;
+    Ok(payload)
 }

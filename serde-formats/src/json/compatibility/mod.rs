@@ -1,0 +1,333 @@
+//! Every difference between two JSON Schemas, and which of them break a reader.
+//!
+//! Follows the reference: what it compares is compared, what it never looks at (`format`,
+//! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is not. Where the
+//! reference gives no answer at all, the answer here is an incompatibility.
+//! Next: `scalar.rs`, `object.rs`, `array.rs`, `combined.rs`, one per group of classes.
+
+mod array;
+mod combined;
+mod difference;
+mod object;
+mod scalar;
+
+use std::collections::HashSet;
+
+use super::model::{Class, Model, Node, NodeId, Rest};
+use super::parse::JsonSchema;
+use crate::compatibility::{CompatibilityPolicy, Incompatibility};
+
+pub(super) use difference::Difference;
+use difference::Kind;
+
+/// Every reason `reader` cannot read what `writer` wrote.
+#[must_use]
+pub fn compare(
+    reader: &JsonSchema,
+    writer: &JsonSchema,
+    policy: CompatibilityPolicy,
+) -> Vec<Incompatibility> {
+    differences(reader, writer, policy)
+        .iter()
+        .filter(|difference| !difference.kind.is_compatible(policy))
+        .map(Difference::report)
+        .collect()
+}
+
+/// Every difference from `writer` to `reader`, compatible ones included.
+///
+/// The policy takes part because it decides which alternative of a combined schema is taken.
+pub(super) fn differences(
+    reader: &JsonSchema,
+    writer: &JsonSchema,
+    policy: CompatibilityPolicy,
+) -> Vec<Difference> {
+    let (Ok(old), Ok(new)) = (writer.model(), reader.model()) else {
+        // One of them refers to a schema out of reach: nothing can be said, so nothing is allowed.
+        return vec![Difference {
+            kind: &difference::TYPE_CHANGED,
+            path: "#/".to_owned(),
+        }];
+    };
+    let mut broken = HashSet::new();
+    loop {
+        let mut comparison = Comparison {
+            old,
+            new,
+            policy,
+            path: Vec::new(),
+            found: Vec::new(),
+            open: HashSet::new(),
+            broken: broken.clone(),
+            assumed: HashSet::new(),
+            alike: HashSet::new(),
+            steps: 0,
+            trials: 0,
+        };
+        comparison.compare(
+            Some(Side::old(old.root)),
+            Some(Side::new(new.root)),
+        );
+        // A cycle was taken for compatible and turned out not to be: what was chosen because of
+        // that is in doubt, so choose again knowing it. Every round knows one pair more.
+        let doubtful: Vec<Pair> = comparison
+            .assumed
+            .intersection(&comparison.broken)
+            .filter(|pair| !broken.contains(*pair))
+            .copied()
+            .collect();
+        if doubtful.is_empty() || comparison.steps >= STEPS_MAX || broken.len() >= ROUNDS_MAX {
+            return comparison.found;
+        }
+        broken.extend(doubtful);
+    }
+}
+
+/// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
+const STEPS_MAX: usize = 200_000;
+/// Rounds of the search for incompatible cycles.
+const ROUNDS_MAX: usize = 64;
+/// Nesting of a comparison; deeper schemas count as incompatible.
+const DEPTH_MAX: usize = 200;
+
+/// A node and the schema it belongs to: `not` compares in the other direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Side {
+    is_new: bool,
+    id: NodeId,
+}
+
+impl Side {
+    const fn old(id: NodeId) -> Self {
+        Self { is_new: false, id }
+    }
+
+    const fn new(id: NodeId) -> Self {
+        Self { is_new: true, id }
+    }
+
+    /// Another node of the same schema.
+    const fn at(self, id: NodeId) -> Self {
+        Self { id, ..self }
+    }
+}
+
+type Pair = (Side, Side);
+
+/// One run over two models.
+struct Comparison<'m> {
+    old: &'m Model,
+    new: &'m Model,
+    policy: CompatibilityPolicy,
+    path: Vec<String>,
+    found: Vec<Difference>,
+    /// Pairs being compared further up: a cycle, taken for compatible.
+    open: HashSet<Pair>,
+    /// Pairs known to be incompatible.
+    broken: HashSet<Pair>,
+    /// Pairs of `open` that were met again.
+    assumed: HashSet<Pair>,
+    /// Pairs compared without any difference, and without assuming anything.
+    alike: HashSet<Pair>,
+    steps: usize,
+    /// Trials under way: differences found now may be thrown away.
+    trials: usize,
+}
+
+impl<'m> Comparison<'m> {
+    fn model(&self, side: Side) -> &'m Model {
+        if side.is_new { self.new } else { self.old }
+    }
+
+    fn node(&self, side: Side) -> Option<&'m Node> {
+        self.model(side).node(side.id)
+    }
+
+    fn class(&self, side: Side) -> &'m Class {
+        self.node(side).map_or(&Class::False, |node| &node.class)
+    }
+
+    fn add(&mut self, kind: &'static Kind) {
+        self.found.push(Difference {
+            kind,
+            path: format!("#/{}", self.path.join("/")),
+        });
+    }
+
+    /// Adds a difference of one keyword of the current schema.
+    fn add_at(&mut self, keyword: &str, kind: &'static Kind) {
+        self.within(keyword, |comparison| comparison.add(kind));
+    }
+
+    fn within(&mut self, segment: &str, visit: impl FnOnce(&mut Self)) {
+        self.path.push(segment.to_owned());
+        visit(self);
+        self.path.pop();
+    }
+
+    fn is_compatible(&self, differences: &[Difference]) -> bool {
+        differences
+            .iter()
+            .all(|difference| difference.kind.is_compatible(self.policy))
+    }
+
+    /// Compares on the side: the differences are the caller's to keep or drop.
+    fn trial(&mut self, old: Side, new: Side) -> Vec<Difference> {
+        let kept = std::mem::take(&mut self.found);
+        self.trials += 1;
+        self.compare(Some(old), Some(new));
+        self.trials -= 1;
+        std::mem::replace(&mut self.found, kept)
+    }
+
+    /// Compares two schemas, adding what differs at the current path.
+    fn compare(&mut self, old: Option<Side>, new: Option<Side>) {
+        let (old, new) = match (old, new) {
+            (None, None) => return,
+            (None, Some(_)) => return self.add(&difference::SCHEMA_ADDED),
+            (Some(_), None) => return self.add(&difference::SCHEMA_REMOVED),
+            (Some(old), Some(new)) => (old, new),
+        };
+        let resolve = |side: Side| self.model(side).resolve(side.id).map(|id| side.at(id));
+        let (Some(old), Some(new)) = (resolve(old), resolve(new)) else {
+            // A reference that only leads to itself has no meaning to compare.
+            return self.add(&difference::TYPE_CHANGED);
+        };
+        let pair = (old, new);
+        if self.alike.contains(&pair) {
+            return;
+        }
+        self.steps += 1;
+        if self.steps > STEPS_MAX || self.open.len() > DEPTH_MAX {
+            return self.add(&difference::TYPE_CHANGED);
+        }
+        if !self.open.insert(pair) {
+            self.assumed.insert(pair);
+            if self.trials > 0 && self.broken.contains(&pair) {
+                self.add(&difference::TYPE_CHANGED);
+            }
+            return;
+        }
+        let (found_before, assumed_before) = (self.found.len(), self.assumed.len());
+        self.compare_resolved(old, new);
+        self.open.remove(&pair);
+        let found = self.found.get(found_before..).unwrap_or_default();
+        if !self.is_compatible(found) {
+            self.broken.insert(pair);
+        } else if found.is_empty() && self.assumed.len() == assumed_before {
+            self.alike.insert(pair);
+        }
+    }
+
+    fn compare_resolved(&mut self, old: Side, new: Side) {
+        let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
+            return self.add(&difference::TYPE_CHANGED);
+        };
+        if self.compare_with_member(old, new) {
+            return;
+        }
+        if std::mem::discriminant(&old_node.class) != std::mem::discriminant(&new_node.class) {
+            let widens = matches!(old_node.class, Class::False)
+                || matches!(new_node.class, Class::Empty | Class::True)
+                || (old_node.is_connect_bytes && new_node.is_connect_bytes);
+            if !widens {
+                self.add(&difference::TYPE_CHANGED);
+            }
+            return;
+        }
+        if old_node.id != new_node.id {
+            self.add(&difference::ID_CHANGED);
+        }
+        if old_node.title != new_node.title {
+            self.add(&difference::TITLE_CHANGED);
+        }
+        if old_node.description != new_node.description {
+            self.add(&difference::DESCRIPTION_CHANGED);
+        }
+        if old_node.default != new_node.default {
+            self.add(&difference::DEFAULT_CHANGED);
+        }
+        match (&old_node.class, &new_node.class) {
+            (Class::String(a), Class::String(b)) => self.compare_strings(a, b),
+            (Class::Number(a), Class::Number(b)) => self.compare_numbers(a, b),
+            (Class::Enum(a), Class::Enum(b)) => self.compare_enums(a, b),
+            (Class::Const(a), Class::Const(b)) => self.compare_constants(a, b),
+            (Class::Not(a), Class::Not(b)) => self.compare_negations(old.at(*a), new.at(*b)),
+            (Class::Object(a), Class::Object(b)) => self.compare_objects(old, a, new, b),
+            (Class::Array(a), Class::Array(b)) => self.compare_arrays(old, a, new, b),
+            (Class::Combined(a, old_members), Class::Combined(b, new_members)) => {
+                self.compare_combined(old, (*a, old_members), new, (*b, new_members));
+            }
+            // Booleans and nulls have nothing more; conditionals are not looked into.
+            _ => {}
+        }
+    }
+
+    /// `additional…` and `unevaluated…` keywords.
+    fn compare_rest(
+        &mut self,
+        keyword: &str,
+        (old, old_rest): (Side, Rest),
+        (new, new_rest): (Side, Rest),
+        kinds: &RestKinds,
+    ) {
+        self.within(keyword, |comparison| match (old_rest, new_rest) {
+            (Rest::Forbidden, Rest::Forbidden) | (Rest::Allowed, Rest::Allowed) => {}
+            (Rest::Forbidden, _) => comparison.add(kinds.added),
+            (_, Rest::Forbidden) => comparison.add(kinds.removed),
+            (Rest::Allowed, Rest::Schema(_)) => comparison.add(kinds.narrowed),
+            (Rest::Schema(_), Rest::Allowed) => comparison.add(kinds.extended),
+            (Rest::Schema(a), Rest::Schema(b)) => {
+                comparison.compare(Some(old.at(a)), Some(new.at(b)));
+            }
+        });
+    }
+
+    /// Optional bounds: absent, larger, smaller.
+    fn compare_bound<T: PartialOrd>(
+        &mut self,
+        keyword: &str,
+        old: Option<&T>,
+        new: Option<&T>,
+        kinds: &BoundKinds,
+    ) {
+        let kind = match (old, new) {
+            (None, None) => return,
+            (None, Some(_)) => kinds.added,
+            (Some(_), None) => kinds.removed,
+            (Some(old), Some(new)) if new > old => kinds.increased,
+            (Some(old), Some(new)) if new < old => kinds.decreased,
+            (Some(_), Some(_)) => return,
+        };
+        self.add_at(keyword, kind);
+    }
+}
+
+/// The differences of an `additional…` or `unevaluated…` keyword.
+struct RestKinds {
+    added: &'static Kind,
+    removed: &'static Kind,
+    extended: &'static Kind,
+    narrowed: &'static Kind,
+}
+
+/// The differences of a bound.
+struct BoundKinds {
+    added: &'static Kind,
+    removed: &'static Kind,
+    increased: &'static Kind,
+    decreased: &'static Kind,
+}
+
+/// Names the four differences of a bound by their common prefix.
+macro_rules! bound_kinds {
+    ($added:ident $removed:ident $increased:ident $decreased:ident) => {
+        $crate::json::compatibility::BoundKinds {
+            added: &$crate::json::compatibility::difference::$added,
+            removed: &$crate::json::compatibility::difference::$removed,
+            increased: &$crate::json::compatibility::difference::$increased,
+            decreased: &$crate::json::compatibility::difference::$decreased,
+        }
+    };
+}
+use bound_kinds;

@@ -1,0 +1,770 @@
+//! Loads a schema's documents into a [`Model`], refusing what the reference's loaders refuse.
+//!
+//! Schemas that no keyword reaches (unused definitions) are not looked at, as in the reference.
+//! `$ref` targets are loaded from a worklist, so that long chains do not deepen the stack.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::Arc;
+
+use jsonschema::{Draft, Registry, Uri};
+use serde_json::{Map, Number, Value};
+
+use super::documents::{Documents, unresolved};
+use super::model::{
+    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest, StringClass,
+};
+use super::text::SCHEMA_DEPTH_MAX;
+use crate::schema::ParseError;
+
+/// Loads the root document and everything it refers to.
+pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
+    let references = documents.reference_registry()?;
+    let registry = documents.registry(&references)?;
+    let base = documents.base_uri()?;
+    let mut loader = Loader {
+        registry: &registry,
+        nodes: Vec::new(),
+        loaded: HashMap::new(),
+        waiting: Vec::new(),
+        fingerprints: HashMap::new(),
+    };
+    let root_uri = base.as_str().to_owned();
+    let scope = Scope {
+        base: Arc::new(base),
+        draft: documents.draft,
+        depth: 0,
+    };
+    let resolver = registry.resolver((*scope.base).clone());
+    let resolved = resolver
+        .lookup(&root_uri)
+        .map_err(|error| unresolved(&error))?;
+    let root = loader.schema(resolved.contents(), &scope, "#")?;
+    while let Some((id, value, scope, path)) = loader.waiting.pop() {
+        loader.fill(id, value, &scope, &path)?;
+    }
+    Ok(Model {
+        nodes: loader.nodes,
+        root,
+    })
+}
+
+/// Schemas in one model; a schema this large is a mistake or an attack.
+const NODES_MAX: usize = 200_000;
+
+const STRING_KEYWORDS: &[&str] = &["minLength", "maxLength", "pattern", "format"];
+const NUMBER_KEYWORDS: &[&str] = &[
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+];
+const OBJECT_KEYWORDS: &[&str] = &[
+    "properties",
+    "required",
+    "minProperties",
+    "maxProperties",
+    "patternProperties",
+    "additionalProperties",
+];
+const ARRAY_KEYWORDS: &[&str] = &["items", "minItems", "maxItems", "uniqueItems"];
+
+/// Where a schema stands: what its `$ref`s are relative to, and its language.
+#[derive(Debug, Clone)]
+struct Scope {
+    base: Arc<Uri<String>>,
+    draft: Draft,
+    depth: usize,
+}
+
+impl Scope {
+    /// 2019-09 or later, where `$ref` has siblings and the keywords were renamed.
+    const fn is_modern(&self) -> bool {
+        matches!(self.draft, Draft::Draft201909 | Draft::Draft202012)
+    }
+}
+
+struct Loader<'r> {
+    registry: &'r Registry<'r>,
+    nodes: Vec<Node>,
+    /// By address of the value: the documents do not move while loading.
+    loaded: HashMap<usize, NodeId>,
+    waiting: Vec<(NodeId, &'r Value, Scope, String)>,
+    /// By address, of arrays and objects.
+    fingerprints: HashMap<usize, Fingerprint>,
+}
+
+impl<'r> Loader<'r> {
+    fn add(&mut self, node: Node) -> Result<NodeId, ParseError> {
+        if self.nodes.len() >= NODES_MAX {
+            return Err(ParseError::new(format!("more than {NODES_MAX} subschemas")));
+        }
+        let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(node);
+        Ok(NodeId(id))
+    }
+
+    /// A node that stands for some keywords of a schema rather than for a schema of its own.
+    fn add_part(&mut self, class: Class, key: &impl Hash) -> Result<NodeId, ParseError> {
+        self.add(Node {
+            class,
+            fingerprint: Fingerprint {
+                hash: hash_of(key),
+                holds_combined: true,
+            },
+            ..Node::default()
+        })
+    }
+
+    /// What tells this schema from others, whatever the order of its keys; one visit a value.
+    fn fingerprint(&mut self, value: &Value) -> Fingerprint {
+        let address = std::ptr::from_ref(value) as usize;
+        if let Some(known) = self.fingerprints.get(&address) {
+            return *known;
+        }
+        let mut holds_combined = false;
+        let hash = match value {
+            Value::Array(items) => {
+                let mut hash = hash_of(&"array");
+                for item in items {
+                    let item = self.fingerprint(item);
+                    holds_combined |= item.holds_combined;
+                    hash = hash_of(&(hash, item.hash));
+                }
+                hash
+            }
+            Value::Object(members) => {
+                let mut hash = hash_of(&"object");
+                for (name, member) in members {
+                    let inner = self.fingerprint(member);
+                    holds_combined |= inner.holds_combined
+                        || matches!(name.as_str(), "allOf" | "anyOf" | "oneOf")
+                        || (name == "type" && member.is_array());
+                    hash = hash.wrapping_add(hash_of(&(name, inner.hash)));
+                }
+                hash
+            }
+            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), holds_combined },
+        };
+        let known = Fingerprint { hash, holds_combined };
+        self.fingerprints.insert(address, known);
+        known
+    }
+
+    /// The node for a schema met as a keyword's value.
+    fn schema(&mut self, value: &'r Value, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+        let address = std::ptr::from_ref(value) as usize;
+        if let Some(id) = self.loaded.get(&address) {
+            return Ok(*id);
+        }
+        if scope.depth > SCHEMA_DEPTH_MAX {
+            return Err(error(path, "nesting too deep"));
+        }
+        let id = self.add(Node::default())?;
+        self.loaded.insert(address, id);
+        self.fill(id, value, scope, path)?;
+        Ok(id)
+    }
+
+    /// The node for a `$ref` target: loaded later, from the worklist.
+    fn target(&mut self, reference: &str, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+        let resolver = self.registry.resolver((*scope.base).clone());
+        let resolved = resolver
+            .lookup(reference)
+            .map_err(|error| unresolved(&error))?;
+        let (value, resolver, draft) = resolved.into_inner();
+        let address = std::ptr::from_ref(value) as usize;
+        if let Some(id) = self.loaded.get(&address) {
+            return Ok(*id);
+        }
+        let id = self.add(Node::default())?;
+        self.loaded.insert(address, id);
+        let scope = Scope {
+            base: resolver.base_uri(),
+            draft,
+            depth: 0,
+        };
+        self.waiting
+            .push((id, value, scope, format!("{path}/$ref({reference})")));
+        Ok(id)
+    }
+
+    fn fill(
+        &mut self,
+        id: NodeId,
+        value: &'r Value,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<(), ParseError> {
+        let mut node = Node {
+            fingerprint: self.fingerprint(value),
+            ..Node::default()
+        };
+        match value {
+            Value::Bool(allowed) => {
+                if scope.draft == Draft::Draft4 && path != "#" {
+                    return Err(error(path, "expected type: JsonObject, found: Boolean"));
+                }
+                node.class = if *allowed { Class::True } else { Class::False };
+            }
+            Value::Object(members) => {
+                let scope = self.scope_within(value, members, scope)?;
+                let id_keyword = scope.draft.id_keyword();
+                let keywords = Keywords { members, path };
+                node.id = keywords.string(id_keyword)?.map(str::to_owned);
+                node.title = keywords.string("title")?.map(str::to_owned);
+                node.description = keywords.string("description")?.map(str::to_owned);
+                node.default = members.get("default").cloned();
+                node.is_connect_bytes =
+                    members.get("connect.type").and_then(Value::as_str) == Some("bytes");
+                node.class = self.class(members, &scope, path)?;
+            }
+            other => {
+                let found = kind_name(other);
+                return Err(error(
+                    path,
+                    &format!("expected type is one of Boolean or JsonObject, found: {found}"),
+                ));
+            }
+        }
+        if let Some(place) = self.nodes.get_mut(id.0 as usize) {
+            *place = node;
+        }
+        Ok(())
+    }
+
+    /// The scope inside a schema object: one deeper, and rebased if it has an identifier.
+    fn scope_within(
+        &self,
+        value: &'r Value,
+        members: &Map<String, Value>,
+        scope: &Scope,
+    ) -> Result<Scope, ParseError> {
+        let mut inner = scope.clone();
+        inner.depth += 1;
+        if members.contains_key(scope.draft.id_keyword()) {
+            let resolver = self.registry.resolver((*scope.base).clone());
+            inner.base = resolver
+                .in_subresource(scope.draft.create_resource_ref(value))
+                .map_err(|error| unresolved(&error))?
+                .base_uri();
+        }
+        Ok(inner)
+    }
+
+    fn class(
+        &mut self,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Class, ParseError> {
+        let mut parts: Vec<Class> = Vec::new();
+        for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
+            if keyword != "$ref" && !scope.is_modern() {
+                continue;
+            }
+            match members.get(keyword) {
+                None => {}
+                Some(Value::String(reference)) => {
+                    parts.push(Class::Reference(self.target(reference, scope, path)?));
+                    if !scope.is_modern() {
+                        break;
+                    }
+                }
+                Some(other) => {
+                    let found = kind_name(other);
+                    return Err(error(
+                        &format!("{path}/{keyword}"),
+                        &format!("expected type: String, found: {found}"),
+                    ));
+                }
+            }
+        }
+        // Up to draft 7 a reference hides its siblings.
+        if parts.is_empty() || scope.is_modern() {
+            self.keyword_classes(members, scope, path, &mut parts)?;
+        }
+        if parts.len() > 1 {
+            let mut subschemas = Vec::new();
+            for part in parts {
+                // Parts of one schema are of different classes, so never alike.
+                subschemas.push(self.add_part(part, &(path, subschemas.len()))?);
+            }
+            return Ok(Class::Combined(Criterion::AllOf, self.combined_first(subschemas)));
+        }
+        Ok(parts.pop().unwrap_or(Class::Empty))
+    }
+
+    /// The classes a schema's keywords stand for, in the order the reference finds them.
+    fn keyword_classes(
+        &mut self,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+        parts: &mut Vec<Class>,
+    ) -> Result<(), ParseError> {
+        let keywords = Keywords { members, path };
+        if let Some(values) = keywords.array("enum")? {
+            parts.push(Class::Enum(values.clone()));
+        }
+        for criterion in [Criterion::AllOf, Criterion::AnyOf, Criterion::OneOf] {
+            let keyword = criterion.keyword();
+            if let Some(schemas) = keywords.array(keyword)? {
+                let mut subschemas = Vec::new();
+                for (index, schema) in schemas.iter().enumerate() {
+                    let path = format!("{path}/{keyword}/{index}");
+                    subschemas.push(self.schema(schema, scope, &path)?);
+                }
+                parts.push(Class::Combined(criterion, self.combined_first(subschemas)));
+            }
+        }
+        if let Some(schema) = members.get("not") {
+            parts.push(Class::Not(self.schema(schema, scope, &format!("{path}/not"))?));
+        }
+        if scope.draft != Draft::Draft4
+            && let Some(value) = members.get("const")
+        {
+            parts.push(Class::Const(value.clone()));
+        }
+        let mut seen = Seen::default();
+        match members.get("type") {
+            None => {}
+            Some(Value::String(name)) => {
+                parts.push(self.typed(name, members, scope, path, &mut seen)?);
+            }
+            Some(Value::Array(names)) => {
+                let mut subschemas = Vec::new();
+                for name in names {
+                    let Value::String(name) = name else {
+                        let found = kind_name(name);
+                        return Err(error(path, &format!("expected type: String, found: {found}")));
+                    };
+                    let class = self.typed(name, members, scope, path, &mut seen)?;
+                    subschemas.push(self.add_part(class, name)?);
+                }
+                parts.push(Class::Combined(Criterion::AnyOf, subschemas));
+            }
+            Some(other) => {
+                let found = kind_name(other);
+                return Err(error(
+                    path,
+                    &format!("expected type is one of JsonArray or String, found: {found}"),
+                ));
+            }
+        }
+        let any_of = |names: &[&str]| names.iter().any(|name| members.contains_key(*name));
+        if !seen.array && (any_of(ARRAY_KEYWORDS) || any_of(more_array_keywords(scope.draft))) {
+            parts.push(self.array(members, scope, path)?);
+        }
+        if !seen.object && (any_of(OBJECT_KEYWORDS) || any_of(more_object_keywords(scope.draft))) {
+            parts.push(self.object(members, scope, path)?);
+        }
+        if !seen.number && any_of(NUMBER_KEYWORDS) {
+            parts.push(number_class(&keywords, scope.draft, false)?);
+        }
+        if !seen.string && any_of(STRING_KEYWORDS) {
+            parts.push(string_class(&keywords)?);
+        }
+        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
+            && any_of(&["if", "then", "else"])
+        {
+            for keyword in ["if", "then", "else"] {
+                if let Some(schema) = members.get(keyword) {
+                    self.schema(schema, scope, &format!("{path}/{keyword}"))?;
+                }
+            }
+            parts.push(Class::Conditional);
+        }
+        Ok(())
+    }
+
+    fn typed(
+        &mut self,
+        name: &str,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+        seen: &mut Seen,
+    ) -> Result<Class, ParseError> {
+        let keywords = Keywords { members, path };
+        Ok(match name {
+            "string" => {
+                seen.string = true;
+                string_class(&keywords)?
+            }
+            "integer" | "number" => {
+                seen.number = true;
+                number_class(&keywords, scope.draft, name == "integer")?
+            }
+            "boolean" => Class::Boolean,
+            "null" => Class::Null,
+            "array" => {
+                seen.array = true;
+                self.array(members, scope, path)?
+            }
+            "object" => {
+                seen.object = true;
+                self.object(members, scope, path)?
+            }
+            other => return Err(error(path, &format!("unknown type: [{other}]"))),
+        })
+    }
+
+    fn array(
+        &mut self,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Class, ParseError> {
+        let keywords = Keywords { members, path };
+        let mut class = ArrayClass {
+            min_items: keywords.integer("minItems")?,
+            max_items: keywords.integer("maxItems")?,
+            unique_items: keywords.boolean("uniqueItems")?.unwrap_or(false),
+            all_items: None,
+            items: Vec::new(),
+            additional: Rest::Allowed,
+            unevaluated: Rest::Allowed,
+            min_contains: None,
+            max_contains: None,
+        };
+        let (tuple, additional) = if scope.draft == Draft::Draft202012 {
+            ("prefixItems", "items")
+        } else {
+            ("items", "additionalItems")
+        };
+        match members.get(tuple) {
+            Some(Value::Array(schemas)) => {
+                for (index, schema) in schemas.iter().enumerate() {
+                    let path = format!("{path}/{tuple}/{index}");
+                    class.items.push(self.schema(schema, scope, &path)?);
+                }
+            }
+            Some(schema) if tuple == "items" => {
+                class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
+            }
+            Some(other) => {
+                let found = kind_name(other);
+                return Err(error(
+                    &format!("{path}/{tuple}"),
+                    &format!("expected type: JsonArray, found: {found}"),
+                ));
+            }
+            None if additional == "items" => {
+                if let Some(schema) = members.get("items") {
+                    class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
+                }
+            }
+            None => {}
+        }
+        if class.all_items.is_none() || additional != "items" {
+            class.additional = self.rest(additional, members, scope, path)?;
+        }
+        if scope.is_modern() {
+            class.unevaluated = self.rest("unevaluatedItems", members, scope, path)?;
+            class.min_contains = keywords.integer("minContains")?;
+            class.max_contains = keywords.integer("maxContains")?;
+        }
+        if scope.draft != Draft::Draft4
+            && let Some(schema) = members.get("contains")
+        {
+            self.schema(schema, scope, &format!("{path}/contains"))?;
+        }
+        Ok(Class::Array(Box::new(class)))
+    }
+
+    fn object(
+        &mut self,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Class, ParseError> {
+        let keywords = Keywords { members, path };
+        let mut class = ObjectClass {
+            properties: self.named_schemas("properties", members, scope, path)?,
+            required: keywords.strings("required")?,
+            min_properties: keywords.integer("minProperties")?,
+            max_properties: keywords.integer("maxProperties")?,
+            additional: self.rest("additionalProperties", members, scope, path)?,
+            unevaluated: Rest::Allowed,
+            patterns: self.named_schemas("patternProperties", members, scope, path)?,
+            dependent_required: Vec::new(),
+            dependent_schemas: Vec::new(),
+        };
+        for (pattern, _) in &class.patterns {
+            check_pattern(pattern, &format!("{path}/patternProperties"))?;
+        }
+        if scope.is_modern() {
+            class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
+            for (name, value) in keywords.object("dependentRequired")?.into_iter().flatten() {
+                let path = format!("{path}/dependentRequired/{name}");
+                class
+                    .dependent_required
+                    .push((name.clone(), strings(value, &path)?));
+            }
+            class.dependent_schemas =
+                self.named_schemas("dependentSchemas", members, scope, path)?;
+        } else {
+            for (name, value) in keywords.object("dependencies")?.into_iter().flatten() {
+                let path = format!("{path}/dependencies/{name}");
+                if value.is_array() {
+                    class
+                        .dependent_required
+                        .push((name.clone(), strings(value, &path)?));
+                } else {
+                    let id = self.schema(value, scope, &path)?;
+                    class.dependent_schemas.push((name.clone(), id));
+                }
+            }
+        }
+        if scope.draft != Draft::Draft4
+            && let Some(schema) = members.get("propertyNames")
+        {
+            self.schema(schema, scope, &format!("{path}/propertyNames"))?;
+        }
+        Ok(Class::Object(Box::new(class)))
+    }
+
+    fn named_schemas(
+        &mut self,
+        keyword: &str,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Vec<(String, NodeId)>, ParseError> {
+        let mut schemas = Vec::new();
+        for (name, schema) in (Keywords { members, path }).object(keyword)?.into_iter().flatten() {
+            let id = self.schema(schema, scope, &format!("{path}/{keyword}/{name}"))?;
+            schemas.push((name.clone(), id));
+        }
+        Ok(schemas)
+    }
+
+    /// `additional…` and `unevaluated…`: a boolean or a schema, allowed when absent.
+    fn rest(
+        &mut self,
+        keyword: &str,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Rest, ParseError> {
+        Ok(match members.get(keyword) {
+            None | Some(Value::Bool(true)) => Rest::Allowed,
+            Some(Value::Bool(false)) => Rest::Forbidden,
+            Some(schema) => {
+                Rest::Schema(self.schema(schema, scope, &format!("{path}/{keyword}"))?)
+            }
+        })
+    }
+
+    /// The reference keeps combined members of a combined schema before the others.
+    fn combined_first(&self, mut subschemas: Vec<NodeId>) -> Vec<NodeId> {
+        subschemas.sort_by_key(|id| {
+            !matches!(
+                self.nodes.get(id.0 as usize).map(|node| &node.class),
+                Some(Class::Combined(..))
+            )
+        });
+        subschemas
+    }
+}
+
+/// Which classes `type` already stood for.
+#[derive(Debug, Default)]
+struct Seen {
+    string: bool,
+    number: bool,
+    array: bool,
+    object: bool,
+}
+
+const fn more_array_keywords(draft: Draft) -> &'static [&'static str] {
+    match draft {
+        Draft::Draft4 => &["additionalItems"],
+        Draft::Draft201909 => &[
+            "additionalItems",
+            "contains",
+            "minContains",
+            "maxContains",
+            "unevaluatedItems",
+        ],
+        Draft::Draft202012 => &[
+            "prefixItems",
+            "contains",
+            "minContains",
+            "maxContains",
+            "unevaluatedItems",
+        ],
+        _ => &["additionalItems", "contains"],
+    }
+}
+
+const fn more_object_keywords(draft: Draft) -> &'static [&'static str] {
+    match draft {
+        Draft::Draft4 => &["dependencies"],
+        Draft::Draft201909 | Draft::Draft202012 => &[
+            "propertyNames",
+            "dependentRequired",
+            "dependentSchemas",
+            "unevaluatedProperties",
+        ],
+        _ => &["dependencies", "propertyNames"],
+    }
+}
+
+fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
+    let pattern = keywords.string("pattern")?;
+    if let Some(pattern) = pattern {
+        check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
+    }
+    keywords.string("format")?;
+    Ok(Class::String(StringClass {
+        min_length: keywords.integer("minLength")?,
+        max_length: keywords.integer("maxLength")?,
+        pattern: pattern.map(str::to_owned),
+    }))
+}
+
+fn number_class(
+    keywords: &Keywords<'_, '_>,
+    draft: Draft,
+    is_integer: bool,
+) -> Result<Class, ParseError> {
+    let mut class = NumberClass {
+        is_integer,
+        minimum: keywords.number("minimum")?,
+        maximum: keywords.number("maximum")?,
+        multiple_of: keywords.number("multipleOf")?,
+        ..NumberClass::default()
+    };
+    if draft == Draft::Draft4 {
+        // Draft 4 says "exclusive" of a bound: the bound moves, so that a change is a difference.
+        if keywords.boolean("exclusiveMinimum")? == Some(true) {
+            class.exclusive_minimum = class.minimum.clone();
+        }
+        if keywords.boolean("exclusiveMaximum")? == Some(true) {
+            class.exclusive_maximum = class.maximum.clone();
+        }
+    } else {
+        class.exclusive_minimum = keywords.number("exclusiveMinimum")?;
+        class.exclusive_maximum = keywords.number("exclusiveMaximum")?;
+    }
+    Ok(Class::Number(class))
+}
+
+/// Whether a pattern can be executed, within the validator's limits.
+fn check_pattern(pattern: &str, path: &str) -> Result<(), ParseError> {
+    match super::validate::pattern_matcher(pattern) {
+        Some(_) => Ok(()),
+        None => Err(error(path, &format!("invalid regular expression {pattern:?}"))),
+    }
+}
+
+/// Typed access to one schema's keywords.
+#[derive(Debug, Clone, Copy)]
+struct Keywords<'m, 'p> {
+    members: &'m Map<String, Value>,
+    path: &'p str,
+}
+
+impl<'m> Keywords<'m, '_> {
+    fn typed<T>(
+        &self,
+        keyword: &str,
+        expected: &str,
+        read: impl FnOnce(&'m Value) -> Option<T>,
+    ) -> Result<Option<T>, ParseError> {
+        let Some(value) = self.members.get(keyword) else {
+            return Ok(None);
+        };
+        read(value).map(Some).ok_or_else(|| {
+            let found = kind_name(value);
+            error(
+                &format!("{}/{keyword}", self.path),
+                &format!("expected type: {expected}, found: {found}"),
+            )
+        })
+    }
+
+    fn string(&self, keyword: &str) -> Result<Option<&'m str>, ParseError> {
+        self.typed(keyword, "String", Value::as_str)
+    }
+
+    fn boolean(&self, keyword: &str) -> Result<Option<bool>, ParseError> {
+        self.typed(keyword, "Boolean", Value::as_bool)
+    }
+
+    fn number(&self, keyword: &str) -> Result<Option<Number>, ParseError> {
+        self.typed(keyword, "Number", |value| value.as_number().cloned())
+    }
+
+    /// An integer; `2.0` counts as one, as the specification has it since draft 6.
+    fn integer(&self, keyword: &str) -> Result<Option<i64>, ParseError> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the fraction is zero, and a saturated bound compares the same way"
+        )]
+        self.typed(keyword, "Integer", |value| {
+            value.as_i64().or_else(|| {
+                value
+                    .as_f64()
+                    .filter(|number| number.fract() == 0.0)
+                    .map(|number| number as i64)
+            })
+        })
+    }
+
+    fn array(&self, keyword: &str) -> Result<Option<&'m Vec<Value>>, ParseError> {
+        self.typed(keyword, "JsonArray", Value::as_array)
+    }
+
+    fn object(&self, keyword: &str) -> Result<Option<&'m Map<String, Value>>, ParseError> {
+        self.typed(keyword, "JsonObject", Value::as_object)
+    }
+
+    fn strings(&self, keyword: &str) -> Result<Vec<String>, ParseError> {
+        match self.members.get(keyword) {
+            Some(value) => strings(value, &format!("{}/{keyword}", self.path)),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn strings(value: &Value, path: &str) -> Result<Vec<String>, ParseError> {
+    let Value::Array(items) = value else {
+        let found = kind_name(value);
+        return Err(error(path, &format!("expected type: JsonArray, found: {found}")));
+    };
+    items
+        .iter()
+        .map(|item| {
+            item.as_str().map(str::to_owned).ok_or_else(|| {
+                let found = kind_name(item);
+                error(path, &format!("expected type: String, found: {found}"))
+            })
+        })
+        .collect()
+}
+
+const fn kind_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "Null",
+        Value::Bool(_) => "Boolean",
+        Value::Number(_) => "Number",
+        Value::String(_) => "String",
+        Value::Array(_) => "JsonArray",
+        Value::Object(_) => "JsonObject",
+    }
+}
+
+fn error(path: &str, message: &str) -> ParseError {
+    ParseError::new(format!("{path}: {message}"))
+}
+
+/// Unkeyed, because fingerprints of two models are compared.
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

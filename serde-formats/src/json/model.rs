@@ -1,0 +1,149 @@
+//! A schema as the reference compares it: a graph of typed nodes instead of keywords.
+//!
+//! The reference loads JSON Schema into object-model classes and compares those, so what becomes
+//! one class here decides the verdicts of `compatibility`. Payloads are never judged with it.
+//! Next: `load.rs` builds the graph, `compatibility/` compares two of them.
+
+use serde_json::{Number, Value};
+
+/// Index of a node in its [`Model`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeId(pub(super) u32);
+
+/// A loaded schema.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) nodes: Vec<Node>,
+    pub(super) root: NodeId,
+}
+
+/// One schema: what all classes share, and its class.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Node {
+    pub(super) id: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) default: Option<Value>,
+    /// `connect.type` is `bytes`: such nodes are interchangeable.
+    pub(super) is_connect_bytes: bool,
+    /// By which members of a combined schema are told apart.
+    pub(super) fingerprint: Fingerprint,
+    pub(super) class: Class,
+}
+
+/// A schema's text, reduced: equal for equal schemas whatever the order of their keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    pub(super) hash: u64,
+    /// A combined schema is in it: the reference never takes two of those for equal.
+    pub(super) holds_combined: bool,
+}
+
+/// The classes that are compared.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Class {
+    /// Not loaded yet; gone when loading ends.
+    #[default]
+    Pending,
+    Empty,
+    True,
+    False,
+    Boolean,
+    Null,
+    String(StringClass),
+    Number(NumberClass),
+    Object(Box<ObjectClass>),
+    Array(Box<ArrayClass>),
+    Enum(Vec<Value>),
+    Const(Value),
+    Not(NodeId),
+    Combined(Criterion, Vec<NodeId>),
+    Conditional,
+    Reference(NodeId),
+}
+
+/// How the members of a combined schema are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Criterion {
+    AllOf,
+    AnyOf,
+    OneOf,
+}
+
+impl Criterion {
+    pub(super) const fn keyword(self) -> &'static str {
+        match self {
+            Self::AllOf => "allOf",
+            Self::AnyOf => "anyOf",
+            Self::OneOf => "oneOf",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct StringClass {
+    pub(super) min_length: Option<i64>,
+    pub(super) max_length: Option<i64>,
+    pub(super) pattern: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct NumberClass {
+    pub(super) is_integer: bool,
+    pub(super) minimum: Option<Number>,
+    pub(super) maximum: Option<Number>,
+    pub(super) exclusive_minimum: Option<Number>,
+    pub(super) exclusive_maximum: Option<Number>,
+    pub(super) multiple_of: Option<Number>,
+}
+
+/// Whether members or items that no keyword names are allowed, and under which schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Allowed,
+    Forbidden,
+    Schema(NodeId),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ObjectClass {
+    pub(super) properties: Vec<(String, NodeId)>,
+    pub(super) required: Vec<String>,
+    pub(super) min_properties: Option<i64>,
+    pub(super) max_properties: Option<i64>,
+    pub(super) additional: Rest,
+    pub(super) unevaluated: Rest,
+    pub(super) patterns: Vec<(String, NodeId)>,
+    pub(super) dependent_required: Vec<(String, Vec<String>)>,
+    pub(super) dependent_schemas: Vec<(String, NodeId)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ArrayClass {
+    pub(super) min_items: Option<i64>,
+    pub(super) max_items: Option<i64>,
+    pub(super) unique_items: bool,
+    pub(super) all_items: Option<NodeId>,
+    pub(super) items: Vec<NodeId>,
+    pub(super) additional: Rest,
+    pub(super) unevaluated: Rest,
+    pub(super) min_contains: Option<i64>,
+    pub(super) max_contains: Option<i64>,
+}
+
+impl Model {
+    /// The node behind any chain of references; `None` for a chain that only leads to itself.
+    pub(super) fn resolve(&self, mut id: NodeId) -> Option<NodeId> {
+        for _ in 0..=self.nodes.len() {
+            match self.node(id)?.class {
+                Class::Reference(target) => id = target,
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)
+    }
+}
