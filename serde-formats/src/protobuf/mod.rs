@@ -1,69 +1,218 @@
-//! Protobuf: stub, replaced by its owner.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
-use crate::compatibility::*;
-use crate::json_value::EncodeError;
-use crate::schema::*;
-use crate::validator::*;
-use serde_json::Value;
+//! Protobuf: `.proto` text and descriptors in; canonical text, verdicts and validators out.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `lex`, `parse_text`, `ast` | text to a tree that keeps what the printer needs |
+//! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
+//! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
+//! | `resolve`, `bundled` | what a name means; the files known without reference |
+//! | `compile` | the tree and its references to linked descriptors |
+//! | `tables`, `validate` | descriptors to flat tables, and the walker over payload bytes |
+//! | `compatibility` | two trees to differences |
+//! | `json` | payloads to JSON and back |
+//!
+//! Editions are refused with a clear error, as the reference refuses them.
 
+mod ast;
+mod bundled;
+mod compatibility;
+mod compile;
+mod from_descriptor;
+mod json;
+mod lex;
+mod normalize;
+mod parse_text;
+mod print;
+mod resolve;
+mod serialized;
+mod tables;
+mod validate;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod mutation;
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use self::ast::ProtoFile;
+use self::compile::Linked;
+use self::resolve::Names;
+pub use self::compatibility::compare;
+pub use self::json::{decode_json, encode_json};
+pub use self::tables::ProtobufValidator;
+pub use self::validate::ProtobufScratch;
+use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
+use crate::validator::CompileError;
+
+/// Most references of one schema; linking walks them one inside the other.
+const MAX_REFERENCES: usize = 1000;
+
+/// A Protobuf schema: one `.proto` file with the files it refers to.
 #[derive(Debug, Clone)]
-pub struct ProtobufSchema;
-impl ProtobufSchema {
-    pub fn parse(
-        _text: &str,
-        _references: &[ResolvedReference],
-        _mode: ParseMode,
-    ) -> Result<Self, ParseError> {
-        todo!()
-    }
-    pub fn text(&self, _form: TextForm) -> String {
-        todo!()
-    }
-    pub fn record_name(&self) -> Option<String> {
-        todo!()
-    }
-    pub fn is_equivalent(&self, _other: &Self) -> bool {
-        todo!()
-    }
-    pub fn compile(&self) -> Result<ProtobufValidator, CompileError> {
-        todo!()
-    }
+pub struct ProtobufSchema {
+    inner: Arc<Inner>,
 }
+
 #[derive(Debug)]
-pub struct ProtobufValidator;
-#[derive(Debug, Default)]
-pub struct ProtobufScratch;
-impl ProtobufValidator {
-    pub fn message(&self, _indexes: &[i32]) -> Option<MessageId> {
-        todo!()
+struct Inner {
+    file: ProtoFile,
+    /// Canonical text of `file`.
+    canonical: String,
+    references: Vec<Reference>,
+    /// Filled while parsing a new schema, on first use for a stored one.
+    linked: OnceLock<Result<Linked, String>>,
+}
+
+/// A file the schema may import.
+#[derive(Debug)]
+struct Reference {
+    /// The import path.
+    name: String,
+    file: ProtoFile,
+}
+
+impl ProtobufSchema {
+    /// Parses `.proto` text, or the base64 of a `FileDescriptorProto`.
+    ///
+    /// A new schema must compile as `protoc` would have it, save that options and imports without
+    /// a declaration pass when nothing on the wire depends on them, as they do in the reference.
+    /// A stored one need only parse.
+    ///
+    /// # Errors
+    /// When the text is no proto2 or proto3 file, a reference does not parse, or a new schema
+    /// does not compile.
+    pub fn parse(
+        text: &str,
+        references: &[ResolvedReference],
+        mode: ParseMode,
+    ) -> Result<Self, ParseError> {
+        if references.len() > MAX_REFERENCES {
+            return Err(ParseError::new(format!(
+                "{} references are more than {MAX_REFERENCES}",
+                references.len()
+            )));
+        }
+        let mut files: Vec<Reference> = Vec::with_capacity(references.len());
+        for reference in references {
+            let (file, _) = read(&reference.schema, &files).map_err(|error| {
+                ParseError::new(format!("in reference {:?}: {error}", reference.name))
+            })?;
+            files.push(Reference {
+                name: reference.name.clone(),
+                file,
+            });
+        }
+        let (file, is_text) = read(text, &files)?;
+        let linked = match mode {
+            ParseMode::New => compile::compile(&file, is_text.then_some(text), &files)
+                .map_err(ParseError::new)
+                .map(|compiled| OnceLock::from(Ok(compiled)))?,
+            ParseMode::Existing => OnceLock::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                canonical: print::print(&file),
+                file,
+                references: files,
+                linked,
+            }),
+        })
     }
-    pub fn record_name(&self, _message: MessageId) -> Option<&str> {
-        todo!()
+
+    /// The text in the wanted form.
+    #[must_use]
+    pub fn text(&self, form: TextForm) -> String {
+        let inner = &self.inner;
+        match form {
+            TextForm::Canonical | TextForm::Resolved => inner.canonical.clone(),
+            TextForm::Normalized => {
+                print::print(&normalize::normalize(&inner.file, &self.names()))
+            }
+            TextForm::Serialized => {
+                let known = |path: &str| inner.references.iter().any(|one| one.name == path);
+                STANDARD.encode(serialized::serialize(&inner.file, &self.names(), &known))
+            }
+            TextForm::IgnoreExtensions => {
+                print::print(&normalize::without_extensions(&inner.file))
+            }
+        }
     }
-    pub fn validate(
-        &self,
-        _message: MessageId,
-        _payload: &[u8],
-        _options: ValidationOptions,
-        _scratch: &mut ProtobufScratch,
-    ) -> Result<(), Violation> {
-        todo!()
+
+    /// Full name of the first message, else of the first enum.
+    #[must_use]
+    pub fn record_name(&self) -> Option<String> {
+        let file = &self.inner.file;
+        let message = file.messages.first().map(|message| &message.name);
+        let name = message.or_else(|| file.enums.first().map(|enum_type| &enum_type.name))?;
+        Some(resolve::join(file.package_name(), name))
+    }
+
+    /// Whether the canonical texts are the same.
+    #[must_use]
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        self.inner.canonical == other.inner.canonical
+    }
+
+    /// Compiles the validator.
+    ///
+    /// # Errors
+    /// When a stored schema does not link, or holds more types than the tables can number.
+    pub fn compile(&self) -> Result<ProtobufValidator, CompileError> {
+        let linked = self.linked().map_err(CompileError)?;
+        ProtobufValidator::build(&self.inner.file, &linked.files)
+    }
+
+    /// Linked descriptors, made on first use.
+    fn linked(&self) -> Result<&Linked, String> {
+        let inner = &self.inner;
+        inner
+            .linked
+            .get_or_init(|| compile::compile(&inner.file, None, &inner.references))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    fn names(&self) -> Names<'_> {
+        let references = self.inner.references.iter().map(|reference| &reference.file);
+        let known = bundled::files().iter().map(|(_, file)| file);
+        Names::collect(&self.inner.file, references.chain(known))
     }
 }
-pub fn compare(_reader: &ProtobufSchema, _writer: &ProtobufSchema) -> Vec<Incompatibility> {
-    todo!()
+
+/// Reads text or a base64 descriptor; says whether it was text.
+fn read(text: &str, references: &[Reference]) -> Result<(ProtoFile, bool), ParseError> {
+    let Some(bytes) = descriptor_bytes(text) else {
+        return Ok((parse_text::parse_text(text)?, true));
+    };
+    let file = from_descriptor::read(&bytes, from_descriptor::confluent_pool())?;
+    // Printing and parsing again checks every name; nothing odd in a descriptor gets further.
+    let file = parse_text::parse_text(&print::print(&file))?;
+    let extends_options = !file.extends.is_empty() || !references.is_empty();
+    if !extends_options {
+        return Ok((file, false));
+    }
+    // Options that the file or its references declare can be read once they are linked.
+    let Ok(linked) = compile::compile(&file, None, references) else {
+        return Ok((file, false));
+    };
+    let with_options = from_descriptor::read(&bytes, &linked.pool)
+        .and_then(|file| parse_text::parse_text(&print::print(&file)));
+    Ok((with_options.unwrap_or(file), false))
 }
-pub fn decode_json(
-    _schema: &ProtobufSchema,
-    _indexes: &[i32],
-    _payload: &[u8],
-) -> Result<Value, Violation> {
-    todo!()
-}
-pub fn encode_json(
-    _schema: &ProtobufSchema,
-    _indexes: &[i32],
-    _value: &Value,
-) -> Result<Vec<u8>, EncodeError> {
-    todo!()
+
+/// The bytes behind base64 text; `None` when the text is anything else.
+fn descriptor_bytes(text: &str) -> Option<Vec<u8>> {
+    const ANY_PADDING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text = text.trim();
+    if text.is_empty() || text.len() > lex::MAX_TEXT_BYTES {
+        return None;
+    }
+    let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, ANY_PADDING);
+    engine.decode(text).ok()
 }

@@ -1,0 +1,312 @@
+//! The recorded cases of the reference: texts, verdicts, payloads.
+//!
+//! The cases live outside the project; without them these tests say so and pass.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{ProtobufSchema, ProtobufScratch, compare};
+use crate::schema::{ParseMode, ResolvedReference, TextForm};
+use crate::validator::{UnknownFields, ValidationLevel, ValidationOptions};
+
+fn cases(path: &str) -> Option<Vec<Value>> {
+    let root = std::env::var_os("ASSAY_CONFORMANCE").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance")),
+        PathBuf::from,
+    );
+    let Ok(text) = std::fs::read_to_string(root.join(path)) else {
+        say(&format!("{path}: skipped, no recorded cases"));
+        return None;
+    };
+    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+#[expect(clippy::print_stdout, reason = "pass counts are read from the test's output")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Counts of passed and failed checks by aspect, with the ids of those that failed.
+#[derive(Default)]
+struct Tally(BTreeMap<&'static str, (usize, Vec<String>)>);
+
+impl Tally {
+    fn check(&mut self, aspect: &'static str, id: &str, passed: bool) {
+        let entry = self.0.entry(aspect).or_default();
+        if passed {
+            entry.0 += 1;
+        } else {
+            entry.1.push(id.to_owned());
+        }
+    }
+
+    /// Prints the counts; fails on a failed check without an exception, and on an exception that
+    /// is not needed.
+    fn settle(self, suite: &str, exceptions: &[(&str, &str, &str)]) {
+        let mut unexpected = Vec::new();
+        let mut met = 0;
+        for (aspect, (passed, failed)) in &self.0 {
+            say(&format!("{suite} {aspect}: {passed} of {}", passed + failed.len()));
+            for id in failed {
+                let excused =
+                    exceptions.iter().any(|(known, what, _)| id.ends_with(known) && what == aspect);
+                if excused {
+                    met += 1;
+                } else {
+                    unexpected.push(format!("{aspect} {id}"));
+                }
+            }
+        }
+        assert_eq!(unexpected, Vec::<String>::new(), "{suite}");
+        assert_eq!(met, exceptions.len(), "{suite}: an exception is not needed any more");
+    }
+}
+
+fn text<'a>(case: &'a Value, key: &str) -> &'a str {
+    case[key].as_str().unwrap_or("")
+}
+
+fn references(case: &Value, key: &str) -> Vec<ResolvedReference> {
+    case[key]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|reference| ResolvedReference {
+            name: text(reference, "name").to_owned(),
+            subject: text(reference, "subject").to_owned(),
+            version: 1,
+            schema: text(reference, "schema").to_owned(),
+        })
+        .collect()
+}
+
+fn check_texts(tally: &mut Tally, case: &Value) {
+    let id = text(case, "id");
+    let expected = &case["expected"];
+    let source = text(case, "schema");
+    let references = references(case, "references");
+    let accepted = ProtobufSchema::parse(source, &references, ParseMode::New);
+    let valid = expected["valid"].as_bool().unwrap();
+    tally.check("accepted", id, accepted.is_ok() == valid);
+    if !valid {
+        return;
+    }
+    let Ok(schema) = ProtobufSchema::parse(source, &references, ParseMode::Existing) else {
+        tally.check("parses", id, false);
+        return;
+    };
+    let show = std::env::var_os("ASSAY_SHOW").is_some_and(|wanted| *id == *wanted);
+    let mut same = |aspect, form: TextForm, wanted: &Value| {
+        if let Some(wanted) = wanted.as_str()
+            && !wanted.starts_with("ERROR")
+        {
+            let printed = schema.text(form);
+            if show && printed != wanted {
+                say(&format!("{aspect} is\n{printed}\nnot\n{wanted}"));
+            }
+            tally.check(aspect, id, printed == wanted);
+        }
+    };
+    same("canonical", TextForm::Canonical, &expected["canonical"]);
+    same("normalized", TextForm::Normalized, &expected["normalized"]);
+    let formats = &expected["formats"];
+    same("ignore_extensions", TextForm::IgnoreExtensions, &formats["ignore_extensions"]);
+    same("serialized", TextForm::Serialized, &formats["serialized"]);
+    if let Some(name) = expected["record_name"].as_str() {
+        tally.check("record name", id, schema.record_name().as_deref() == Some(name));
+    }
+    // What is stored must read back as itself.
+    let canonical = schema.text(TextForm::Canonical);
+    let again = ProtobufSchema::parse(&canonical, &references, ParseMode::Existing);
+    let stable = again.is_ok_and(|again| again.text(TextForm::Canonical) == canonical);
+    tally.check("canonical is stable", id, stable);
+}
+
+#[test]
+fn texts_are_those_of_the_reference() {
+    for (path, exceptions) in [
+        ("own-canonical/protobuf.jsonl", OWN_CANONICAL),
+        ("csr-parse-canonical/protobuf.jsonl", CSR_CANONICAL),
+    ] {
+        let Some(cases) = cases(path) else { continue };
+        let mut tally = Tally::default();
+        for case in &cases {
+            check_texts(&mut tally, case);
+        }
+        tally.settle(path, exceptions);
+    }
+}
+
+const OWN_CANONICAL: &[(&str, &str, &str)] = &[];
+const CSR_CANONICAL: &[(&str, &str, &str)] = &[];
+
+#[test]
+fn files_are_accepted_as_protoc_accepts_them() {
+    let path = "own-protoc/files.jsonl";
+    let Some(cases) = cases(path) else { return };
+    let mut tally = Tally::default();
+    for case in &cases {
+        let root = text(case, "root");
+        let files = case["files"].as_object().unwrap();
+        let references: Vec<ResolvedReference> = files
+            .iter()
+            .filter(|(name, _)| *name != root)
+            .map(|(name, text)| ResolvedReference {
+                name: name.clone(),
+                subject: name.clone(),
+                version: 1,
+                schema: text.as_str().unwrap().to_owned(),
+            })
+            .collect();
+        let source = files[root].as_str().unwrap();
+        let accepted = ProtobufSchema::parse(source, &references, ParseMode::New);
+        let valid = case["expected"]["valid"].as_bool().unwrap();
+        if let Err(error) = &accepted
+            && valid
+        {
+            say(&format!("{}: {error}", text(case, "id")));
+        }
+        tally.check("accepted", text(case, "id"), accepted.is_ok() == valid);
+    }
+    tally.settle(path, PROTOC);
+}
+
+const PROTOC: &[(&str, &str, &str)] = &[];
+
+/// The kinds of difference that make two schemas incompatible.
+const INCOMPATIBLE: [&str; 11] = [
+    "PACKAGE_CHANGED",
+    "MESSAGE_REMOVED",
+    "FIELD_KIND_CHANGED",
+    "FIELD_SCALAR_KIND_CHANGED",
+    "FIELD_NAMED_TYPE_CHANGED",
+    "FIELD_NUMERIC_LABEL_CHANGED",
+    "REQUIRED_FIELD_ADDED",
+    "REQUIRED_FIELD_REMOVED",
+    "ONEOF_FIELD_REMOVED",
+    "MULTIPLE_FIELDS_MOVED_TO_ONEOF",
+    "FIELD_MOVED_TO_EXISTING_ONEOF",
+];
+
+#[test]
+fn differences_are_those_of_the_reference() {
+    for path in ["csr-proto-diff/csr-proto-diff.jsonl", "own-compat-matrix/protobuf.jsonl"] {
+        let Some(cases) = cases(path) else { continue };
+        let mut tally = Tally::default();
+        for case in &cases {
+            let id = text(case, "id");
+            let parse = |key: &str, references_key: &str| {
+                let references = references(case, references_key);
+                ProtobufSchema::parse(text(case, key), &references, ParseMode::Existing).unwrap()
+            };
+            let old = parse("old", "old_references");
+            let new = parse("new", "new_references");
+            let found = compare(&new, &old);
+            let expected = &case["expected"];
+            let mut wanted: Vec<String> = expected["differences"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .filter(|line| INCOMPATIBLE.iter().any(|kind| line.starts_with(kind)))
+                .map(str::to_owned)
+                .collect();
+            let mut printed: Vec<String> =
+                found.iter().map(|one| format!("{} {}", one.kind, one.path)).collect();
+            wanted.sort();
+            printed.sort();
+            tally.check("differences", id, printed == wanted);
+            if let Some(backward) = expected["backward"].as_bool() {
+                tally.check("backward", id, found.is_empty() == backward);
+            }
+            if let Some(forward) = expected["forward"].as_bool() {
+                tally.check("forward", id, compare(&old, &new).is_empty() == forward);
+            }
+        }
+        tally.settle(path, &[]);
+    }
+}
+
+#[test]
+fn scenario_verdicts_hold() {
+    let path = "http-scenarios/verdicts.jsonl";
+    let Some(cases) = cases(path) else { return };
+    let mut tally = Tally::default();
+    for case in cases.iter().filter(|case| case["format"] == "PROTOBUF") {
+        let level = text(case, "level");
+        let parse = |source: &str, mode| ProtobufSchema::parse(source, &[], mode);
+        let expected = case["expect"].as_bool().unwrap();
+        let id = format!("{level} {}", text(case, "scenario"));
+        let Ok(new) = parse(text(case, "new"), ParseMode::New) else {
+            tally.check("verdict", &id, !expected);
+            continue;
+        };
+        let mut olds: Vec<ProtobufSchema> = case["olds"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|old| parse(old.as_str()?, ParseMode::Existing).ok())
+            .collect();
+        if !level.ends_with("TRANSITIVE") {
+            olds = olds.pop().into_iter().collect();
+        }
+        let backward = || olds.iter().all(|old| compare(&new, old).is_empty());
+        let forward = || olds.iter().all(|old| compare(old, &new).is_empty());
+        let verdict = match level.trim_end_matches("_TRANSITIVE") {
+            "BACKWARD" => backward(),
+            "FORWARD" => forward(),
+            "FULL" => backward() && forward(),
+            _ => true,
+        };
+        tally.check("verdict", &id, verdict == expected);
+    }
+    tally.settle(path, SCENARIOS);
+}
+
+const SCENARIOS: &[(&str, &str, &str)] = &[];
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn payload_verdicts_hold() {
+    let path = "own-payload/protobuf.jsonl";
+    let Some(cases) = cases(path) else { return };
+    let mut tally = Tally::default();
+    let mut scratch = ProtobufScratch::default();
+    for case in &cases {
+        let schema = ProtobufSchema::parse(text(case, "schema"), &[], ParseMode::New).unwrap();
+        let validator = schema.compile().unwrap();
+        let message = (0..i32::try_from(validator.messages.len()).unwrap())
+            .filter_map(|index| validator.message(&[index]))
+            .find(|message| validator.record_name(*message) == Some(text(case, "message")))
+            .unwrap();
+        let data = unhex(text(case, "data"));
+        let expected = &case["expected"];
+        let accepted = expected["reference_ok"].as_bool().unwrap();
+        let unknown = expected["unknown_fields"].as_bool().unwrap_or(false);
+        let id = format!("{} ({})", text(case, "id"), text(case, "note"));
+        for (aspect, level, unknown_fields, wanted) in [
+            ("decode", ValidationLevel::Decode, UnknownFields::Allow, accepted),
+            ("full", ValidationLevel::Full, UnknownFields::Reject, accepted && !unknown),
+        ] {
+            let options = ValidationOptions {
+                level,
+                unknown_fields,
+            };
+            let verdict = validator.validate(message, &data, options, &mut scratch);
+            if verdict.is_ok() != wanted {
+                say(&format!("{aspect} {id}: {verdict:?}"));
+            }
+            tally.check(aspect, &id, verdict.is_ok() == wanted);
+        }
+    }
+    tally.settle(path, PAYLOADS);
+}
+
+const PAYLOADS: &[(&str, &str, &str)] = &[];

@@ -1,0 +1,644 @@
+//! The walker: judges the bytes of one message against the tables, building nothing.
+//!
+//! Iterative, with an explicit stack in the scratch, so depth costs no call frames and a warm
+//! scratch makes a valid record cost no allocation. Where the path of a violation needs the place
+//! of an element in a repeated field, the bytes before it are counted then, not on the way.
+
+use super::tables::{FieldRule, MessageTable, ProtobufValidator, Shape};
+use crate::validator::{
+    MessageId, UnknownFields, ValidationLevel, ValidationOptions, Violation, ViolationReason,
+};
+
+/// Messages inside messages, the outermost not counted: the limit of every Protobuf runtime.
+const MAX_DEPTH: usize = 100;
+
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const LENGTH: u32 = 2;
+const START_GROUP: u32 = 3;
+const END_GROUP: u32 = 4;
+const FIXED32: u32 = 5;
+
+/// Memory of the walker, reused from record to record.
+#[derive(Debug, Default)]
+pub struct ProtobufScratch {
+    frames: Vec<Frame>,
+    /// Required fields seen, one bit each, those of inner messages after those of outer ones.
+    seen: Vec<u64>,
+    /// Numbers of the unknown groups that are open.
+    groups: Vec<u32>,
+}
+
+/// A message being walked.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// Position of its table.
+    table: u32,
+    /// First byte of its content.
+    start: usize,
+    /// First byte after its content; for a group, after the message around it.
+    end: usize,
+    /// The field number when it is a group, else 0.
+    group: u32,
+    /// Where its tag is, and which field of the message around it it is.
+    tag_at: usize,
+    field: u16,
+    /// Where its bits begin in `seen`.
+    seen_base: usize,
+}
+
+/// The field a violation is in.
+#[derive(Clone, Copy)]
+struct Leaf<'a> {
+    field: &'a FieldRule,
+    tag_at: usize,
+    /// Elements of the same packed run before the offending one.
+    in_run: usize,
+}
+
+/// A violation before its path is known.
+struct Fault {
+    reason: ViolationReason,
+    at: usize,
+    detail: String,
+}
+
+impl Fault {
+    fn new(reason: ViolationReason, at: usize, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            at,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl ProtobufValidator {
+    /// Judges one payload as the message `message`.
+    ///
+    /// At [`ValidationLevel::Decode`] what a Protobuf runtime decodes passes: fields with another
+    /// wire type count as unknown, and text, enums and booleans are not looked at. A required
+    /// field must be in each occurrence of its message; runtimes look after merging.
+    ///
+    /// # Errors
+    /// The first violation, with path and byte offset.
+    pub fn validate(
+        &self,
+        message: MessageId,
+        payload: &[u8],
+        options: ValidationOptions,
+        scratch: &mut ProtobufScratch,
+    ) -> Result<(), Violation> {
+        scratch.frames.clear();
+        scratch.seen.clear();
+        let mut walk = Walk {
+            validator: self,
+            payload,
+            full: options.level == ValidationLevel::Full,
+            reject_unknown: options.level == ValidationLevel::Full
+                && options.unknown_fields == UnknownFields::Reject,
+            scratch,
+        };
+        walk.open(Frame {
+            table: message.0,
+            start: 0,
+            end: payload.len(),
+            group: 0,
+            tag_at: 0,
+            field: 0,
+            seen_base: 0,
+        });
+        walk.run()
+    }
+
+    fn table(&self, position: u32) -> Option<&MessageTable> {
+        self.messages.get(usize::try_from(position).ok()?)
+    }
+}
+
+struct Walk<'a, 's> {
+    validator: &'a ProtobufValidator,
+    payload: &'a [u8],
+    full: bool,
+    reject_unknown: bool,
+    scratch: &'s mut ProtobufScratch,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn open(&mut self, mut frame: Frame) {
+        frame.seen_base = self.scratch.seen.len();
+        let words = self
+            .validator
+            .table(frame.table)
+            .map_or(0, |table| table.required_count.div_ceil(64));
+        self.scratch.seen.resize(frame.seen_base + words, 0);
+        self.scratch.frames.push(frame);
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        let mut at = 0;
+        while let Some(frame) = self.scratch.frames.last().copied() {
+            let Some(table) = self.validator.table(frame.table) else {
+                let fault = Fault::new(ViolationReason::Malformed, 0, "no such message");
+                return Err(self.violation(fault, None));
+            };
+            if let Some(next) = self.message(frame, table, at)? {
+                at = next;
+            } else {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks on in one message until it ends or another opens; answers where to go on, `None`
+    /// after the outermost message.
+    fn message(
+        &mut self,
+        frame: Frame,
+        table: &'a MessageTable,
+        mut at: usize,
+    ) -> Result<Option<usize>, Violation> {
+        loop {
+            if at >= frame.end {
+                if frame.group != 0 {
+                    let detail = format!("group {} is not closed", frame.group);
+                    let reason = self.cut_reason(frame.end);
+                    return Err(self.violation(Fault::new(reason, at, detail), None));
+                }
+                return self.close(frame, table, at);
+            }
+            let tag_at = at;
+            let (tag, next) = match self.payload.get(at) {
+                Some(byte) if *byte < 0x80 => (u32::from(*byte), at + 1),
+                _ => self.tag(at, frame.end).map_err(|fault| self.violation(fault, None))?,
+            };
+            at = next;
+            let (number, wire) = (tag >> 3, tag & 7);
+            if number == 0 || wire > FIXED32 {
+                let detail = if number == 0 {
+                    "field number 0".to_owned()
+                } else {
+                    format!("wire type {wire} of field {number} does not exist")
+                };
+                let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
+                return Err(self.violation(fault, None));
+            }
+            if wire == END_GROUP {
+                if frame.group != number {
+                    let detail = format!("end of group {number} without its start");
+                    let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
+                    return Err(self.violation(fault, None));
+                }
+                return self.close(frame, table, at);
+            }
+            let Some(position) = table.find(number) else {
+                at = self.unknown(table, number, wire, tag_at, at, frame.end)?;
+                continue;
+            };
+            let Some(field) = table.fields.get(usize::from(position)) else {
+                continue;
+            };
+            let leaf = Leaf {
+                field,
+                tag_at,
+                in_run: 0,
+            };
+            match self.value(field, wire, at, frame.end) {
+                Ok(Step::Next(next)) => at = next,
+                Ok(Step::Open { table, start, end, group }) => {
+                    self.mark(frame, field);
+                    if self.scratch.frames.len() > MAX_DEPTH {
+                        let detail = format!("messages nest deeper than {MAX_DEPTH}");
+                        let fault = Fault::new(ViolationReason::LimitExceeded, tag_at, detail);
+                        return Err(self.violation(fault, Some(leaf)));
+                    }
+                    self.open(Frame {
+                        table,
+                        start,
+                        end,
+                        group,
+                        tag_at,
+                        field: position,
+                        seen_base: 0,
+                    });
+                    return Ok(Some(start));
+                }
+                Ok(Step::Mismatch) => {
+                    if self.full {
+                        let detail =
+                            format!("expected {}, found wire type {wire}", expected(field));
+                        let fault = Fault::new(ViolationReason::WireType, tag_at, detail);
+                        return Err(self.violation(fault, Some(leaf)));
+                    }
+                    at = self
+                        .skip(number, wire, at, frame.end)
+                        .map_err(|fault| self.violation(fault, Some(leaf)))?;
+                    continue;
+                }
+                Err((fault, in_run)) => {
+                    return Err(self.violation(fault, Some(Leaf { in_run, ..leaf })));
+                }
+            }
+            self.mark(frame, field);
+        }
+    }
+
+    fn mark(&mut self, frame: Frame, field: &FieldRule) {
+        let Some(bit) = field.required else {
+            return;
+        };
+        let word = usize::try_from(bit / 64).unwrap_or(usize::MAX);
+        if let Some(word) = self.scratch.seen.get_mut(frame.seen_base.saturating_add(word)) {
+            *word |= 1 << (bit % 64);
+        }
+    }
+
+    /// Ends a message: its required fields must all have come.
+    fn close(
+        &mut self,
+        frame: Frame,
+        table: &MessageTable,
+        at: usize,
+    ) -> Result<Option<usize>, Violation> {
+        if table.required_count > 0 {
+            let seen = self.scratch.seen.get(frame.seen_base..).unwrap_or(&[]);
+            let missing = table.fields.iter().find(|field| {
+                field.required.is_some_and(|bit| {
+                    let word = usize::try_from(bit / 64).ok().and_then(|word| seen.get(word));
+                    word.is_none_or(|word| word & (1 << (bit % 64)) == 0)
+                })
+            });
+            if let Some(field) = missing {
+                let detail = format!("required field {:?} is missing", field.name);
+                let fault = Fault::new(ViolationReason::MissingRequired, frame.start, detail);
+                let mut violation = self.violation(fault, None);
+                violation.path.push('.');
+                violation.path.push_str(&field.name);
+                return Err(violation);
+            }
+            self.scratch.seen.truncate(frame.seen_base);
+        }
+        self.scratch.frames.pop();
+        Ok((!self.scratch.frames.is_empty()).then_some(at))
+    }
+
+    /// Reads one value of a known field.
+    fn value(
+        &self,
+        field: &FieldRule,
+        wire: u32,
+        at: usize,
+        end: usize,
+    ) -> Result<Step, (Fault, usize)> {
+        let alone = |fault| (fault, 0);
+        match (field.shape, wire) {
+            (Shape::Varint | Shape::Bool | Shape::ClosedEnum(_), VARINT) => {
+                self.scalar(field.shape, at, end).map(Step::Next).map_err(alone)
+            }
+            (Shape::Fixed32, FIXED32) | (Shape::Fixed64, FIXED64) => {
+                self.scalar(field.shape, at, end).map(Step::Next).map_err(alone)
+            }
+            (Shape::Utf8, LENGTH) => {
+                let (start, stop) = self.length(at, end).map_err(alone)?;
+                let text = self.payload.get(start..stop).unwrap_or(&[]);
+                if self.full && simdutf8::basic::from_utf8(text).is_err() {
+                    let valid = simdutf8::compat::from_utf8(text)
+                        .map_or_else(|error| error.valid_up_to(), str::len);
+                    let detail = format!("text is not UTF-8 from its byte {valid} on");
+                    return Err(alone(Fault::new(ViolationReason::InvalidUtf8, start, detail)));
+                }
+                Ok(Step::Next(stop))
+            }
+            (Shape::Bytes, LENGTH) => {
+                self.length(at, end).map(|(_, stop)| Step::Next(stop)).map_err(alone)
+            }
+            (Shape::Message(table), LENGTH) => {
+                let (start, stop) = self.length(at, end).map_err(alone)?;
+                Ok(Step::Open {
+                    table,
+                    start,
+                    end: stop,
+                    group: 0,
+                })
+            }
+            (Shape::Group(table), START_GROUP) => Ok(Step::Open {
+                table,
+                start: at,
+                end,
+                group: field.number,
+            }),
+            (
+                Shape::Varint
+                | Shape::Bool
+                | Shape::ClosedEnum(_)
+                | Shape::Fixed32
+                | Shape::Fixed64,
+                LENGTH,
+            ) if field.repeated => {
+                let (mut next, stop) = self.length(at, end).map_err(alone)?;
+                let mut in_run = 0;
+                while next < stop {
+                    next = self
+                        .scalar(field.shape, next, stop)
+                        .map_err(|fault| (fault, in_run))?;
+                    in_run += 1;
+                }
+                Ok(Step::Next(stop))
+            }
+            _ => Ok(Step::Mismatch),
+        }
+    }
+
+    /// Reads one number; answers the byte after it.
+    fn scalar(&self, shape: Shape, at: usize, end: usize) -> Result<usize, Fault> {
+        match shape {
+            Shape::Fixed32 => self.fixed(at, end, 4),
+            Shape::Fixed64 => self.fixed(at, end, 8),
+            Shape::Bool => {
+                let (value, next) = self.varint(at, end)?;
+                if self.full && value > 1 {
+                    let detail = "a boolean is neither 0 nor 1";
+                    return Err(Fault::new(ViolationReason::InvalidBoolean, at, detail));
+                }
+                Ok(next)
+            }
+            Shape::ClosedEnum(position) => {
+                let (value, next) = self.varint(at, end)?;
+                if self.full && !self.is_constant(position, value) {
+                    let detail = "the number is not one of the enum's";
+                    return Err(Fault::new(ViolationReason::EnumOutOfRange, at, detail));
+                }
+                Ok(next)
+            }
+            _ => self.varint(at, end).map(|(_, next)| next),
+        }
+    }
+
+    fn is_constant(&self, position: u32, value: u64) -> bool {
+        let numbers = usize::try_from(position)
+            .ok()
+            .and_then(|position| self.validator.closed_enums.get(position));
+        // A negative number comes sign-extended to 64 bits.
+        let number = i32::try_from(value.cast_signed());
+        number.is_ok_and(|number| {
+            numbers.is_some_and(|numbers| numbers.binary_search(&number).is_ok())
+        })
+    }
+
+    fn fixed(&self, at: usize, end: usize, size: usize) -> Result<usize, Fault> {
+        if end.saturating_sub(at) < size {
+            let detail = format!("expected {size} bytes, found {}", end.saturating_sub(at));
+            return Err(Fault::new(self.cut_reason(end), at, detail));
+        }
+        Ok(at + size)
+    }
+
+    /// Reads a length; answers where its content starts and stops.
+    fn length(&self, at: usize, end: usize) -> Result<(usize, usize), Fault> {
+        let (length, start) = self.varint(at, end)?;
+        let left = end.saturating_sub(start);
+        match usize::try_from(length) {
+            Ok(length) if length <= left => Ok((start, start + length)),
+            _ => {
+                let detail = format!("expected {length} bytes, found {left}");
+                Err(Fault::new(self.cut_reason(end), at, detail))
+            }
+        }
+    }
+
+    /// What it means that a value does not fit before `end`.
+    fn cut_reason(&self, end: usize) -> ViolationReason {
+        if end == self.payload.len() {
+            ViolationReason::Truncated
+        } else {
+            ViolationReason::Malformed
+        }
+    }
+
+    #[inline]
+    fn varint(&self, at: usize, end: usize) -> Result<(u64, usize), Fault> {
+        let bytes = self.payload.get(at..end).unwrap_or(&[]);
+        if let Some(byte) = bytes.first()
+            && *byte < 0x80
+        {
+            return Ok((u64::from(*byte), at + 1));
+        }
+        self.long_varint(bytes, at, end)
+    }
+
+    fn long_varint(&self, bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
+        let mut value = 0_u64;
+        for (index, byte) in bytes.iter().take(10).enumerate() {
+            if index == 9 && *byte > 1 {
+                let detail = "a varint does not fit 64 bits";
+                return Err(Fault::new(ViolationReason::Malformed, at, detail));
+            }
+            value |= u64::from(*byte & 0x7f) << (index * 7);
+            if *byte < 0x80 {
+                return Ok((value, at + index + 1));
+            }
+        }
+        let detail = "a varint is cut off";
+        Err(Fault::new(self.cut_reason(end), at, detail))
+    }
+
+    fn tag(&self, at: usize, end: usize) -> Result<(u32, usize), Fault> {
+        let (tag, next) = self.varint(at, end)?;
+        let tag = u32::try_from(tag).map_err(|_| {
+            Fault::new(ViolationReason::Malformed, at, "a field tag does not fit 32 bits")
+        })?;
+        Ok((tag, next))
+    }
+
+    /// Refuses or skips a field the message does not declare.
+    fn unknown(
+        &mut self,
+        table: &MessageTable,
+        number: u32,
+        wire: u32,
+        tag_at: usize,
+        at: usize,
+        end: usize,
+    ) -> Result<usize, Violation> {
+        if self.reject_unknown && !table.is_extension(number) {
+            let detail = format!("message {} has no field {number}", table.name);
+            let fault = Fault::new(ViolationReason::UnknownField, tag_at, detail);
+            return Err(self.violation(fault, None));
+        }
+        self.skip(number, wire, at, end).map_err(|fault| self.violation(fault, None))
+    }
+
+    /// Steps over a value nobody declared; answers the byte after it.
+    fn skip(&mut self, number: u32, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
+        if wire != START_GROUP {
+            return self.skip_one(wire, at, end);
+        }
+        let mut groups = std::mem::take(&mut self.scratch.groups);
+        groups.clear();
+        groups.push(number);
+        let result = self.skip_groups(&mut groups, at, end);
+        self.scratch.groups = groups;
+        result
+    }
+
+    fn skip_groups(&self, groups: &mut Vec<u32>, at: usize, end: usize) -> Result<usize, Fault> {
+        let mut at = at;
+        while let Some(open) = groups.last().copied() {
+            if self.scratch.frames.len() + groups.len() > MAX_DEPTH + 1 {
+                let detail = format!("messages nest deeper than {MAX_DEPTH}");
+                return Err(Fault::new(ViolationReason::LimitExceeded, at, detail));
+            }
+            if at >= end {
+                let detail = format!("group {open} is not closed");
+                return Err(Fault::new(self.cut_reason(end), at, detail));
+            }
+            let tag_at = at;
+            let (tag, next) = self.tag(at, end)?;
+            at = next;
+            let (number, wire) = (tag >> 3, tag & 7);
+            match wire {
+                _ if number == 0 => {
+                    return Err(Fault::new(ViolationReason::Malformed, tag_at, "field number 0"));
+                }
+                START_GROUP => groups.push(number),
+                END_GROUP if number == open => {
+                    groups.pop();
+                }
+                END_GROUP => {
+                    let detail = format!("end of group {number} without its start");
+                    return Err(Fault::new(ViolationReason::Malformed, tag_at, detail));
+                }
+                _ => at = self.skip_one(wire, at, end)?,
+            }
+        }
+        Ok(at)
+    }
+
+    fn skip_one(&self, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
+        match wire {
+            VARINT => self.varint(at, end).map(|(_, next)| next),
+            FIXED64 => self.fixed(at, end, 8),
+            LENGTH => self.length(at, end).map(|(_, stop)| stop),
+            FIXED32 => self.fixed(at, end, 4),
+            _ => {
+                let detail = format!("wire type {wire} does not exist");
+                Err(Fault::new(ViolationReason::Malformed, at, detail))
+            }
+        }
+    }
+
+    #[cold]
+    fn violation(&self, fault: Fault, leaf: Option<Leaf<'_>>) -> Violation {
+        let mut path = "$".to_owned();
+        let frames = &self.scratch.frames;
+        for (outer, inner) in frames.iter().zip(frames.iter().skip(1)) {
+            let field = self
+                .validator
+                .table(outer.table)
+                .and_then(|table| table.fields.get(usize::from(inner.field)));
+            if let Some(field) = field {
+                let leaf = Leaf {
+                    field,
+                    tag_at: inner.tag_at,
+                    in_run: 0,
+                };
+                self.push_step(&mut path, outer.start, leaf);
+            }
+        }
+        if let (Some(frame), Some(leaf)) = (frames.last(), leaf) {
+            self.push_step(&mut path, frame.start, leaf);
+        }
+        Violation {
+            reason: fault.reason,
+            path,
+            byte_offset: fault.at,
+            detail: fault.detail,
+        }
+    }
+
+    /// Appends `.name`, with the element's place when the field repeats.
+    fn push_step(&self, path: &mut String, start: usize, leaf: Leaf<'_>) {
+        path.push('.');
+        path.push_str(&leaf.field.name);
+        if leaf.field.repeated {
+            let before = self.count(leaf.field, start, leaf.tag_at) + leaf.in_run;
+            path.push_str(&format!("[{before}]"));
+        }
+    }
+
+    /// Elements of `field` among the fields from `at` to `stop`, all of which were walked before.
+    fn count(&self, field: &FieldRule, mut at: usize, stop: usize) -> usize {
+        let mut elements = 0;
+        let mut open_groups = 0_usize;
+        while at < stop {
+            let Ok((tag, next)) = self.tag(at, stop) else {
+                return elements;
+            };
+            at = next;
+            let (number, wire) = (tag >> 3, tag & 7);
+            let counts = number == field.number && open_groups == 0;
+            match wire {
+                START_GROUP => {
+                    elements += usize::from(counts);
+                    open_groups += 1;
+                    continue;
+                }
+                END_GROUP => {
+                    open_groups = open_groups.saturating_sub(1);
+                    continue;
+                }
+                LENGTH if counts && is_packable(field.shape) => {
+                    let Ok((mut next, end)) = self.length(at, stop) else {
+                        return elements;
+                    };
+                    while next < end {
+                        let Ok(after) = self.scalar(field.shape, next, end) else {
+                            return elements;
+                        };
+                        next = after;
+                        elements += 1;
+                    }
+                }
+                _ => elements += usize::from(counts),
+            }
+            let Ok(next) = self.skip_one(wire, at, stop) else {
+                return elements;
+            };
+            at = next;
+        }
+        elements
+    }
+}
+
+/// What reading a value leads to.
+enum Step {
+    /// The byte after the value.
+    Next(usize),
+    /// A message or group to walk into.
+    Open {
+        table: u32,
+        start: usize,
+        end: usize,
+        group: u32,
+    },
+    /// The wire type is not one the field can have.
+    Mismatch,
+}
+
+fn is_packable(shape: Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Varint | Shape::Bool | Shape::ClosedEnum(_) | Shape::Fixed32 | Shape::Fixed64
+    )
+}
+
+fn expected(field: &FieldRule) -> &'static str {
+    match field.shape {
+        Shape::Varint | Shape::Bool | Shape::ClosedEnum(_) => "a varint (wire type 0)",
+        Shape::Fixed32 => "4 bytes (wire type 5)",
+        Shape::Fixed64 => "8 bytes (wire type 1)",
+        Shape::Utf8 | Shape::Bytes | Shape::Message(_) => "a length (wire type 2)",
+        Shape::Group(_) => "a group (wire type 3)",
+    }
+}
