@@ -81,6 +81,8 @@ pub(super) struct Faults {
     pub(super) errors: Vec<RecordError>,
     /// At most [`TEXTS_MAX`] refused and as many observed.
     pub(super) detailed: Vec<DetailedFault>,
+    /// Bytes spent on probable causes so far; see [`EXPLAINED_BYTES_MAX`].
+    explained_bytes: usize,
 }
 
 /// How often one code met one part.
@@ -107,6 +109,10 @@ pub(super) const TEXTS_MAX: usize = 32;
 /// Records listed in one answer. A batch that decompresses to millions of bad records must not
 /// make an answer of hundreds of megabytes; the partition's line tells their number.
 pub(super) const ERRORS_MAX: usize = 10_000;
+
+/// Causes are looked for in this many bytes of refused parts of a batch: a bad producer must not cost
+/// many times what a good one does.
+const EXPLAINED_BYTES_MAX: usize = 256 * 1024;
 
 /// Index of a format in [`Judgement::valid`].
 pub(super) const fn format_slot(format: SchemaFormat) -> usize {
@@ -166,8 +172,8 @@ pub(super) fn judge_batch(
                 let scratch = &mut work.payload;
                 judgement
                     .faults
-                    .note(batch_index, observed, *fault, |fault| {
-                        explain(policy, snapshot, fault, &record, scratch)
+                    .note(batch_index, observed, *fault, |fault, spent| {
+                        explain(policy, snapshot, fault, &record, scratch, spent)
                     });
             }
         }
@@ -187,7 +193,7 @@ impl Faults {
         batch_index: i32,
         observed: bool,
         fault: Fault,
-        explain: impl FnOnce(&Fault) -> (Option<Cause>, String),
+        explain: impl FnOnce(&Fault, &mut usize) -> (Option<Cause>, String),
     ) {
         match self.counts.iter_mut().find(|count| {
             count.part == fault.part && count.code == fault.code && count.observed == observed
@@ -206,7 +212,7 @@ impl Faults {
             .filter(|earlier| earlier.observed == observed)
             .count();
         let text = (detailed < TEXTS_MAX).then(|| {
-            let (cause, text) = explain(&fault);
+            let (cause, text) = explain(&fault, &mut self.explained_bytes);
             self.detailed.push(DetailedFault {
                 batch_index,
                 observed,
@@ -245,6 +251,7 @@ fn explain(
     fault: &Fault,
     record: &Record<'_>,
     scratch: &mut Scratch,
+    spent: &mut usize,
 ) -> (Option<Cause>, String) {
     let bytes = match fault.part {
         Part::Key => record.key,
@@ -257,8 +264,13 @@ fn explain(
         part: fault.part,
         scratch,
     };
-    let foreign = foreign_headers(&record.headers, fault.part);
-    let cause = probable_cause(fault, bytes, foreign, &mut known);
+    *spent = spent.saturating_add(bytes.len());
+    let cause = if *spent <= EXPLAINED_BYTES_MAX {
+        let foreign = foreign_headers(&record.headers, fault.part);
+        probable_cause(fault, bytes, foreign, &mut known)
+    } else {
+        None
+    };
     let shown = policy.include_values.then_some(bytes);
     let text = fault.text(cause.as_ref(), shown);
     (cause, text)
@@ -301,7 +313,7 @@ struct PartJudge<'s> {
     rule: Rule,
     options: Option<ValidationOptions>,
     /// With framing `none`: the schema that the topic names, found once.
-    pinned: Option<Result<Resolved<'s>, Fault>>,
+    pinned: Option<Result<Resolved<'s>, Box<Fault>>>,
     /// Schemas met in this batch, oldest replaced first.
     met: [Option<Resolved<'s>>; MET_MAX],
     newest: usize,
@@ -348,12 +360,12 @@ impl<'s> PartJudge<'s> {
             };
         };
         let (resolved, payload, start, located) = if let Some(pinned) = &self.pinned {
-            let resolved = pinned.as_ref().map_err(|fault| Box::new(fault.clone()))?;
+            let resolved = pinned.as_ref().map_err(Clone::clone)?;
             if self.rule == Rule::Enforce {
                 let schema = resolved.schema;
                 pairs.add(self.policy.part, None, schema.id, schema.guid);
             }
-            (*resolved, bytes, 0, None)
+            (resolved, bytes, 0, None)
         } else {
             let header = if headers.is_empty() {
                 None
@@ -363,12 +375,13 @@ impl<'s> PartJudge<'s> {
             let located = locate(self.policy.framing, self.policy.part, header, bytes)
                 .map_err(|misframed| self.misframed(misframed))?;
             let (slot, payload, start) = self.find(&located, pairs, subject)?;
-            let Some(resolved) = self.met.get(slot).copied().flatten() else {
+            let Some(resolved) = self.met.get(slot).and_then(Option::as_ref) else {
                 return Err(self.fault(Code::Unavailable, "the schema is not at hand"));
             };
             (resolved, payload, start, Some(located))
         };
         let format = resolved.schema.format;
+        let soft_deleted = resolved.soft_deleted;
         let verdict = match (resolved.compiled, resolved.options) {
             (Some(compiled), Some(options)) => {
                 compiled.validate(resolved.message, payload, options, scratch)
@@ -392,7 +405,7 @@ impl<'s> PartJudge<'s> {
             );
             fault.path = Some(violation.path);
             fault.byte_offset = Some(start.saturating_add(violation.byte_offset));
-            fault.schema = Some(self.describe(&resolved, subject));
+            fault.schema = Some(self.describe(resolved, subject));
             fault.payload_start = start;
             fault.indexes = resolved.indexes;
             if let Some(located) = &located {
@@ -403,7 +416,7 @@ impl<'s> PartJudge<'s> {
             return Err(Box::new(fault));
         }
         self.valid[format_slot(format)] += 1;
-        self.soft_deleted += u64::from(resolved.soft_deleted);
+        self.soft_deleted += u64::from(soft_deleted);
         Ok(())
     }
 
@@ -526,9 +539,9 @@ impl<'s> PartJudge<'s> {
         })
     }
 
-    fn resolve_pinned(&self) -> Result<Resolved<'s>, Fault> {
+    fn resolve_pinned(&self) -> Result<Resolved<'s>, Box<Fault>> {
         let missing = || {
-            *self.fault(
+            self.fault(
                 Code::NoPinnedSchema,
                 &format!(
                     "{:?} of {} is not there",
@@ -544,7 +557,7 @@ impl<'s> PartJudge<'s> {
             .ok_or_else(missing)?;
         let (compiled, options, message) = self
             .ready(schema, MessageIndexes::FIRST)
-            .map_err(|(code, detail)| *self.fault(code, &detail))?;
+            .map_err(|(code, detail)| self.fault(code, &detail))?;
         Ok(Resolved {
             claim: SchemaClaim::Id(id.0),
             indexes: MessageIndexes::FIRST,
@@ -558,10 +571,6 @@ impl<'s> PartJudge<'s> {
     }
 
     /// The compiled schema where it is needed, how deep to look, and which message.
-    #[expect(
-        clippy::type_complexity,
-        reason = "one caller shape, named in the doc line"
-    )]
     fn ready(
         &self,
         schema: &'s RegisteredSchema,

@@ -18,6 +18,8 @@
 //! Read `judge` next.
 
 pub mod codes;
+#[cfg(test)]
+mod end_to_end;
 mod explain;
 mod fault;
 mod framing;
@@ -215,7 +217,7 @@ impl Enforcement {
         let Some(first) = detailed
             .iter()
             .find(|detailed| !detailed.observed)
-            .or(detailed.first())
+            .or_else(|| detailed.first())
         else {
             return;
         };
