@@ -358,12 +358,10 @@ fn normal_default(model: &Model, ty: TypeId, value: &Json, out: &mut String) {
                 out.push(':');
                 match &model.get(ty).kind {
                     Kind::Map(values) => normal_default(model, *values, item, out),
-                    Kind::Record { fields, .. } => {
-                        match fields.iter().find(|f| f.name == *key) {
-                            Some(field) => normal_default(model, field.ty, item, out),
-                            None => item.write(out),
-                        }
-                    }
+                    Kind::Record { fields, .. } => match fields.iter().find(|f| f.name == *key) {
+                        Some(field) => normal_default(model, field.ty, item, out),
+                        None => item.write(out),
+                    },
                     _ => item.write(out),
                 }
             }

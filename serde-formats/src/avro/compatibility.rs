@@ -12,9 +12,9 @@ use super::canonical;
 use super::model::{Field, Header, Kind, Model, Type, TypeId};
 use crate::compatibility::Incompatibility;
 
-/// Deepest chain of nested pairs followed. Only cyclic types of coprime lengths come near; beyond,
-/// the schemas count as incompatible.
-const DEPTH_MAX: usize = 1000;
+/// Deepest chain of nested pairs followed, above what schemas without cycles can reach. Beyond, as
+/// cyclic types of large coprime lengths can be, the schemas count as incompatible.
+const DEPTH_MAX: usize = 400;
 
 /// Most differences kept. Types shared many times over repeat theirs at every use.
 const DIFFERENCES_MAX: usize = 1000;
@@ -312,8 +312,7 @@ impl Comparison<'_> {
         at: &mut Location,
         found: &mut Vec<Difference>,
     ) -> Result<(), Exception> {
-        let by_name: HashMap<&str, &Field> =
-            written.iter().map(|f| (f.name.as_str(), f)).collect();
+        let by_name: HashMap<&str, &Field> = written.iter().map(|f| (f.name.as_str(), f)).collect();
         at.0.push("fields".to_owned());
         for (position, field) in fields.iter().enumerate() {
             let names = std::iter::once(&field.name).chain(&field.aliases);

@@ -349,11 +349,10 @@ fn is_utf8(text: &[u8]) -> bool {
         (text.first_chunk::<8>(), text.last_chunk::<8>())
     {
         let (middle, _) = text.as_chunks::<8>();
-        let bits = middle
-            .iter()
-            .fold(u64::from_le_bytes(*first) | u64::from_le_bytes(*last), |bits, word| {
-                bits | u64::from_le_bytes(*word)
-            });
+        let bits = middle.iter().fold(
+            u64::from_le_bytes(*first) | u64::from_le_bytes(*last),
+            |bits, word| bits | u64::from_le_bytes(*word),
+        );
         bits & HIGH_BITS == 0
     } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         (u32::from_le_bytes(*first) | u32::from_le_bytes(*last)) & 0x8080_8080 == 0
@@ -385,8 +384,9 @@ mod tests {
 
     #[test]
     fn varints_at_their_edges() {
+        type Case<'a> = (&'a [u8], Result<i64, Fault>, Result<i32, Fault>);
         // bytes, as a long, as an int, both strict
-        let cases: &[(&[u8], Result<i64, Fault>, Result<i32, Fault>)] = &[
+        let cases: &[Case<'_>] = &[
             (&[0x00], Ok(0), Ok(0)),
             (&[0x01], Ok(-1), Ok(-1)),
             (&[0x80, 0x00], Ok(0), Ok(0)),

@@ -24,8 +24,8 @@ pub(super) enum Json {
     /// Any number written with a fraction or exponent.
     Double(f64),
     String(String),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Json {
@@ -496,10 +496,7 @@ mod tests {
                 "[1.0E7,1.5E-5,0.001,123456.789]",
             ),
             ("[0.0, -0.0, 1e400]", "[0.0,-0.0,\"Infinity\"]"),
-            (
-                "{\"a\":1,\"b\":2,\"a\":3} // end",
-                "{\"a\":3,\"b\":2}",
-            ),
+            ("{\"a\":1,\"b\":2,\"a\":3} // end", "{\"a\":3,\"b\":2}"),
             (
                 "/* x */ \"\\u00e9\\/\\u0001\\ud83d\\ude00\"",
                 "\"é/\\u0001😀\"",
@@ -516,8 +513,27 @@ mod tests {
     #[test]
     fn refuses_what_is_not_json() {
         for text in [
-            "", "  ", "{", "[1,]", "{\"a\":1,}", "{a:1}", "'x'", "01", "1.", "1e", "nul", "nulls",
-            "\"\\x\"", "\"\\ud800\"", "\"a\nb\"", "1 2", "/* x", "/", "\"\\u12", "-", "1x",
+            "",
+            "  ",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "'x'",
+            "01",
+            "1.",
+            "1e",
+            "nul",
+            "nulls",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"a\nb\"",
+            "1 2",
+            "/* x",
+            "/",
+            "\"\\u12",
+            "-",
+            "1x",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

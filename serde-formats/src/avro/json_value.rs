@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::cursor::{Cursor, Fault};
 use super::json_text::Json;
 use super::model::{Field, Kind, Model, TypeId};
-use super::validate::{write_index, write_key};
+use super::validate::{cut, write_index, write_key};
 use crate::json_value::EncodeError;
 use crate::validator::{Violation, ViolationReason};
 
@@ -17,7 +17,7 @@ use crate::validator::{Violation, ViolationReason};
 const DEPTH_MAX: usize = 256;
 
 /// Most values looked at in one encoding, tries of union branches included.
-const ATTEMPTS_MAX: u32 = 4_000_000;
+const ATTEMPTS_MAX: u32 = 1_000_000;
 
 /// One step of a path.
 enum Segment<'a> {
@@ -38,7 +38,7 @@ fn path_text(segments: &[Segment<'_>]) -> String {
             Segment::Key(key) => write_key(key, &mut path),
         }
     }
-    path
+    cut(path)
 }
 
 /// Decodes a whole payload, as strictly as the full validation level.
@@ -154,7 +154,6 @@ impl<'a> Decoder<'a> {
     fn array(&mut self, item: TypeId, depth: usize) -> Result<Value, Violation> {
         let mut items = Vec::new();
         loop {
-            let at = self.cursor.at;
             let block = self.block(item, 0, "array")?;
             if block.count == 0 {
                 return Ok(Value::Array(items));
@@ -167,14 +166,13 @@ impl<'a> Decoder<'a> {
             }
             self.cursor
                 .end_block(block.end)
-                .map_err(|fault| self.violation(fault, "array", at))?;
+                .map_err(|fault| self.violation(fault, "array", self.cursor.at))?;
         }
     }
 
     fn map(&mut self, values: TypeId, depth: usize) -> Result<Value, Violation> {
         let mut object = Map::new();
         loop {
-            let at = self.cursor.at;
             let block = self.block(values, 1, "map")?;
             if block.count == 0 {
                 return Ok(Value::Object(object));
@@ -196,7 +194,7 @@ impl<'a> Decoder<'a> {
             }
             self.cursor
                 .end_block(block.end)
-                .map_err(|fault| self.violation(fault, "map", at))?;
+                .map_err(|fault| self.violation(fault, "map", self.cursor.at))?;
         }
     }
 
@@ -358,17 +356,20 @@ impl<'a> Encoder<'a> {
                 }
                 _ => return Err(self.error(format!("expected fixed of {size} bytes"))),
             },
-            (Kind::Enum { symbols, header, .. }, Value::String(text)) => {
-                match symbols.iter().position(|s| s == text) {
-                    Some(index) => self.write_count(index),
-                    None => {
-                        return Err(self.error(format!(
-                            "\"{text}\" is no symbol of enum {}",
-                            header.name.full()
-                        )));
-                    }
+            (
+                Kind::Enum {
+                    symbols, header, ..
+                },
+                Value::String(text),
+            ) => match symbols.iter().position(|s| s == text) {
+                Some(index) => self.write_count(index),
+                None => {
+                    return Err(self.error(format!(
+                        "\"{text}\" is no symbol of enum {}",
+                        header.name.full()
+                    )));
                 }
-            }
+            },
             (Kind::Array(item), Value::Array(values)) => {
                 if !values.is_empty() {
                     self.write_count(values.len());
@@ -424,9 +425,10 @@ impl<'a> Encoder<'a> {
                     &filled
                 }
                 (None, None) => {
-                    return Err(
-                        self.error(format!("field {} is missing and has no default", field.name))
-                    );
+                    return Err(self.error(format!(
+                        "field {} is missing and has no default",
+                        field.name
+                    )));
                 }
             };
             self.path.push(Segment::Field(&field.name));
@@ -451,7 +453,9 @@ impl<'a> Encoder<'a> {
             let named = branches.iter().position(|b| {
                 let ty = model.get(*b);
                 ty.branch_name() == *name
-                    || ty.header().is_some_and(|header| header.name.simple == *name)
+                    || ty
+                        .header()
+                        .is_some_and(|header| header.name.simple == *name)
             });
             if let Some(index) = named
                 && let Some(branch) = branches.get(index)

@@ -35,7 +35,11 @@ mod validate;
 #[cfg(test)]
 mod conformance_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) use conformance_tests::cases as conformance_cases;
+#[cfg(test)]
+mod payload_tests;
+#[cfg(test)]
+mod schema_tests;
 
 use model::{Kind, Model};
 use program::Program;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::json_text::Json;
 
 /// Deepest nesting of types when each named type is entered once, at its first occurrence.
-pub(super) const DEPTH_MAX: usize = 512;
+pub(super) const DEPTH_MAX: usize = 256;
 
 /// Index of a type in [`Model::types`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,9 +57,9 @@ impl Model {
             Kind::Float => 4,
             Kind::Double => 8,
             Kind::Fixed { size, .. } => *size,
-            Kind::Record { fields, .. } => fields
-                .iter()
-                .fold(0u32, |sum, f| sum.saturating_add(self.min_size(f.ty, sizes))),
+            Kind::Record { fields, .. } => fields.iter().fold(0u32, |sum, f| {
+                sum.saturating_add(self.min_size(f.ty, sizes))
+            }),
             Kind::Union(branches) => branches
                 .iter()
                 .map(|b| self.min_size(*b, sizes))
@@ -190,9 +190,9 @@ impl Type {
     /// Name, aliases and doc of a record, enum or fixed.
     pub(super) fn header(&self) -> Option<&Header> {
         match &self.kind {
-            Kind::Record { header, .. } | Kind::Enum { header, .. } | Kind::Fixed { header, .. } => {
-                Some(header)
-            }
+            Kind::Record { header, .. }
+            | Kind::Enum { header, .. }
+            | Kind::Fixed { header, .. } => Some(header),
             _ => None,
         }
     }

@@ -511,7 +511,9 @@ impl Parser {
             )));
         };
         let Ok(size) = u32::try_from(size) else {
-            return Err(ParseError::new(format!("size of fixed is negative: {size}")));
+            return Err(ParseError::new(format!(
+                "size of fixed is negative: {size}"
+            )));
         };
         let name = header.name.clone();
         let id = self.add(Kind::Fixed { header, size })?;
@@ -614,10 +616,7 @@ pub(super) fn is_valid_default(model: &Model, ty: TypeId, value: &Json, depth: u
         return false;
     }
     match (&model.get(ty).kind, value) {
-        (
-            Kind::String | Kind::Bytes | Kind::Enum { .. } | Kind::Fixed { .. },
-            Json::String(_),
-        )
+        (Kind::String | Kind::Bytes | Kind::Enum { .. } | Kind::Fixed { .. }, Json::String(_))
         | (Kind::Float | Kind::Double, Json::Int(_) | Json::Double(_))
         | (Kind::Boolean, Json::Bool(_))
         | (Kind::Null, Json::Null) => true,

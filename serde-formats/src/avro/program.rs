@@ -5,6 +5,7 @@
 //! has a node in a tree of field names, read only when something fails.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
 use super::model::{Kind, Model, TypeId};
@@ -250,8 +251,8 @@ impl Compiler<'_> {
                 if self.uses.get(id.index()).is_some_and(|uses| *uses > 1) {
                     let call = self.push(Op::Call(0), place);
                     self.calls.push((call, id));
-                    if !self.routines.contains_key(&id) {
-                        self.routines.insert(id, None);
+                    if let Entry::Vacant(routine) = self.routines.entry(id) {
+                        routine.insert(None);
                         self.queue.push(id);
                     }
                 } else {
@@ -272,7 +273,9 @@ impl Compiler<'_> {
         };
         for field in fields {
             let inner = u32::try_from(self.program.fields.len()).unwrap_or(ROOT);
-            self.program.fields.push((place, field.name.as_str().into()));
+            self.program
+                .fields
+                .push((place, field.name.as_str().into()));
             self.value(field.ty, inner);
         }
     }

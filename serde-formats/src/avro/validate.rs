@@ -13,6 +13,9 @@ use crate::validator::{ValidationLevel, Violation, ViolationReason};
 /// Frames of the first try; clearing them is part of the cost of every record.
 const SMALL_FRAMES: usize = 12;
 
+/// Longest path reported, in bytes; longer ones lose their middle.
+const PATH_BYTES_MAX: usize = 512;
+
 /// Longest path text reported of one map key, in characters.
 const KEY_CHARS_MAX: usize = 64;
 
@@ -305,6 +308,17 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
         Ok(op + 1)
     }
 
+    /// A block that ends elsewhere than it said is wrong where its items end.
+    #[inline]
+    fn end_block(&self, end: Option<usize>, op: usize) -> Result<(), Stop> {
+        self.cursor.end_block(end).map_err(|fault| Stop {
+            fault,
+            op,
+            value_at: self.cursor.at,
+            item: Item::Whole,
+        })
+    }
+
     #[inline]
     fn key(&mut self) -> Result<(), Fault> {
         match self.cursor.string::<FULL>() {
@@ -326,10 +340,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
             Leaf::Bytes => self.cursor.sized::<FULL>().map(drop),
             Leaf::String => self.cursor.string::<FULL>().map(drop),
             Leaf::Fixed(size) => self.cursor.take(size as usize).map(drop),
-            Leaf::Enum(count) => self
-                .cursor
-                .index::<FULL>(count, Fault::EnumIndex)
-                .map(drop),
+            Leaf::Enum(count) => self.cursor.index::<FULL>(count, Fault::EnumIndex).map(drop),
         }
     }
 
@@ -359,7 +370,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
                 leaf => self.items(block.count, index, op, |m| m.leaf(leaf))?,
             }
             index = index.wrapping_add(block.count);
-            self.cursor.end_block(block.end).map_err(stop)?;
+            self.end_block(block.end, op)?;
         }
     }
 
@@ -413,7 +424,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
                     ..stop(fault)
                 })?;
             }
-            self.cursor.end_block(block.end).map_err(stop)?;
+            self.end_block(block.end, op)?;
         }
     }
 
@@ -443,7 +454,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
                 self.program.inner_what(stop.op)
             }
         };
-        stop.fault.violation(what, path, stop.value_at)
+        stop.fault.violation(what, cut(path), stop.value_at)
     }
 
     fn write_key(&self, key_at: usize, path: &mut String) {
@@ -454,6 +465,23 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
         let key = cursor.sized::<false>().unwrap_or_default();
         write_key(&String::from_utf8_lossy(key), path);
     }
+}
+
+/// A path shortened in the middle when recursion made it long.
+pub(super) fn cut(path: String) -> String {
+    if path.len() <= PATH_BYTES_MAX {
+        return path;
+    }
+    let mut head = PATH_BYTES_MAX / 2;
+    let mut tail = path.len() - PATH_BYTES_MAX / 2;
+    while !path.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !path.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let (head, tail) = (path.get(..head), path.get(tail..));
+    format!("{}…{}", head.unwrap_or(""), tail.unwrap_or(""))
 }
 
 /// Payloads are shorter than 4 GiB and programs than 2³² operations.

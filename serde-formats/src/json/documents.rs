@@ -1,10 +1,13 @@
 //! The documents a schema is made of: its own text and its references, ready to resolve `$ref`.
 //!
-//! A reference is known under its name, resolved against the schema's own `$id`. Nothing is ever
-//! fetched: what is not here, and is not a published metaschema, does not resolve.
+//! A reference is known under its name, resolved against the schema's own `$id`, and looked at
+//! only when something refers to it; without a `$schema` it is of the root's draft. Nothing is
+//! ever fetched: what is not here, and is not a published metaschema, does not resolve.
+
+use std::collections::HashMap;
 
 use jsonschema::{Draft, Registry, Retrieve, Uri};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::text::Json;
 use crate::schema::ParseError;
@@ -14,7 +17,7 @@ use crate::schema::ParseError;
 pub(super) struct Documents {
     pub(super) root: Value,
     pub(super) draft: Draft,
-    references: Vec<(String, Value, Draft)>,
+    references: Vec<(String, Value)>,
 }
 
 impl Documents {
@@ -25,21 +28,18 @@ impl Documents {
             draft,
             references: references
                 .iter()
-                .map(|(name, json)| {
-                    let (value, draft) = document(json);
-                    (name.clone(), value, draft)
-                })
+                .map(|(name, json)| (name.clone(), document(json).0))
                 .collect(),
         }
     }
 
     /// The same documents with what the reference tolerates and the validator would refuse taken
-    /// out: negative lower bounds, which bound nothing.
+    /// out: negative lower bounds, an empty `allOf`, definitions that define nothing.
     pub(super) fn for_validation(&self) -> Self {
         let mut documents = self.clone();
-        drop_empty_bounds(&mut documents.root);
-        for (_, value, _) in &mut documents.references {
-            drop_empty_bounds(value);
+        drop_tolerated(&mut documents.root);
+        for (_, value) in &mut documents.references {
+            drop_tolerated(value);
         }
         documents
     }
@@ -47,42 +47,42 @@ impl Documents {
     /// Where the root document lives: its `$id`, or an anonymous place.
     pub(super) fn base_uri(&self) -> Result<Uri<String>, ParseError> {
         let id = self.root.get(self.draft.id_keyword()).and_then(Value::as_str);
-        jsonschema::uri::from_str(id.unwrap_or_default().trim_end_matches('#'))
+        let without_fragment = id.and_then(|id| id.split('#').next()).unwrap_or_default();
+        jsonschema::uri::from_str(without_fragment)
             .map_err(|error| ParseError::new(format!("invalid schema identifier: {error}")))
     }
 
-    /// The references alone, for the validator, which adds the root itself.
-    pub(super) fn reference_registry(&self) -> Result<Registry<'_>, ParseError> {
-        let base = self.base_uri()?;
-        let mut builder = Registry::new().retriever(NoFetch).draft(self.draft);
-        for (name, value, draft) in &self.references {
-            let uri = jsonschema::uri::resolve_against(&base.borrow(), name)
-                .map_err(|error| ParseError::new(format!("reference name {name:?}: {error}")))?;
-            if uri == base {
-                continue;
-            }
-            builder = builder
-                .add(uri.as_str(), draft.create_resource(value.clone()))
-                .map_err(|error| ParseError::new(error.to_string()))?;
-        }
-        builder.prepare().map_err(|error| unresolved(&error))
-    }
-
-    /// Root and references together, for walking `$ref`s.
-    pub(super) fn registry<'r>(
-        &'r self,
-        references: &'r Registry<'r>,
-    ) -> Result<Registry<'r>, ParseError> {
-        references
+    /// The root and whatever it refers to, for walking `$ref`s.
+    pub(super) fn registry(&self) -> Result<Registry<'_>, ParseError> {
+        Registry::new()
+            .retriever(self.known())
+            .draft(self.draft)
             .add(
                 self.base_uri()?.as_str(),
                 self.draft.create_resource(self.root.clone()),
             )
             .map_err(|error| ParseError::new(error.to_string()))?
-            .retriever(NoFetch)
-            .draft(self.draft)
             .prepare()
             .map_err(|error| unresolved(&error))
+    }
+
+    /// The references, found by the name resolved against the root's identifier or by their own.
+    pub(super) fn known(&self) -> KnownDocuments {
+        let mut by_uri = HashMap::new();
+        let base = self.base_uri().ok();
+        for (name, value) in &self.references {
+            let uri = base
+                .as_ref()
+                .and_then(|base| jsonschema::uri::resolve_against(&base.borrow(), name).ok());
+            let id = value.get(self.draft.id_keyword()).and_then(Value::as_str);
+            let id = id.and_then(|id| jsonschema::uri::from_str(id).ok());
+            for uri in uri.into_iter().chain(id) {
+                by_uri
+                    .entry(uri.as_str().trim_end_matches('#').to_owned())
+                    .or_insert_with(|| value.clone());
+            }
+        }
+        KnownDocuments { by_uri }
     }
 }
 
@@ -96,16 +96,21 @@ pub(super) fn unresolved(error: &jsonschema::ReferencingError) -> ParseError {
     ParseError::new(message)
 }
 
-/// Refuses every fetch.
+/// Answers with references, and refuses to fetch anything else.
 #[derive(Debug)]
-pub(super) struct NoFetch;
+pub(super) struct KnownDocuments {
+    by_uri: HashMap<String, Value>,
+}
 
-impl Retrieve for NoFetch {
+impl Retrieve for KnownDocuments {
     fn retrieve(
         &self,
         uri: &Uri<String>,
     ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        Err(format!("remote schema reference fetching is disabled: {uri}").into())
+        self.by_uri
+            .get(uri.as_str().trim_end_matches('#'))
+            .cloned()
+            .ok_or_else(|| "remote schema reference fetching is disabled".into())
     }
 }
 
@@ -124,7 +129,25 @@ fn document(json: &Json) -> (Value, Draft) {
             members.insert("$defs".to_owned(), definitions);
         }
     }
-    (value, declared.flatten().unwrap_or(Draft::Draft7))
+    let draft = declared.flatten().unwrap_or(Draft::Draft7);
+    if matches!(draft, Draft::Draft6 | Draft::Draft7) {
+        read_old_anchors(&mut value);
+    }
+    (value, draft)
+}
+
+/// Draft 4 wrote `"id": "#name"` for what is `"$id": "#name"` in drafts 6 and 7; the reference
+/// resolves references to both.
+fn read_old_anchors(value: &mut Value) {
+    each_subvalue(value, &mut |members| {
+        if let Some(Value::String(id)) = members.get("id")
+            && id.starts_with('#')
+            && !members.contains_key("$id")
+        {
+            let id = id.clone();
+            members.insert("$id".to_owned(), Value::String(id));
+        }
+    });
 }
 
 fn draft_of(uri: &str) -> Option<Draft> {
@@ -142,20 +165,35 @@ fn draft_of(uri: &str) -> Option<Draft> {
     }
 }
 
-fn drop_empty_bounds(value: &mut Value) {
+fn drop_tolerated(value: &mut Value) {
+    each_subvalue(value, &mut |members| {
+        members.retain(|name, value| match name.as_str() {
+            "minLength" | "minItems" | "minProperties" => {
+                value.as_i64().is_none_or(|bound| bound >= 0)
+            }
+            "allOf" => value.as_array().is_none_or(|schemas| !schemas.is_empty()),
+            "definitions" | "$defs" => value.is_object(),
+            _ => true,
+        });
+    });
+}
+
+/// Visits every object except those that are data.
+fn each_subvalue(value: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     match value {
         Value::Object(members) => {
-            members.retain(|name, value| {
-                !(matches!(name.as_str(), "minLength" | "minItems" | "minProperties")
-                    && value.as_i64().is_some_and(|bound| bound < 0))
-            });
+            visit(members);
             for (name, member) in members {
                 if !matches!(name.as_str(), "const" | "enum" | "default" | "examples") {
-                    drop_empty_bounds(member);
+                    each_subvalue(member, visit);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_empty_bounds),
+        Value::Array(items) => {
+            for item in items {
+                each_subvalue(item, visit);
+            }
+        }
         _ => {}
     }
 }

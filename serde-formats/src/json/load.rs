@@ -19,8 +19,7 @@ use crate::schema::ParseError;
 
 /// Loads the root document and everything it refers to.
 pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
-    let references = documents.reference_registry()?;
-    let registry = documents.registry(&references)?;
+    let registry = documents.registry()?;
     let base = documents.base_uri()?;
     let mut loader = Loader {
         registry: &registry,
@@ -34,6 +33,7 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
         base: Arc::new(base),
         draft: documents.draft,
         depth: 0,
+        is_entered: true,
     };
     let resolver = registry.resolver((*scope.base).clone());
     let resolved = resolver
@@ -76,6 +76,8 @@ struct Scope {
     base: Arc<Uri<String>>,
     draft: Draft,
     depth: usize,
+    /// The base is already that of the schema itself, which `$ref` led to.
+    is_entered: bool,
 }
 
 impl Scope {
@@ -111,7 +113,7 @@ impl<'r> Loader<'r> {
             class,
             fingerprint: Fingerprint {
                 hash: hash_of(key),
-                holds_combined: true,
+                never_equal: true,
             },
             ..Node::default()
         })
@@ -123,13 +125,13 @@ impl<'r> Loader<'r> {
         if let Some(known) = self.fingerprints.get(&address) {
             return *known;
         }
-        let mut holds_combined = false;
+        let mut never_equal = false;
         let hash = match value {
             Value::Array(items) => {
                 let mut hash = hash_of(&"array");
                 for item in items {
                     let item = self.fingerprint(item);
-                    holds_combined |= item.holds_combined;
+                    never_equal |= item.never_equal;
                     hash = hash_of(&(hash, item.hash));
                 }
                 hash
@@ -138,16 +140,16 @@ impl<'r> Loader<'r> {
                 let mut hash = hash_of(&"object");
                 for (name, member) in members {
                     let inner = self.fingerprint(member);
-                    holds_combined |= inner.holds_combined
+                    never_equal |= inner.never_equal
                         || matches!(name.as_str(), "allOf" | "anyOf" | "oneOf")
                         || (name == "type" && member.is_array());
                     hash = hash.wrapping_add(hash_of(&(name, inner.hash)));
                 }
                 hash
             }
-            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), holds_combined },
+            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), never_equal },
         };
-        let known = Fingerprint { hash, holds_combined };
+        let known = Fingerprint { hash, never_equal };
         self.fingerprints.insert(address, known);
         known
     }
@@ -184,6 +186,7 @@ impl<'r> Loader<'r> {
             base: resolver.base_uri(),
             draft,
             depth: 0,
+            is_entered: true,
         };
         self.waiting
             .push((id, value, scope, format!("{path}/$ref({reference})")));
@@ -197,8 +200,10 @@ impl<'r> Loader<'r> {
         scope: &Scope,
         path: &str,
     ) -> Result<(), ParseError> {
+        let mut fingerprint = self.fingerprint(value);
+        fingerprint.never_equal |= scope.is_modern();
         let mut node = Node {
-            fingerprint: self.fingerprint(value),
+            fingerprint,
             ..Node::default()
         };
         match value {
@@ -243,6 +248,9 @@ impl<'r> Loader<'r> {
     ) -> Result<Scope, ParseError> {
         let mut inner = scope.clone();
         inner.depth += 1;
+        if std::mem::take(&mut inner.is_entered) {
+            return Ok(inner);
+        }
         if members.contains_key(scope.draft.id_keyword()) {
             let resolver = self.registry.resolver((*scope.base).clone());
             inner.base = resolver
@@ -357,7 +365,14 @@ impl<'r> Loader<'r> {
         if !seen.array && (any_of(ARRAY_KEYWORDS) || any_of(more_array_keywords(scope.draft))) {
             parts.push(self.array(members, scope, path)?);
         }
-        if !seen.object && (any_of(OBJECT_KEYWORDS) || any_of(more_object_keywords(scope.draft))) {
+        // Since 2019-09 the reference sees no object in an empty `properties` alone.
+        let is_empty = |name: &str| {
+            scope.is_modern()
+                && name == "properties"
+                && members.get(name).and_then(Value::as_object).is_some_and(Map::is_empty)
+        };
+        let objects = |name: &&str| members.contains_key(*name) && !is_empty(name);
+        if !seen.object && (OBJECT_KEYWORDS.iter().any(|name| objects(name)) || any_of(more_object_keywords(scope.draft))) {
             parts.push(self.object(members, scope, path)?);
         }
         if !seen.number && any_of(NUMBER_KEYWORDS) {
@@ -369,12 +384,13 @@ impl<'r> Loader<'r> {
         if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
             && any_of(&["if", "then", "else"])
         {
+            let mut subschemas = Vec::new();
             for keyword in ["if", "then", "else"] {
                 if let Some(schema) = members.get(keyword) {
-                    self.schema(schema, scope, &format!("{path}/{keyword}"))?;
+                    subschemas.push(self.schema(schema, scope, &format!("{path}/{keyword}"))?);
                 }
             }
-            parts.push(Class::Conditional);
+            parts.push(Class::Conditional(subschemas));
         }
         Ok(())
     }
@@ -434,12 +450,16 @@ impl<'r> Loader<'r> {
         } else {
             ("items", "additionalItems")
         };
+        let items_are_rest = scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
         match members.get(tuple) {
             Some(Value::Array(schemas)) => {
                 for (index, schema) in schemas.iter().enumerate() {
                     let path = format!("{path}/{tuple}/{index}");
                     class.items.push(self.schema(schema, scope, &path)?);
                 }
+            }
+            Some(Value::Bool(_)) if items_are_rest => {
+                class.additional = self.rest("items", members, scope, path)?;
             }
             Some(schema) if tuple == "items" => {
                 class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
@@ -451,20 +471,23 @@ impl<'r> Loader<'r> {
                     &format!("expected type: JsonArray, found: {found}"),
                 ));
             }
-            None if additional == "items" => {
+            None if additional == "items" && !items_are_rest => {
                 if let Some(schema) = members.get("items") {
                     class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
                 }
             }
             None => {}
         }
-        if class.all_items.is_none() || additional != "items" {
+        // A boolean `items` without positions allows or forbids items at all.
+        if !(items_are_rest && tuple == "items" || class.all_items.is_some() && additional == "items") {
             class.additional = self.rest(additional, members, scope, path)?;
         }
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedItems", members, scope, path)?;
-            class.min_contains = keywords.integer("minContains")?;
-            class.max_contains = keywords.integer("maxContains")?;
+            if members.contains_key("contains") {
+                class.min_contains = Some(keywords.integer("minContains")?.unwrap_or(1));
+                class.max_contains = keywords.integer("maxContains")?;
+            }
         }
         if scope.draft != Draft::Draft4
             && let Some(schema) = members.get("contains")

@@ -35,8 +35,9 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     pub(super) hash: u64,
-    /// A combined schema is in it: the reference never takes two of those for equal.
-    pub(super) holds_combined: bool,
+    /// A combined schema is in it, or it is of 2019-09 or later: the reference never takes two of
+    /// those for equal.
+    pub(super) never_equal: bool,
 }
 
 /// The classes that are compared.
@@ -58,7 +59,8 @@ pub(super) enum Class {
     Const(Value),
     Not(NodeId),
     Combined(Criterion, Vec<NodeId>),
-    Conditional,
+    /// `if`, `then` and `else`: never compared.
+    Conditional(Vec<NodeId>),
     Reference(NodeId),
 }
 
@@ -143,7 +145,67 @@ impl Model {
         None
     }
 
+    /// Most schemas that apply to one value, one inside the other: the longest way through
+    /// references and combined schemas. Schemas on a cycle of those all count.
+    pub(super) fn schemas_per_value(&self) -> usize {
+        let children: Vec<Vec<NodeId>> = self.nodes.iter().map(Node::same_value).collect();
+        let mut parents: Vec<Vec<usize>> = vec![Vec::new(); children.len()];
+        let mut waiting: Vec<usize> = children.iter().map(Vec::len).collect();
+        for (parent, children) in children.iter().enumerate() {
+            for child in children {
+                if let Some(parents) = parents.get_mut(child.0 as usize) {
+                    parents.push(parent);
+                }
+            }
+        }
+        let mut ready: Vec<(usize, usize)> = waiting
+            .iter()
+            .enumerate()
+            .filter_map(|(node, waiting)| (*waiting == 0).then_some((node, 1)))
+            .collect();
+        let mut depths = vec![1_usize; children.len()];
+        let (mut deepest, mut done) = (1, 0);
+        while let Some((node, depth)) = ready.pop() {
+            done += 1;
+            deepest = deepest.max(depth);
+            for parent in parents.get(node).into_iter().flatten() {
+                let (Some(left), Some(above)) = (waiting.get_mut(*parent), depths.get_mut(*parent))
+                else {
+                    continue;
+                };
+                *left = left.saturating_sub(1);
+                *above = (*above).max(depth + 1);
+                if *left == 0 {
+                    ready.push((*parent, *above));
+                }
+            }
+        }
+        deepest + (children.len() - done)
+    }
+
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0 as usize)
+    }
+}
+
+impl Node {
+    /// Schemas that apply to the same value as this one.
+    fn same_value(&self) -> Vec<NodeId> {
+        match &self.class {
+            Class::Combined(_, members) | Class::Conditional(members) => members.clone(),
+            Class::Not(id) | Class::Reference(id) => vec![*id],
+            Class::Object(class) => class.dependent_schemas.iter().map(|(_, id)| *id).collect(),
+            Class::Pending
+            | Class::Empty
+            | Class::True
+            | Class::False
+            | Class::Boolean
+            | Class::Null
+            | Class::String(_)
+            | Class::Number(_)
+            | Class::Array(_)
+            | Class::Enum(_)
+            | Class::Const(_) => Vec::new(),
+        }
     }
 }

@@ -60,6 +60,7 @@ pub(super) struct Tape {
     open: Vec<u32>,
     /// Scratch for sorting names.
     names: Vec<u32>,
+    depth: usize,
 }
 
 /// Containers that may be open at once, one less than `serde_json` counts: the innermost value
@@ -73,6 +74,11 @@ const ENTRIES_KEPT: usize = 1 << 16;
 pub(super) const SCANNED_MEMBERS_MAX: u32 = 8;
 
 impl Tape {
+    /// Most containers open at once.
+    pub(super) const fn depth(&self) -> usize {
+        self.depth
+    }
+
     pub(super) fn entry(&self, index: u32) -> Option<&Entry> {
         self.entries.get(index as usize)
     }
@@ -109,6 +115,7 @@ impl Tape {
         self.sorted.clear();
         self.open.clear();
         self.names.clear();
+        self.depth = 0;
         if self.entries.capacity() > ENTRIES_KEPT {
             self.entries.shrink_to(ENTRIES_KEPT);
             self.sorted.shrink_to(ENTRIES_KEPT);
@@ -329,6 +336,7 @@ impl Parser<'_> {
         self.at += 1;
         let index = self.push(kind, start, false)?;
         self.tape.open.push(index);
+        self.tape.depth = self.tape.depth.max(self.tape.open.len());
         self.skip_whitespace();
         if self.peek() == Some(close) {
             self.close();

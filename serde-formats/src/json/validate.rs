@@ -12,7 +12,7 @@ use jsonschema::paths::LocationSegment;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::documents::{Documents, NoFetch};
+use super::documents::Documents;
 use super::node::{TapeJson, TapeNode, View};
 use super::tape::{SyntaxError, Tape};
 use crate::validator::{
@@ -24,6 +24,8 @@ use crate::validator::{
 pub struct JsonValidator {
     record_name: Option<String>,
     validator: Arc<Validator<TapeJson>>,
+    /// Schemas that may be judged one inside the other for one value of the payload.
+    schemas_per_value: usize,
 }
 
 /// Memory reused from payload to payload.
@@ -36,10 +38,12 @@ impl JsonValidator {
     pub(super) const fn new(
         record_name: Option<String>,
         validator: Arc<Validator<TapeJson>>,
+        schemas_per_value: usize,
     ) -> Self {
         Self {
             record_name,
             validator,
+            schemas_per_value,
         }
     }
 
@@ -65,6 +69,17 @@ impl JsonValidator {
         if options.level == ValidationLevel::Decode {
             return Ok(());
         }
+        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        if levels > LEVELS_MAX {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path: "$".to_owned(),
+                byte_offset: 0,
+                detail: format!(
+                    "payload and schema nest {levels} levels together, at most {LEVELS_MAX} are judged"
+                ),
+            });
+        }
         let view = View {
             text,
             tape: &scratch.tape,
@@ -73,19 +88,25 @@ impl JsonValidator {
         if self.validator.is_valid(root) {
             return Ok(());
         }
-        match self.validator.validate(root) {
-            Err(error) => Err(violation(root, &error)),
-            // Both answers come from one compiled schema; should they ever differ, refuse.
-            Ok(()) => Err(Violation {
-                reason: ViolationReason::Constraint,
-                path: "$".to_owned(),
-                byte_offset: 0,
-                detail: "payload does not fit the schema".to_owned(),
-            }),
+        if levels <= EXPLAINED_LEVELS_MAX
+            && let Err(error) = self.validator.validate(root)
+        {
+            return Err(violation(root, &error));
         }
+        Err(Violation {
+            reason: ViolationReason::Constraint,
+            path: "$".to_owned(),
+            byte_offset: 0,
+            detail: "payload does not fit the schema".to_owned(),
+        })
     }
 }
 
+/// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
+/// largest build measured, and worker threads have 2 MiB of stack.
+pub(super) const LEVELS_MAX: usize = 2000;
+/// The same for finding the reason, where a level takes some 1700 bytes.
+const EXPLAINED_LEVELS_MAX: usize = 600;
 /// Largest compiled regular expression, and largest lazy state table, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Steps a backtracking regular expression may take on one string before the payload is refused.
@@ -103,13 +124,9 @@ fn pattern_options() -> PatternOptions<jsonschema::FancyRegex> {
 /// Compiles the validator of a schema.
 pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, CompileError> {
     let documents = documents.for_validation();
-    let registry = documents
-        .reference_registry()
-        .map_err(|error| CompileError(error.message))?;
     jsonschema::options_for::<TapeJson>()
         .with_draft(documents.draft)
-        .with_registry(&registry)
-        .with_retriever(NoFetch)
+        .with_retriever(documents.known())
         .with_pattern_options(pattern_options())
         .build(&documents.root)
         .map_err(|error| {
@@ -293,5 +310,163 @@ pub(super) fn push_member(path: &mut String, name: &str) {
         path.push_str(name);
     } else {
         write!(path, "[{}]", Value::from(name)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::JsonSchema;
+    use super::*;
+    use crate::schema::ParseMode;
+
+    const ORDER: &str = r#"{
+        "type": "object", "title": "Order", "additionalProperties": false,
+        "required": ["id", "lines"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[a-z]+$"},
+            "state": {"enum": ["open", "paid"]},
+            "note": {"oneOf": [{"type": "null"}, {"type": "object", "required": ["text"]}]},
+            "tags": {"type": "array", "uniqueItems": true},
+            "lines": {"type": "array", "items": {
+                "type": "object", "required": ["qty"],
+                "properties": {"qty": {"type": "integer", "minimum": 1}, "a b": {"const": 1}}
+            }}
+        }
+    }"#;
+
+    fn judge(schema: &str, payload: &[u8]) -> Result<(), Violation> {
+        JsonSchema::parse(schema, &[], ParseMode::New)
+            .expect("schema")
+            .compile()
+            .expect("compiles")
+            .validate(payload, ValidationOptions::default(), &mut JsonScratch::default())
+    }
+
+    #[test]
+    fn says_where_and_why_without_values() {
+        use ViolationReason::*;
+        for (payload, reason, path, byte_offset, detail) in [
+            (r#"{"id":"a","lines":[{"qty":1},{"qty":0}]}"#, Constraint, "$.lines[1].qty", 36, "minimum"),
+            (r#"{"id":"a","lines":[{"qty":"secret"}]}"#, Constraint, "$.lines[0].qty", 26, "found string"),
+            (r#"{"id":"a","lines":[{"qty":1,"a b":2}]}"#, EnumOutOfRange, "$.lines[0][\"a b\"]", 34, "const"),
+            (r#"{"id":"a","lines":[ {}]}"#, MissingRequired, "$.lines[0]", 20, "\"qty\" is missing"),
+            (r#"{"id":"a","lines":[],"x":1}"#, UnknownField, "$.x", 25, "additionalProperties"),
+            (r#"{"id":"SECRET","lines":[]}"#, Constraint, "$.id", 6, "pattern"),
+            (r#"{"id":"a","lines":[],"state":"secret"}"#, EnumOutOfRange, "$.state", 29, "enum"),
+            (r#"{"id":"a","lines":[],"note":{}}"#, MissingRequired, "$.note", 28, "\"text\" is missing"),
+            (r#"{"id":"a","lines":[],"note":"secret"}"#, Constraint, "$.note", 28, "oneOf"),
+            (r#"{"id":"a","lines":[],"tags":["s","\u0073"]}"#, Constraint, "$.tags", 28, "uniqueItems"),
+            (r#"{"id":"a","lines":[]} x"#, TrailingBytes, "$", 22, "after the end"),
+            (r#"{"id":"a","lines":["#, Truncated, "$", 19, "ends inside"),
+            (r#"{"id":"a","lines":[],}"#, Malformed, "$", 21, "member name"),
+            ("[]", Constraint, "$", 0, "found array"),
+        ] {
+            let violation = judge(ORDER, payload.as_bytes()).expect_err(payload);
+            assert_eq!(
+                (violation.reason, violation.path.as_str(), violation.byte_offset),
+                (reason, path, byte_offset),
+                "{payload}: {violation}"
+            );
+            assert!(violation.detail.contains(detail), "{payload}: {violation}");
+            assert!(!violation.detail.to_lowercase().contains("secret"), "{violation}");
+        }
+        let violation = judge(ORDER, b"{\"id\":\"\xff\"}").expect_err("not UTF-8");
+        assert_eq!((violation.reason, violation.byte_offset), (InvalidUtf8, 7));
+    }
+
+    #[test]
+    fn takes_what_fits() {
+        for payload in [
+            r#"{"id":"a","lines":[{"qty":1},{"qty":2.0}],"state":"\u006fpen","note":null,"tags":[0,"0",{}]}"#,
+            r#" {"id":1,"id":"last","lines":[]} "#,
+        ] {
+            assert_eq!(judge(ORDER, payload.as_bytes()), Ok(()), "{payload}");
+        }
+    }
+
+    #[test]
+    fn decode_level_is_syntax_only() {
+        let options = ValidationOptions {
+            level: ValidationLevel::Decode,
+            ..ValidationOptions::default()
+        };
+        let validator = JsonSchema::parse(ORDER, &[], ParseMode::New)
+            .expect("schema")
+            .compile()
+            .expect("compiles");
+        let mut scratch = JsonScratch::default();
+        assert_eq!(validator.validate(b"[1]", options, &mut scratch), Ok(()));
+        assert!(validator.validate(b"[1", options, &mut scratch).is_err());
+        assert_eq!(validator.record_name(), Some("Order"));
+    }
+
+    #[test]
+    fn regular_expressions_are_bounded() {
+        let large = format!(r#"{{"pattern":"(a{{1000}}){{1000}}{}"}}"#, "b{900}".repeat(50));
+        assert!(JsonSchema::parse(&large, &[], ParseMode::New).is_err());
+        let backtracking = r#"{"pattern":"^(a+)+(?!b)$\\1"}"#.replace("\\\\", "\\");
+        if let Ok(schema) = JsonSchema::parse(&backtracking, &[], ParseMode::New) {
+            let payload = format!("\"{}!\"", "a".repeat(40));
+            let validator = schema.compile().expect("compiles");
+            let verdict = validator.validate(
+                payload.as_bytes(),
+                ValidationOptions::default(),
+                &mut JsonScratch::default(),
+            );
+            assert!(verdict.is_err());
+        }
+    }
+
+    /// Schemas built to exhaust the stack, on the stack size of a worker thread.
+    #[test]
+    fn schema_bombs_end_quickly() {
+        let nested = |depth: usize, open: &str, close: &str, core: &str| {
+            format!("{}{core}{}", open.repeat(depth), close.repeat(depth))
+        };
+        let recursive = |depth: usize, open: &str, close: &str| {
+            let core = r##"{"properties":{"x":{"$ref":"#/definitions/a"}}}"##;
+            let nested = nested(depth, open, close, core);
+            format!(r##"{{"$ref":"#/definitions/a","definitions":{{"a":{nested}}}}}"##)
+        };
+        let chain = {
+            let links: Vec<String> = (0..5000)
+                .map(|index| format!(r##""d{index}":{{"properties":{{"x":{{"$ref":"#/definitions/d{}"}}}}}}"##, index + 1))
+                .collect();
+            format!(r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d5000":{{}}}}}}"##, links.join(","))
+        };
+        let payload = nested(120, r#"{"x":"#, "}", "1");
+        for schema in [
+            nested(120, r#"{"not":"#, "}", "{}"),
+            nested(84, r#"{"allOf":["#, "]}", "{}"),
+            nested(120, r#"{"items":"#, "}", "{}"),
+            recursive(80, r#"{"allOf":["#, "]}"),
+            recursive(80, r#"{"allOf":[{"minProperties":0},"#, r#",{"type":"object"}]}"#),
+            recursive(80, r#"{"anyOf":[false,"#, "]}"),
+            recursive(80, r#"{"oneOf":[{"type":"null"},"#, "]}"),
+            recursive(160, r#"{"not":"#, "}"),
+            recursive(160, r#"{"if":true,"then":"#, "}"),
+            recursive(120, r#"{"dependencies":{"x":"#, "}}"),
+            chain,
+            r##"{"$ref":"#"}"##.to_owned(),
+            r##"{"allOf":[{"$ref":"#/definitions/a"}],"definitions":{"a":{"allOf":[{"$ref":"#"}]}}}"##.to_owned(),
+        ] {
+            let payload = payload.clone();
+            std::thread::Builder::new()
+                .stack_size(2 * 1024 * 1024)
+                .spawn(move || {
+                    let Ok(parsed) = JsonSchema::parse(&schema, &[], ParseMode::New) else {
+                        return;
+                    };
+                    super::super::compare(&parsed, &parsed, Default::default());
+                    if let Ok(validator) = parsed.compile() {
+                        let options = ValidationOptions::default();
+                        let mut scratch = JsonScratch::default();
+                        let _verdict = validator.validate(payload.as_bytes(), options, &mut scratch);
+                    }
+                })
+                .expect("thread")
+                .join()
+                .expect("no overflow");
+        }
     }
 }

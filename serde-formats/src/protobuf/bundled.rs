@@ -12,26 +12,86 @@ use super::parse_text::parse_text;
 
 /// Import path and text of the files carried in the crate.
 const TEXTS: [(&str, &str); 20] = [
-    ("confluent/meta.proto", include_str!("../../proto/confluent/meta.proto")),
-    ("confluent/type/decimal.proto", include_str!("../../proto/confluent/type/decimal.proto")),
-    ("confluent/type/variant.proto", include_str!("../../proto/confluent/type/variant.proto")),
-    ("google/type/calendar_period.proto", include_str!("../../proto/google/type/calendar_period.proto")),
-    ("google/type/color.proto", include_str!("../../proto/google/type/color.proto")),
-    ("google/type/date.proto", include_str!("../../proto/google/type/date.proto")),
-    ("google/type/datetime.proto", include_str!("../../proto/google/type/datetime.proto")),
-    ("google/type/dayofweek.proto", include_str!("../../proto/google/type/dayofweek.proto")),
-    ("google/type/decimal.proto", include_str!("../../proto/google/type/decimal.proto")),
-    ("google/type/expr.proto", include_str!("../../proto/google/type/expr.proto")),
-    ("google/type/fraction.proto", include_str!("../../proto/google/type/fraction.proto")),
-    ("google/type/interval.proto", include_str!("../../proto/google/type/interval.proto")),
-    ("google/type/latlng.proto", include_str!("../../proto/google/type/latlng.proto")),
-    ("google/type/localized_text.proto", include_str!("../../proto/google/type/localized_text.proto")),
-    ("google/type/money.proto", include_str!("../../proto/google/type/money.proto")),
-    ("google/type/month.proto", include_str!("../../proto/google/type/month.proto")),
-    ("google/type/phone_number.proto", include_str!("../../proto/google/type/phone_number.proto")),
-    ("google/type/postal_address.proto", include_str!("../../proto/google/type/postal_address.proto")),
-    ("google/type/quaternion.proto", include_str!("../../proto/google/type/quaternion.proto")),
-    ("google/type/timeofday.proto", include_str!("../../proto/google/type/timeofday.proto")),
+    (
+        "confluent/meta.proto",
+        include_str!("../../proto/confluent/meta.proto"),
+    ),
+    (
+        "confluent/type/decimal.proto",
+        include_str!("../../proto/confluent/type/decimal.proto"),
+    ),
+    (
+        "confluent/type/variant.proto",
+        include_str!("../../proto/confluent/type/variant.proto"),
+    ),
+    (
+        "google/type/calendar_period.proto",
+        include_str!("../../proto/google/type/calendar_period.proto"),
+    ),
+    (
+        "google/type/color.proto",
+        include_str!("../../proto/google/type/color.proto"),
+    ),
+    (
+        "google/type/date.proto",
+        include_str!("../../proto/google/type/date.proto"),
+    ),
+    (
+        "google/type/datetime.proto",
+        include_str!("../../proto/google/type/datetime.proto"),
+    ),
+    (
+        "google/type/dayofweek.proto",
+        include_str!("../../proto/google/type/dayofweek.proto"),
+    ),
+    (
+        "google/type/decimal.proto",
+        include_str!("../../proto/google/type/decimal.proto"),
+    ),
+    (
+        "google/type/expr.proto",
+        include_str!("../../proto/google/type/expr.proto"),
+    ),
+    (
+        "google/type/fraction.proto",
+        include_str!("../../proto/google/type/fraction.proto"),
+    ),
+    (
+        "google/type/interval.proto",
+        include_str!("../../proto/google/type/interval.proto"),
+    ),
+    (
+        "google/type/latlng.proto",
+        include_str!("../../proto/google/type/latlng.proto"),
+    ),
+    (
+        "google/type/localized_text.proto",
+        include_str!("../../proto/google/type/localized_text.proto"),
+    ),
+    (
+        "google/type/money.proto",
+        include_str!("../../proto/google/type/money.proto"),
+    ),
+    (
+        "google/type/month.proto",
+        include_str!("../../proto/google/type/month.proto"),
+    ),
+    (
+        "google/type/phone_number.proto",
+        include_str!("../../proto/google/type/phone_number.proto"),
+    ),
+    (
+        "google/type/postal_address.proto",
+        include_str!("../../proto/google/type/postal_address.proto"),
+    ),
+    (
+        "google/type/quaternion.proto",
+        include_str!("../../proto/google/type/quaternion.proto"),
+    ),
+    (
+        "google/type/timeofday.proto",
+        include_str!("../../proto/google/type/timeofday.proto"),
+    ),
 ];
 
 /// Import paths of the files the compiler carries.
@@ -51,7 +111,10 @@ const GOOGLE: [&str; 11] = [
 
 /// The text of a carried file; `None` for those the compiler carries.
 pub(super) fn text(path: &str) -> Option<&'static str> {
-    TEXTS.iter().find(|(known, _)| *known == path).map(|(_, text)| *text)
+    TEXTS
+        .iter()
+        .find(|(known, _)| *known == path)
+        .map(|(_, text)| *text)
 }
 
 /// Whether an import of `path` is known without a reference.
@@ -63,12 +126,17 @@ pub(super) fn is_known(path: &str) -> bool {
 pub(super) fn files() -> &'static [(&'static str, ProtoFile)] {
     static FILES: OnceLock<Vec<(&'static str, ProtoFile)>> = OnceLock::new();
     FILES.get_or_init(|| {
-        let carried = TEXTS.iter().filter_map(|(path, text)| Some((*path, parse_text(text).ok()?)));
+        let carried = TEXTS
+            .iter()
+            .filter_map(|(path, text)| Some((*path, parse_text(text).ok()?)));
         let resolver = GoogleFileResolver::new();
         let google = GOOGLE.iter().filter_map(|path| {
             let file = resolver.open_file(path).ok()?;
             let bytes = file.file_descriptor_proto().encode_to_vec();
-            Some((*path, from_descriptor::read(&bytes, from_descriptor::plain_pool()).ok()?))
+            Some((
+                *path,
+                from_descriptor::read(&bytes, from_descriptor::plain_pool()).ok()?,
+            ))
         });
         carried.chain(google).collect()
     })
@@ -77,7 +145,9 @@ pub(super) fn files() -> &'static [(&'static str, ProtoFile)] {
 /// The known file that declares the type `full_name`, or the message around it.
 pub(super) fn file_of_type(full_name: &str) -> Option<&'static str> {
     files().iter().find_map(|(path, file)| {
-        let rest = full_name.strip_prefix(file.package_name())?.strip_prefix('.')?;
+        let rest = full_name
+            .strip_prefix(file.package_name())?
+            .strip_prefix('.')?;
         let outer = rest.split('.').next()?;
         let declares = file.messages.iter().any(|message| message.name == outer)
             || file.enums.iter().any(|enum_type| enum_type.name == outer);

@@ -22,7 +22,11 @@ pub fn compare(reader: &ProtobufSchema, writer: &ProtobufSchema) -> Vec<Incompat
         known: HashMap::new(),
     };
     comparison.run();
-    comparison.found.into_iter().map(Found::into_incompatibility).collect()
+    comparison
+        .found
+        .into_iter()
+        .map(Found::into_incompatibility)
+        .collect()
 }
 
 struct Side<'a> {
@@ -70,10 +74,14 @@ fn description(kind: &str, path: &str) -> String {
             format!("The kind of a field at path '{path}' {unlike} its kind in the %s schema")
         }
         "FIELD_SCALAR_KIND_CHANGED" => {
-            format!("The kind of a SCALAR field at path '{path}' {unlike} its kind in the %s schema")
+            format!(
+                "The kind of a SCALAR field at path '{path}' {unlike} its kind in the %s schema"
+            )
         }
         "FIELD_NAMED_TYPE_CHANGED" => {
-            format!("The type of a MESSAGE field at path '{path}' {unlike} its type in the %s schema")
+            format!(
+                "The type of a MESSAGE field at path '{path}' {unlike} its type in the %s schema"
+            )
         }
         "FIELD_NUMERIC_LABEL_CHANGED" => format!(
             "The label of a numeric field at path '{path}' {unlike} its label in the %s schema"
@@ -126,7 +134,13 @@ impl<'a> Comparison<'a> {
         if old.package_name() != new.package_name() {
             self.add("PACKAGE_CHANGED", "#/".to_owned());
         }
-        self.types("#", old.package_name(), &old.messages, new.package_name(), &new.messages);
+        self.types(
+            "#",
+            old.package_name(),
+            &old.messages,
+            new.package_name(),
+            &new.messages,
+        );
         // Messages of referenced files may be deep chains: a list, not recursion.
         let mut next = 0;
         while let Some(pair) = self.pairs.get(next) {
@@ -146,10 +160,15 @@ impl<'a> Comparison<'a> {
     /// A field whose type is incompatible is itself, and so is the message it is in.
     fn blame_users(&mut self) {
         let pairs = self.pairs.iter().enumerate();
-        let mut work: Vec<usize> =
-            pairs.filter(|(_, pair)| pair.incompatible).map(|(at, _)| at).collect();
+        let mut work: Vec<usize> = pairs
+            .filter(|(_, pair)| pair.incompatible)
+            .map(|(at, _)| at)
+            .collect();
         while let Some(at) = work.pop() {
-            let users = self.pairs.get_mut(at).map(|pair| std::mem::take(&mut pair.users));
+            let users = self
+                .pairs
+                .get_mut(at)
+                .map(|pair| std::mem::take(&mut pair.users));
             for (within, path) in users.unwrap_or_default() {
                 self.add("FIELD_NAMED_TYPE_CHANGED", path);
                 if let Some(within) = within
@@ -175,14 +194,24 @@ impl<'a> Comparison<'a> {
         new_scope: &str,
         new: &'a [Message],
     ) {
+        let by_name: HashMap<&str, &'a Message> = new
+            .iter()
+            .map(|message| (message.name.as_str(), message))
+            .collect();
         for message in old {
             let path = format!("{path}/{}", message.name);
-            match new.iter().find(|other| other.name == message.name) {
+            match by_name.get(message.name.as_str()) {
                 Some(other) => {
                     let old_full = join(old_scope, &message.name);
                     let new_full = join(new_scope, &message.name);
                     self.message(&path, &old_full, message, &new_full, other, None);
-                    self.types(&path, &old_full, &message.messages, &new_full, &other.messages);
+                    self.types(
+                        &path,
+                        &old_full,
+                        &message.messages,
+                        &new_full,
+                        &other.messages,
+                    );
                 }
                 None if message.is_map_entry() => {}
                 None => self.add("MESSAGE_REMOVED", path),
@@ -218,17 +247,22 @@ impl<'a> Comparison<'a> {
                 None => {}
             }
         }
+        // Oneofs that are still there, or of which a member is.
+        let mut remaining: HashSet<&str> =
+            new.oneofs.iter().map(|oneof| oneof.name.as_str()).collect();
+        remaining.extend(
+            old_fields
+                .iter()
+                .filter(|(number, _)| new_fields.contains_key(number))
+                .filter_map(|(_, member)| member.oneof),
+        );
         for (number, member) in &old_fields {
             if new_fields.contains_key(number) {
                 continue;
             }
             match member.oneof {
                 Some(oneof) => {
-                    let remains = new.oneofs.iter().any(|other| other.name == oneof)
-                        || old_fields.iter().any(|(other, sibling)| {
-                            sibling.oneof == Some(oneof) && new_fields.contains_key(other)
-                        });
-                    if remains {
+                    if remaining.contains(oneof) {
                         self.add("ONEOF_FIELD_REMOVED", format!("{path}/{oneof}/{number}"));
                     }
                 }
@@ -339,7 +373,9 @@ fn local<'n>(full: &'n str, package: &str) -> &'n str {
     if package.is_empty() {
         return full;
     }
-    full.strip_prefix(package).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full)
+    full.strip_prefix(package)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(full)
 }
 
 #[derive(Clone, Copy)]
@@ -351,14 +387,20 @@ struct Member<'a> {
 
 /// The fields of a message by number.
 fn members(message: &Message) -> BTreeMap<i32, Member<'_>> {
-    let plain = message.fields.iter().map(|field| Member { field, oneof: None });
+    let plain = message
+        .fields
+        .iter()
+        .map(|field| Member { field, oneof: None });
     let grouped = message.oneofs.iter().flat_map(|oneof| {
         oneof.fields.iter().map(|field| Member {
             field,
             oneof: Some(&oneof.name),
         })
     });
-    plain.chain(grouped).map(|member| (member.field.number, member)).collect()
+    plain
+        .chain(grouped)
+        .map(|member| (member.field.number, member))
+        .collect()
 }
 
 /// A type with the scope its names are looked up in.

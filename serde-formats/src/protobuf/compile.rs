@@ -45,8 +45,10 @@ pub(super) fn compile(
         Some(text) if !spells_entries => text.to_owned(),
         _ => print(&folded(file)),
     };
-    let mut texts: HashMap<String, String> =
-        references.iter().map(|one| (one.name.clone(), print(&folded(&one.file)))).collect();
+    let mut texts: HashMap<String, String> = references
+        .iter()
+        .map(|one| (one.name.clone(), print(&folded(&one.file))))
+        .collect();
     texts.insert(root.clone(), strict);
     let refused = match link(&root, texts) {
         Ok(linked) => return Ok(linked),
@@ -56,7 +58,12 @@ pub(super) fn compile(
     let others: Vec<&ProtoFile> = references.iter().map(|one| &one.file).collect();
     let mut texts: HashMap<String, String> = references
         .iter()
-        .map(|one| (one.name.clone(), print(&essential(&one.file, &known, &others))))
+        .map(|one| {
+            (
+                one.name.clone(),
+                print(&essential(&one.file, &known, &others)),
+            )
+        })
         .collect();
     texts.insert(root.clone(), print(&essential(file, &known, &others)));
     link(&root, texts).map_err(|_| refused)
@@ -65,7 +72,9 @@ pub(super) fn compile(
 /// The pool of one known file, for reading descriptors.
 pub(super) fn known_file(path: &str) -> Option<DescriptorPool> {
     let text = bundled::text(path)?.to_owned();
-    link(path, HashMap::from([(path.to_owned(), text)])).ok().map(|linked| linked.pool)
+    link(path, HashMap::from([(path.to_owned(), text)]))
+        .ok()
+        .map(|linked| linked.pool)
 }
 
 fn link(root: &str, texts: HashMap<String, String>) -> Result<Linked, String> {
@@ -74,7 +83,9 @@ fn link(root: &str, texts: HashMap<String, String>) -> Result<Linked, String> {
         google: GoogleFileResolver::new(),
     });
     compiler.include_imports(true);
-    compiler.open_file(root).map_err(|error| lower_first(&error.to_string()))?;
+    compiler
+        .open_file(root)
+        .map_err(|error| lower_first(&error.to_string()))?;
     Ok(Linked {
         pool: compiler.descriptor_pool(),
         files: compiler.file_descriptor_set().file,
@@ -100,7 +111,11 @@ impl FileResolver for Texts {
         if let Ok(file) = self.google.open_file(name) {
             return Ok(file);
         }
-        let text = self.texts.get(name).map(String::as_str).or_else(|| bundled::text(name));
+        let text = self
+            .texts
+            .get(name)
+            .map(String::as_str)
+            .or_else(|| bundled::text(name));
         text.map_or_else(
             || Err(protox::Error::file_not_found(name)),
             |text| File::from_source(name, text),
@@ -132,10 +147,15 @@ fn essential(file: &ProtoFile, known: &HashSet<&str>, references: &[&ProtoFile])
     });
     let names = Names::collect(file, references.iter().copied());
     let mut used = Vec::new();
-    file.messages.iter().for_each(|message| used_by_message(message, &mut used));
+    file.messages
+        .iter()
+        .for_each(|message| used_by_message(message, &mut used));
     for extend in &file.extends {
         used.push(extend.name.as_str());
-        extend.fields.iter().for_each(|field| used_by_type(&field.field_type, &mut used));
+        extend
+            .fields
+            .iter()
+            .for_each(|field| used_by_type(&field.field_type, &mut used));
     }
     for rpc in file.services.iter().flat_map(|service| &service.rpcs) {
         used.push(&rpc.request);
@@ -169,9 +189,15 @@ fn used_by_message<'a>(message: &'a Message, used: &mut Vec<&'a str>) {
     }
     for extend in &message.extends {
         used.push(&extend.name);
-        extend.fields.iter().for_each(|field| used_by_type(&field.field_type, used));
+        extend
+            .fields
+            .iter()
+            .for_each(|field| used_by_type(&field.field_type, used));
     }
-    message.messages.iter().for_each(|nested| used_by_message(nested, used));
+    message
+        .messages
+        .iter()
+        .for_each(|nested| used_by_message(nested, used));
 }
 
 fn used_by_type<'a>(field_type: &'a FieldType, used: &mut Vec<&'a str>) {

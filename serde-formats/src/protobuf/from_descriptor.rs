@@ -4,7 +4,9 @@
 
 use std::sync::OnceLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage,
+};
 
 use super::ast::{
     EnumConstant, EnumType, Extend, Extensions, Field, FieldType, Group, Import, ImportKind, Label,
@@ -61,26 +63,42 @@ pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, Par
     };
     let public = file.numbers("public_dependency");
     let weak = file.numbers("weak_dependency");
-    let imports = file.texts("dependency").into_iter().enumerate().map(|(index, path)| {
-        let listed = |list: &[i32]| list.iter().any(|at| usize::try_from(*at) == Ok(index));
-        let kind = if listed(&public) {
-            ImportKind::Public
-        } else if listed(&weak) {
-            ImportKind::Weak
-        } else {
-            ImportKind::Plain
-        };
-        Import { kind, path }
-    });
+    let imports = file
+        .texts("dependency")
+        .into_iter()
+        .enumerate()
+        .map(|(index, path)| {
+            let listed = |list: &[i32]| list.iter().any(|at| usize::try_from(*at) == Ok(index));
+            let kind = if listed(&public) {
+                ImportKind::Public
+            } else if listed(&weak) {
+                ImportKind::Weak
+            } else {
+                ImportKind::Plain
+            };
+            Import { kind, path }
+        });
     Ok(ProtoFile {
         syntax,
         package: file.text("package").filter(|package| !package.is_empty()),
         imports: imports.collect(),
         options: file.options(),
-        messages: file.list("message_type").iter().map(|node| reader.message(*node)).collect(),
-        enums: file.list("enum_type").iter().map(|node| enum_type(*node)).collect(),
+        messages: file
+            .list("message_type")
+            .iter()
+            .map(|node| reader.message(*node))
+            .collect(),
+        enums: file
+            .list("enum_type")
+            .iter()
+            .map(|node| enum_type(*node))
+            .collect(),
         extends: reader.extends(&file.list("extension"), &mut Vec::new()),
-        services: file.list("service").iter().map(|node| service(*node)).collect(),
+        services: file
+            .list("service")
+            .iter()
+            .map(|node| service(*node))
+            .collect(),
     })
 }
 
@@ -90,8 +108,11 @@ struct Reader {
 
 impl Reader {
     fn message(&self, node: Node<'_>) -> Message {
-        let mut messages: Vec<Message> =
-            node.list("nested_type").iter().map(|nested| self.message(*nested)).collect();
+        let mut messages: Vec<Message> = node
+            .list("nested_type")
+            .iter()
+            .map(|nested| self.message(*nested))
+            .collect();
         let fields = node.list("field");
         let mut oneofs: Vec<Oneof> = node
             .list("oneof_decl")
@@ -125,7 +146,11 @@ impl Reader {
         message.oneofs = oneofs;
         message.extends = self.extends(&node.list("extension"), &mut messages);
         message.messages = messages;
-        message.enums = node.list("enum_type").iter().map(|nested| enum_type(*nested)).collect();
+        message.enums = node
+            .list("enum_type")
+            .iter()
+            .map(|nested| enum_type(*nested))
+            .collect();
         message.reserved = reserved(node, 1);
         message.extensions = node
             .list("extension_range")
@@ -144,7 +169,10 @@ impl Reader {
             let name = field.text("extendee").unwrap_or_default();
             let index = extends.iter().position(|known| known.name == name);
             let index = index.unwrap_or_else(|| {
-                extends.push(Extend { name, ..Extend::default() });
+                extends.push(Extend {
+                    name,
+                    ..Extend::default()
+                });
                 extends.len() - 1
             });
             let member = self.member(*field, false, messages);
@@ -180,7 +208,9 @@ impl Reader {
         }
         let field_type = Scalar::from_number(node.number("type"))
             .map_or(FieldType::Named(type_name), FieldType::Scalar);
-        let default = node.text("default_value").map(|text| default(&field_type, text));
+        let default = node
+            .text("default_value")
+            .map(|text| default(&field_type, text));
         Member::Field(Field {
             label,
             field_type,
@@ -254,8 +284,13 @@ fn service(node: Node<'_>) -> Service {
 
 fn reserved(node: Node<'_>, end_excluded: i32) -> Vec<Vec<ReservedItem>> {
     let ranges = node.list("reserved_range");
-    let ranges = ranges.iter().map(|range| ReservedItem::Range(tag_range(*range, end_excluded)));
-    let names = node.texts("reserved_name").into_iter().map(ReservedItem::Name);
+    let ranges = ranges
+        .iter()
+        .map(|range| ReservedItem::Range(tag_range(*range, end_excluded)));
+    let names = node
+        .texts("reserved_name")
+        .into_iter()
+        .map(ReservedItem::Name);
     ranges.chain(names).map(|item| vec![item]).collect()
 }
 
@@ -264,7 +299,11 @@ fn tag_range(node: Node<'_>, end_excluded: i32) -> TagRange {
     let end = node.number("end").saturating_sub(end_excluded);
     TagRange {
         start,
-        end: if end_excluded == 1 { end.min(MAX_TAG) } else { end },
+        end: if end_excluded == 1 {
+            end.min(MAX_TAG)
+        } else {
+            end
+        },
         spelled_as_range: start != end,
     }
 }
@@ -279,7 +318,10 @@ impl<'a> Node<'a> {
         if !self.0.has_field(&field) {
             return None;
         }
-        self.0.fields().find(|(known, _)| known.number() == field.number()).map(|(_, value)| value)
+        self.0
+            .fields()
+            .find(|(known, _)| known.number() == field.number())
+            .map(|(_, value)| value)
     }
 
     fn text(self, name: &str) -> Option<String> {
@@ -296,28 +338,44 @@ impl<'a> Node<'a> {
     }
 
     fn truth(self, name: &str) -> bool {
-        self.set(name).and_then(prost_reflect::Value::as_bool).unwrap_or(false)
+        self.set(name)
+            .and_then(prost_reflect::Value::as_bool)
+            .unwrap_or(false)
     }
 
     fn items(self, name: &str) -> &'a [prost_reflect::Value] {
-        self.set(name).and_then(prost_reflect::Value::as_list).unwrap_or(&[])
+        self.set(name)
+            .and_then(prost_reflect::Value::as_list)
+            .unwrap_or(&[])
     }
 
     fn texts(self, name: &str) -> Vec<String> {
-        self.items(name).iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        self.items(name)
+            .iter()
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect()
     }
 
     fn numbers(self, name: &str) -> Vec<i32> {
-        self.items(name).iter().filter_map(prost_reflect::Value::as_i32).collect()
+        self.items(name)
+            .iter()
+            .filter_map(prost_reflect::Value::as_i32)
+            .collect()
     }
 
     fn list(self, name: &str) -> Vec<Self> {
-        self.items(name).iter().filter_map(|item| item.as_message().map(Node)).collect()
+        self.items(name)
+            .iter()
+            .filter_map(|item| item.as_message().map(Node))
+            .collect()
     }
 
     /// The options message of this node, as they would be written.
     fn options(self) -> Vec<OptionNode> {
-        let Some(options) = self.set("options").and_then(prost_reflect::Value::as_message) else {
+        let Some(options) = self
+            .set("options")
+            .and_then(prost_reflect::Value::as_message)
+        else {
             return Vec::new();
         };
         let mut result = Vec::new();
@@ -376,7 +434,9 @@ fn option_value(kind: &Kind, value: &prost_reflect::Value) -> Value {
         Dynamic::F32(number) => Value::Number(number.to_string()),
         Dynamic::F64(number) => Value::Number(number.to_string()),
         Dynamic::String(text) => Value::String(text.clone()),
-        Dynamic::Bytes(bytes) => Value::String(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        Dynamic::Bytes(bytes) => {
+            Value::String(bytes.iter().map(|byte| char::from(*byte)).collect())
+        }
         Dynamic::EnumNumber(number) => {
             let constant = kind
                 .as_enum()
@@ -385,11 +445,14 @@ fn option_value(kind: &Kind, value: &prost_reflect::Value) -> Value {
             Value::Word(constant.unwrap_or_else(|| number.to_string()))
         }
         Dynamic::Message(message) => {
-            let fields = message
-                .fields()
-                .map(|(field, value)| (field.name().to_owned(), option_value(&field.kind(), value)));
+            let fields = message.fields().map(|(field, value)| {
+                (field.name().to_owned(), option_value(&field.kind(), value))
+            });
             let extensions = message.extensions().map(|(extension, value)| {
-                (format!("[{}]", extension.full_name()), option_value(&extension.kind(), value))
+                (
+                    format!("[{}]", extension.full_name()),
+                    option_value(&extension.kind(), value),
+                )
             });
             Value::Map(fields.chain(extensions).collect())
         }
@@ -397,7 +460,9 @@ fn option_value(kind: &Kind, value: &prost_reflect::Value) -> Value {
             Value::List(items.iter().map(|item| option_value(kind, item)).collect())
         }
         Dynamic::Map(entries) => {
-            let value_kind = kind.as_message().map(|entry| entry.map_entry_value_field().kind());
+            let value_kind = kind
+                .as_message()
+                .map(|entry| entry.map_entry_value_field().kind());
             let mut items: Vec<(String, Value)> = entries
                 .iter()
                 .map(|(key, value)| {

@@ -6,7 +6,7 @@
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
 //! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
-//! | `compile` | the tree and its references to linked descriptors |
+//! | `compile`, `protoc_rules` | the tree and its references to linked descriptors |
 //! | `tables`, `validate` | descriptors to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
 //! | `json` | payloads to JSON and back |
@@ -23,6 +23,7 @@ mod lex;
 mod normalize;
 mod parse_text;
 mod print;
+mod protoc_rules;
 mod resolve;
 mod serialized;
 mod tables;
@@ -32,6 +33,8 @@ mod validate;
 mod conformance;
 #[cfg(test)]
 mod mutation;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,10 +43,10 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use self::ast::ProtoFile;
-use self::compile::Linked;
-use self::resolve::Names;
 pub use self::compatibility::compare;
+use self::compile::Linked;
 pub use self::json::{decode_json, encode_json};
+use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
 pub use self::validate::ProtobufScratch;
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
@@ -109,9 +112,12 @@ impl ProtobufSchema {
         }
         let (file, is_text) = read(text, &files)?;
         let linked = match mode {
-            ParseMode::New => compile::compile(&file, is_text.then_some(text), &files)
-                .map_err(ParseError::new)
-                .map(|compiled| OnceLock::from(Ok(compiled)))?,
+            ParseMode::New => {
+                let linked = compile::compile(&file, is_text.then_some(text), &files)
+                    .map_err(ParseError::new)?;
+                protoc_rules::check(&linked.files).map_err(ParseError::new)?;
+                OnceLock::from(Ok(linked))
+            }
             ParseMode::Existing => OnceLock::new(),
         };
         Ok(Self {
@@ -130,16 +136,12 @@ impl ProtobufSchema {
         let inner = &self.inner;
         match form {
             TextForm::Canonical | TextForm::Resolved => inner.canonical.clone(),
-            TextForm::Normalized => {
-                print::print(&normalize::normalize(&inner.file, &self.names()))
-            }
+            TextForm::Normalized => print::print(&normalize::normalize(&inner.file, &self.names())),
             TextForm::Serialized => {
                 let known = |path: &str| inner.references.iter().any(|one| one.name == path);
                 STANDARD.encode(serialized::serialize(&inner.file, &self.names(), &known))
             }
-            TextForm::IgnoreExtensions => {
-                print::print(&normalize::without_extensions(&inner.file))
-            }
+            TextForm::IgnoreExtensions => print::print(&normalize::without_extensions(&inner.file)),
         }
     }
 
@@ -178,7 +180,11 @@ impl ProtobufSchema {
     }
 
     fn names(&self) -> Names<'_> {
-        let references = self.inner.references.iter().map(|reference| &reference.file);
+        let references = self
+            .inner
+            .references
+            .iter()
+            .map(|reference| &reference.file);
         let known = bundled::files().iter().map(|(_, file)| file);
         Names::collect(&self.inner.file, references.chain(known))
     }

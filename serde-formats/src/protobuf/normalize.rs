@@ -2,6 +2,8 @@
 //!
 //! Sorting never touches messages and enums: message indexes count them in order.
 
+use std::collections::HashMap;
+
 use super::ast::{
     EnumType, Extend, Extensions, Field, FieldType, Group, Label, Message, Oneof, OptionNode,
     ProtoFile, ReservedItem, Service, Syntax, TagRange, Value,
@@ -24,16 +26,18 @@ pub(super) fn normalize(file: &ProtoFile, names: &Names<'_>) -> ProtoFile {
         messages: normalizer.messages(scope, &file.messages),
         enums: normalizer.enums(scope, &file.enums),
         extends: normalizer.extends(scope, &file.extends),
-        services: file.services.iter().map(|service| normalizer.service(scope, service)).collect(),
+        services: file
+            .services
+            .iter()
+            .map(|service| normalizer.service(scope, service))
+            .collect(),
     }
 }
 
 /// The file without extension ranges, extensions and custom options; the reference keeps its own
 /// `confluent.*` options.
 pub(super) fn without_extensions(file: &ProtoFile) -> ProtoFile {
-    let keep = |option: &OptionNode| {
-        !option.extension || option.name.trim_start_matches('.').starts_with("confluent.")
-    };
+    let keep = |option: &OptionNode| !option.extension || option.name.starts_with("confluent.");
     let mut file = file.clone();
     strip_extensions(&mut file, &keep);
     file
@@ -59,9 +63,15 @@ fn strip_message_extensions(message: &mut Message) {
 /// Drops every option `keep` refuses, everywhere in the file.
 pub(super) fn retain_options(file: &mut ProtoFile, keep: &dyn Fn(&OptionNode) -> bool) {
     file.options.retain(keep);
-    file.messages.iter_mut().for_each(|message| retain_in_message(message, keep));
-    file.enums.iter_mut().for_each(|enum_type| retain_in_enum(enum_type, keep));
-    file.extends.iter_mut().for_each(|extend| retain_in_extend(extend, keep));
+    file.messages
+        .iter_mut()
+        .for_each(|message| retain_in_message(message, keep));
+    file.enums
+        .iter_mut()
+        .for_each(|enum_type| retain_in_enum(enum_type, keep));
+    file.extends
+        .iter_mut()
+        .for_each(|extend| retain_in_extend(extend, keep));
     for service in &mut file.services {
         service.options.retain(keep);
         for rpc in &mut service.rpcs {
@@ -79,14 +89,28 @@ fn retain_in_message(message: &mut Message, keep: &dyn Fn(&OptionNode) -> bool) 
         retain_in_groups(&mut oneof.groups, keep);
     }
     retain_in_groups(&mut message.groups, keep);
-    message.extensions.iter_mut().for_each(|ranges| ranges.options.retain(keep));
-    message.extends.iter_mut().for_each(|extend| retain_in_extend(extend, keep));
-    message.messages.iter_mut().for_each(|nested| retain_in_message(nested, keep));
-    message.enums.iter_mut().for_each(|enum_type| retain_in_enum(enum_type, keep));
+    message
+        .extensions
+        .iter_mut()
+        .for_each(|ranges| ranges.options.retain(keep));
+    message
+        .extends
+        .iter_mut()
+        .for_each(|extend| retain_in_extend(extend, keep));
+    message
+        .messages
+        .iter_mut()
+        .for_each(|nested| retain_in_message(nested, keep));
+    message
+        .enums
+        .iter_mut()
+        .for_each(|enum_type| retain_in_enum(enum_type, keep));
 }
 
 fn retain_in_fields(fields: &mut [Field], keep: &dyn Fn(&OptionNode) -> bool) {
-    fields.iter_mut().for_each(|field| field.options.retain(keep));
+    fields
+        .iter_mut()
+        .for_each(|field| field.options.retain(keep));
 }
 
 fn retain_in_groups(groups: &mut [Group], keep: &dyn Fn(&OptionNode) -> bool) {
@@ -103,18 +127,23 @@ fn retain_in_extend(extend: &mut Extend, keep: &dyn Fn(&OptionNode) -> bool) {
 
 fn retain_in_enum(enum_type: &mut EnumType, keep: &dyn Fn(&OptionNode) -> bool) {
     enum_type.options.retain(keep);
-    enum_type.constants.iter_mut().for_each(|constant| constant.options.retain(keep));
+    enum_type
+        .constants
+        .iter_mut()
+        .for_each(|constant| constant.options.retain(keep));
 }
 
 /// Turns `repeated XEntry x` with a spelled-out entry message into `map<..> x`, in place.
 pub(super) fn fold_map_entries(message: &mut Message) {
     message.messages.iter_mut().for_each(fold_map_entries);
-    let (entries, messages): (Vec<Message>, Vec<Message>) =
-        std::mem::take(&mut message.messages).into_iter().partition(Message::is_map_entry);
+    let (entries, messages): (Vec<Message>, Vec<Message>) = std::mem::take(&mut message.messages)
+        .into_iter()
+        .partition(Message::is_map_entry);
     message.messages = messages;
-    if entries.is_empty() {
-        return;
-    }
+    let entries: HashMap<&str, &Message> = entries
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry))
+        .collect();
     for field in &mut message.fields {
         if field.label != Some(Label::Repeated) {
             continue;
@@ -123,7 +152,7 @@ pub(super) fn fold_map_entries(message: &mut Message) {
             continue;
         };
         let local = name.rsplit('.').next().unwrap_or(name);
-        let Some(entry) = entries.iter().find(|entry| entry.name == local) else {
+        let Some(entry) = entries.get(local) else {
             continue;
         };
         if let Some(map) = map_type(entry) {
@@ -147,7 +176,10 @@ struct Normalizer<'a> {
 
 impl Normalizer<'_> {
     fn messages(&self, scope: &str, messages: &[Message]) -> Vec<Message> {
-        messages.iter().map(|message| self.message(scope, message)).collect()
+        messages
+            .iter()
+            .map(|message| self.message(scope, message))
+            .collect()
     }
 
     fn message(&self, scope: &str, source: &Message) -> Message {
@@ -155,8 +187,11 @@ impl Normalizer<'_> {
         let scope = full.as_str();
         let mut folded = source.clone();
         fold_map_entries(&mut folded);
-        let mut oneofs: Vec<Oneof> =
-            folded.oneofs.iter().map(|oneof| self.oneof(scope, oneof)).collect();
+        let mut oneofs: Vec<Oneof> = folded
+            .oneofs
+            .iter()
+            .map(|oneof| self.oneof(scope, oneof))
+            .collect();
         oneofs.sort_by_key(|oneof| oneof.fields.iter().map(|field| field.number).min());
         let mut groups = self.groups(scope, &folded.groups);
         groups.sort_by_key(|group| group.number);
@@ -196,8 +231,10 @@ impl Normalizer<'_> {
     }
 
     fn fields(&self, scope: &str, fields: &[Field]) -> Vec<Field> {
-        let mut fields: Vec<Field> =
-            fields.iter().map(|field| self.field(scope, field)).collect();
+        let mut fields: Vec<Field> = fields
+            .iter()
+            .map(|field| self.field(scope, field))
+            .collect();
         fields.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
         fields
     }
@@ -208,7 +245,10 @@ impl Normalizer<'_> {
             options.push(OptionNode::plain("default", default.clone()));
         }
         if let Some(json_name) = &field.json_name {
-            options.push(OptionNode::plain("json_name", Value::String(json_name.clone())));
+            options.push(OptionNode::plain(
+                "json_name",
+                Value::String(json_name.clone()),
+            ));
         }
         Field {
             label: field.label,
@@ -254,14 +294,17 @@ impl Normalizer<'_> {
 
     fn extends(&self, scope: &str, extends: &[Extend]) -> Vec<Extend> {
         let mut grouped: Vec<Extend> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for extend in extends {
             let name = self.type_name(scope, &extend.name);
-            let index = grouped.iter().position(|known| known.name == name);
-            let index = index.unwrap_or_else(|| {
-                grouped.push(Extend { name, ..Extend::default() });
+            let place = *places.entry(name).or_insert_with_key(|name| {
+                grouped.push(Extend {
+                    name: name.clone(),
+                    ..Extend::default()
+                });
                 grouped.len() - 1
             });
-            if let Some(known) = grouped.get_mut(index) {
+            if let Some(known) = grouped.get_mut(place) {
                 known.fields.extend(extend.fields.iter().cloned());
                 known.groups.extend(self.groups(scope, &extend.groups));
             }
@@ -309,6 +352,7 @@ impl Normalizer<'_> {
     /// Sorted by name; the parts of one custom option that are given apart become one value.
     fn options(&self, scope: &str, options: &[OptionNode]) -> Vec<OptionNode> {
         let mut result: Vec<OptionNode> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for option in options {
             let resolved = option
                 .extension
@@ -324,16 +368,16 @@ impl Normalizer<'_> {
             for part in option.path.iter().rev() {
                 value = Value::Map(vec![(part.clone(), value)]);
             }
-            let earlier = result
-                .iter_mut()
-                .find(|known| known.extension && known.name == name && !repeated);
+            let earlier = places.get(&name).and_then(|place| result.get_mut(*place));
             if let Some(earlier) = earlier
+                && !repeated
                 && let Value::Map(into) = &mut earlier.value
                 && let Value::Map(from) = value
             {
                 merge(into, from, option.path.len());
                 continue;
             }
+            places.insert(name.clone(), result.len());
             result.push(OptionNode {
                 name,
                 extension: true,
@@ -374,7 +418,9 @@ impl Normalizer<'_> {
 
     /// A map key: an extension's name in brackets is spelled in full.
     fn key(&self, scope: &str, key: &str) -> String {
-        let name = key.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let name = key
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
         name.and_then(|name| self.names.resolve_extension(scope, name))
             .map_or_else(|| key.to_owned(), |(full, _)| format!("[{full}]"))
     }
@@ -427,7 +473,11 @@ fn number(text: &str) -> String {
     }
     let text = text.trim_end_matches(['f', 'F']);
     if text.is_empty() || text.ends_with("in") || text.contains(['e', 'E']) {
-        return if text.ends_with("in") { format!("{text}f") } else { text.to_owned() };
+        return if text.ends_with("in") {
+            format!("{text}f")
+        } else {
+            text.to_owned()
+        };
     }
     match text.split_once('.') {
         Some((whole, fraction)) => {

@@ -246,7 +246,9 @@ impl<'a> Parser<'a> {
 
     fn message_body(&mut self, name: String, depth: usize) -> Result<Message, ParseError> {
         if depth > MAX_MESSAGE_DEPTH {
-            return Err(self.error(format!("message '{name}' nests deeper than {MAX_MESSAGE_DEPTH}")));
+            return Err(self.error(format!(
+                "message '{name}' nests deeper than {MAX_MESSAGE_DEPTH}"
+            )));
         }
         let mut message = Message {
             name,
@@ -292,7 +294,12 @@ impl<'a> Parser<'a> {
                 self.advance();
                 message.extends.push(self.extend(depth + 1)?);
             }
-            "option" if matches!(self.peek_at(1), TokenKind::Symbol('(') | TokenKind::Ident(_)) => {
+            "option"
+                if matches!(
+                    self.peek_at(1),
+                    TokenKind::Symbol('(') | TokenKind::Ident(_)
+                ) =>
+            {
                 self.advance();
                 message.options.push(self.option_statement()?);
             }
@@ -303,7 +310,7 @@ impl<'a> Parser<'a> {
                 ) =>
             {
                 self.advance();
-                message.reserved.push(self.reserved(MAX_TAG)?);
+                message.reserved.push(self.reserved()?);
             }
             "extensions" if matches!(self.peek_at(1), TokenKind::Number(_)) => {
                 self.advance();
@@ -481,7 +488,10 @@ impl<'a> Parser<'a> {
                 continue;
             }
             if self.at_word("option")
-                && matches!(self.peek_at(1), TokenKind::Symbol('(') | TokenKind::Ident(_))
+                && matches!(
+                    self.peek_at(1),
+                    TokenKind::Symbol('(') | TokenKind::Ident(_)
+                )
             {
                 self.advance();
                 oneof.options.push(self.option_statement()?);
@@ -534,7 +544,7 @@ impl<'a> Parser<'a> {
             }
             if self.at_word("reserved") && *self.peek_at(1) != TokenKind::Symbol('=') {
                 self.advance();
-                result.reserved.push(self.reserved(i32::MAX)?);
+                result.reserved.push(self.reserved()?);
                 continue;
             }
             let name = self.ident("an enum value or '}'")?.to_owned();
@@ -605,8 +615,7 @@ impl<'a> Parser<'a> {
 
     fn rpc_type(&mut self) -> Result<(String, bool), ParseError> {
         self.expect('(')?;
-        let streams =
-            self.at_word("stream") && *self.peek_at(1) != TokenKind::Symbol(')');
+        let streams = self.at_word("stream") && *self.peek_at(1) != TokenKind::Symbol(')');
         if streams {
             self.advance();
         }
@@ -615,13 +624,13 @@ impl<'a> Parser<'a> {
         Ok((name, streams))
     }
 
-    fn reserved(&mut self, max: i32) -> Result<Vec<ReservedItem>, ParseError> {
+    fn reserved(&mut self) -> Result<Vec<ReservedItem>, ParseError> {
         let mut items = Vec::new();
         loop {
             if matches!(self.peek(), TokenKind::String(_)) {
                 items.push(ReservedItem::Name(self.string("a name")?));
             } else {
-                items.push(ReservedItem::Range(self.tag_range(max)?));
+                items.push(ReservedItem::Range(self.tag_range()?));
             }
             if !self.eat(',') {
                 self.expect(';')?;
@@ -633,7 +642,7 @@ impl<'a> Parser<'a> {
     fn extensions(&mut self) -> Result<Extensions, ParseError> {
         let mut ranges = Vec::new();
         loop {
-            ranges.push(self.tag_range(MAX_TAG)?);
+            ranges.push(self.tag_range()?);
             if !self.eat(',') {
                 break;
             }
@@ -643,7 +652,8 @@ impl<'a> Parser<'a> {
         Ok(Extensions { ranges, options })
     }
 
-    fn tag_range(&mut self, max: i32) -> Result<TagRange, ParseError> {
+    /// `max` is the largest field number, in enums too, as in the reference.
+    fn tag_range(&mut self) -> Result<TagRange, ParseError> {
         let start = self.integer("a number")?;
         if !self.eat_word("to") {
             return Ok(TagRange {
@@ -653,7 +663,7 @@ impl<'a> Parser<'a> {
             });
         }
         let end = if self.eat_word("max") {
-            max
+            MAX_TAG
         } else {
             self.integer("a number or 'max'")?
         };

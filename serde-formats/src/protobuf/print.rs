@@ -31,10 +31,20 @@ pub(super) fn print(file: &ProtoFile) -> String {
     }
     section(&mut out, &lines);
     section(&mut out, &declarations(&file.options));
-    let types = file.messages.iter().map(message).chain(file.enums.iter().map(enum_type));
+    let types = file
+        .messages
+        .iter()
+        .map(message)
+        .chain(file.enums.iter().map(enum_type));
     section(&mut out, &types.collect::<String>());
-    section(&mut out, &file.extends.iter().map(extend).collect::<String>());
-    section(&mut out, &file.services.iter().map(service).collect::<String>());
+    section(
+        &mut out,
+        &file.extends.iter().map(extend).collect::<String>(),
+    );
+    section(
+        &mut out,
+        &file.services.iter().map(service).collect::<String>(),
+    );
     out
 }
 
@@ -71,11 +81,30 @@ fn message_body(message: &Message) -> String {
     let reserved = message.reserved.iter().map(|items| reserved(items));
     nested_section(&mut out, &reserved.collect::<String>());
     nested_section(&mut out, &declarations(&message.options));
-    nested_section(&mut out, &message.fields.iter().map(field).collect::<String>());
-    nested_section(&mut out, &message.oneofs.iter().map(oneof).collect::<String>());
-    nested_section(&mut out, &message.groups.iter().map(group).collect::<String>());
-    nested_section(&mut out, &message.extensions.iter().map(extensions).collect::<String>());
-    nested_section(&mut out, &message.extends.iter().map(extend).collect::<String>());
+    nested_section(
+        &mut out,
+        &message.fields.iter().map(field).collect::<String>(),
+    );
+    nested_section(
+        &mut out,
+        &message.oneofs.iter().map(oneof).collect::<String>(),
+    );
+    nested_section(
+        &mut out,
+        &message.groups.iter().map(group).collect::<String>(),
+    );
+    nested_section(
+        &mut out,
+        &message
+            .extensions
+            .iter()
+            .map(extensions)
+            .collect::<String>(),
+    );
+    nested_section(
+        &mut out,
+        &message.extends.iter().map(extend).collect::<String>(),
+    );
     let types = message
         .messages
         .iter()
@@ -131,20 +160,34 @@ fn group(group: &Group) -> String {
 fn oneof(oneof: &Oneof) -> String {
     let mut body = String::new();
     nested_section(&mut body, &declarations(&oneof.options));
-    nested_section(&mut body, &oneof.fields.iter().map(field).collect::<String>());
-    nested_section(&mut body, &oneof.groups.iter().map(group).collect::<String>());
+    nested_section(
+        &mut body,
+        &oneof.fields.iter().map(field).collect::<String>(),
+    );
+    nested_section(
+        &mut body,
+        &oneof.groups.iter().map(group).collect::<String>(),
+    );
     format!("oneof {} {{{body}}}\n", oneof.name)
 }
 
 fn extend(extend: &Extend) -> String {
     let mut body = String::new();
-    let members = extend.fields.iter().map(field).chain(extend.groups.iter().map(group));
+    let members = extend
+        .fields
+        .iter()
+        .map(field)
+        .chain(extend.groups.iter().map(group));
     nested_section(&mut body, &members.collect::<String>());
     format!("extend {} {{{body}}}\n", extend.name)
 }
 
 fn enum_type(enum_type: &EnumType) -> String {
-    let mut lines: String = enum_type.reserved.iter().map(|items| reserved(items)).collect();
+    let mut lines: String = enum_type
+        .reserved
+        .iter()
+        .map(|items| reserved(items))
+        .collect();
     lines.push_str(&declarations(&enum_type.options));
     for constant in &enum_type.constants {
         let options: Vec<String> = constant.options.iter().map(option).collect();
@@ -214,7 +257,10 @@ fn tag_range(range: TagRange) -> String {
 }
 
 fn declarations(options: &[OptionNode]) -> String {
-    options.iter().map(|node| format!("option {};\n", option(node))).collect()
+    options
+        .iter()
+        .map(|node| format!("option {};\n", option(node)))
+        .collect()
 }
 
 /// ` [a = b]`, or one option a line.
@@ -244,7 +290,14 @@ fn option(option: &OptionNode) -> String {
         out.push('.');
         out.push_str(part);
     }
-    format!("{out} = {}", value(&option.value))
+    match &option.value {
+        // The reference's one exception to a line an item.
+        Value::List(items) if matches!(items.as_slice(), [Value::Map(_)]) => {
+            let items: String = items.iter().map(value).collect();
+            format!("{out} = [{items}]")
+        }
+        other => format!("{out} = {}", value(other)),
+    }
 }
 
 fn value(node: &Value) -> String {
@@ -252,7 +305,9 @@ fn value(node: &Value) -> String {
         Value::String(text) => format!("\"{}\"", escape(text)),
         Value::Number(text) | Value::Word(text) => text.clone(),
         Value::Map(entries) => {
-            let lines = entries.iter().map(|(key, entry)| format!("{key}: {}", value(entry)));
+            let lines = entries
+                .iter()
+                .map(|(key, entry)| format!("{key}: {}", value(entry)));
             block('{', lines, '}')
         }
         Value::List(items) => block('[', items.iter().map(value), ']'),

@@ -63,11 +63,13 @@ impl<'a> Names<'a> {
         own: bool,
     ) {
         for enum_type in enums {
-            self.types.entry(join(scope, &enum_type.name)).or_insert(TypeDecl {
-                kind: TypeKind::Enum,
-                package,
-                own,
-            });
+            self.types
+                .entry(join(scope, &enum_type.name))
+                .or_insert(TypeDecl {
+                    kind: TypeKind::Enum,
+                    package,
+                    own,
+                });
         }
         for message in messages {
             let full = join(scope, &message.name);
@@ -142,6 +144,9 @@ fn find<T>(declared: &HashMap<String, T>, scope: &str, name: &str) -> Option<Str
         if scope.is_empty() {
             return None;
         }
-        scope = scope.rfind('.').and_then(|dot| scope.get(..dot)).unwrap_or("");
+        scope = scope
+            .rfind('.')
+            .and_then(|dot| scope.get(..dot))
+            .unwrap_or("");
     }
 }

@@ -30,7 +30,11 @@ type Known = &'static [(&'static str, u32, Encoding)];
 const FILE_OPTIONS: Known = &[
     ("java_package", 1, Encoding::Text),
     ("java_outer_classname", 8, Encoding::Text),
-    ("optimize_for", 9, Encoding::Constants(1, &["SPEED", "CODE_SIZE", "LITE_RUNTIME"])),
+    (
+        "optimize_for",
+        9,
+        Encoding::Constants(1, &["SPEED", "CODE_SIZE", "LITE_RUNTIME"]),
+    ),
     ("java_multiple_files", 10, Encoding::Truth),
     ("go_package", 11, Encoding::Text),
     ("cc_generic_services", 16, Encoding::Truth),
@@ -55,11 +59,19 @@ const MESSAGE_OPTIONS: Known = &[
     ("map_entry", 7, Encoding::Truth),
 ];
 const FIELD_OPTIONS: Known = &[
-    ("ctype", 1, Encoding::Constants(0, &["STRING", "CORD", "STRING_PIECE"])),
+    (
+        "ctype",
+        1,
+        Encoding::Constants(0, &["STRING", "CORD", "STRING_PIECE"]),
+    ),
     ("packed", 2, Encoding::Truth),
     ("deprecated", 3, Encoding::Truth),
     ("lazy", 5, Encoding::Truth),
-    ("jstype", 6, Encoding::Constants(0, &["JS_NORMAL", "JS_STRING", "JS_NUMBER"])),
+    (
+        "jstype",
+        6,
+        Encoding::Constants(0, &["JS_NORMAL", "JS_STRING", "JS_NUMBER"]),
+    ),
     ("weak", 10, Encoding::Truth),
 ];
 const ENUM_OPTIONS: Known = &[
@@ -174,7 +186,13 @@ impl Writer<'_> {
             out.bytes(5, &bytes.0);
         }
         self.extends(&mut out, 6, &scope, &message.extends);
-        options(&mut out, 7, &message.options, MESSAGE_OPTIONS, "message_meta");
+        options(
+            &mut out,
+            7,
+            &message.options,
+            MESSAGE_OPTIONS,
+            "message_meta",
+        );
         for name in oneofs {
             let mut oneof = Wire::default();
             oneof.text(1, &name);
@@ -231,8 +249,10 @@ impl Writer<'_> {
         match field_type {
             FieldType::Scalar(scalar) => out.number(5, scalar.number().into()),
             FieldType::Named(name) => {
-                let declared =
-                    self.names.resolve(scope, name).and_then(|full| self.names.get(&full));
+                let declared = self
+                    .names
+                    .resolve(scope, name)
+                    .and_then(|full| self.names.get(&full));
                 match declared.map(|declared| declared.kind) {
                     Some(TypeKind::Message(_)) => out.number(5, TYPE_MESSAGE.into()),
                     Some(TypeKind::Enum) => out.number(5, TYPE_ENUM.into()),
@@ -267,9 +287,13 @@ impl Writer<'_> {
                 let plain = self.field(scope, field, Placed::Plain);
                 // The extendee is field 2, right after the name.
                 let name_length = Wire::with_text(1, &field.name).0.len();
-                field_bytes.0.extend_from_slice(plain.get(..name_length).unwrap_or(&[]));
+                field_bytes
+                    .0
+                    .extend_from_slice(plain.get(..name_length).unwrap_or(&[]));
                 field_bytes.text(2, &extend.name);
-                field_bytes.0.extend_from_slice(plain.get(name_length..).unwrap_or(&[]));
+                field_bytes
+                    .0
+                    .extend_from_slice(plain.get(name_length..).unwrap_or(&[]));
                 out.bytes(number, &field_bytes.0);
             }
         }
@@ -306,7 +330,13 @@ fn enum_bytes(enum_type: &EnumType) -> Vec<u8> {
         let mut bytes = Wire::default();
         bytes.text(1, &constant.name);
         bytes.number(2, constant.number.into());
-        options(&mut bytes, 3, &constant.options, CONSTANT_OPTIONS, "enum_value_meta");
+        options(
+            &mut bytes,
+            3,
+            &constant.options,
+            CONSTANT_OPTIONS,
+            "enum_value_meta",
+        );
         out.bytes(2, &bytes.0);
     }
     options(&mut out, 3, &enum_type.options, ENUM_OPTIONS, "enum_meta");
@@ -373,23 +403,27 @@ fn options(out: &mut Wire, number: u32, options: &[OptionNode], known: Known, me
         }
     }
     let mut meta_bytes = Meta::default();
-    let mut has_meta = false;
     for option in options.iter().filter(|option| option.extension) {
-        let name = option.name.trim_start_matches('.').strip_prefix("confluent.");
+        let name = option
+            .name
+            .trim_start_matches('.')
+            .strip_prefix("confluent.");
         if name != Some(meta) {
             continue;
         }
-        has_meta = true;
         match (option.path.as_slice(), &option.value) {
             ([], Value::Map(entries)) => {
-                entries.iter().for_each(|(key, value)| meta_bytes.set(key, value));
+                entries
+                    .iter()
+                    .for_each(|(key, value)| meta_bytes.set(key, value));
             }
             ([key], value) => meta_bytes.set(key, value),
             _ => {}
         }
     }
-    if has_meta {
-        bytes.bytes(CONFLUENT_META, &meta_bytes.encode());
+    let meta_bytes = meta_bytes.encode();
+    if !meta_bytes.is_empty() {
+        bytes.bytes(CONFLUENT_META, &meta_bytes);
     }
     if !bytes.0.is_empty() {
         out.bytes(number, &bytes.0);
@@ -420,7 +454,8 @@ impl Meta {
                     self.params.push((part("key"), part("value")));
                 }
                 ("rules", Value::Map(entry)) => {
-                    self.rules.push(["name", "doc", "expr", "sql"].map(|name| text_of(entry, name)));
+                    self.rules
+                        .push(["name", "doc", "expr", "sql"].map(|name| text_of(entry, name)));
                 }
                 _ => {}
             }
@@ -455,11 +490,14 @@ impl Meta {
 }
 
 fn text_of(entry: &[(String, Value)], name: &str) -> Option<String> {
-    entry.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(text) => parse_integer(text).map(|number| number.to_string()),
-        _ => None,
-    })
+    entry
+        .iter()
+        .find(|(key, _)| key == name)
+        .and_then(|(_, value)| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(text) => parse_integer(text).map(|number| number.to_string()),
+            _ => None,
+        })
 }
 
 /// A protobuf message under construction.

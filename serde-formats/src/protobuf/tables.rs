@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+};
 
 use super::ast::{Message, ProtoFile};
 use super::resolve::join;
@@ -83,16 +85,28 @@ impl MessageTable {
     pub(super) fn find(&self, number: u32) -> Option<u16> {
         let index = usize::try_from(number).ok()?;
         if index < DENSE {
-            return self.dense.get(index).and_then(|position| position.checked_sub(1));
+            return self
+                .dense
+                .get(index)
+                .and_then(|position| position.checked_sub(1));
         }
-        let found = self.sparse.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        let found = self
+            .sparse
+            .binary_search_by_key(&number, |(number, _)| *number)
+            .ok()?;
         self.sparse.get(found).map(|(_, position)| *position)
     }
 
     /// Whether a field nobody declared may have this number.
     pub(super) fn is_extension(&self, number: u32) -> bool {
-        self.message_set
-            || self.extension_ranges.iter().any(|(first, last)| (*first..=*last).contains(&number))
+        // Ranges do not overlap, so only the last that begins early enough can hold the number.
+        let after = self
+            .extension_ranges
+            .partition_point(|(first, _)| *first <= number);
+        let range = after
+            .checked_sub(1)
+            .and_then(|at| self.extension_ranges.get(at));
+        self.message_set || range.is_some_and(|(_, last)| number <= *last)
     }
 
     fn add(&mut self, rule: FieldRule) -> Result<(), CompileError> {
@@ -110,8 +124,7 @@ impl MessageTable {
                 *slot = position + 1;
             }
         } else {
-            let at = self.sparse.partition_point(|(number, _)| *number < rule.number);
-            self.sparse.insert(at, (rule.number, position));
+            self.sparse.push((rule.number, position));
         }
         self.fields.push(rule);
         Ok(())
@@ -130,6 +143,10 @@ impl ProtobufValidator {
         }
         for descriptor in files {
             builder.fill(descriptor)?;
+        }
+        for table in &mut builder.messages {
+            table.sparse.sort_unstable();
+            table.extension_ranges.sort_unstable();
         }
         let roots = builder.index(file.package_name(), &file.messages);
         Ok(Self {
@@ -220,8 +237,11 @@ impl Builder {
             let mut place = None;
             if closed {
                 place = Some(position(self.closed_enums.len())?);
-                let mut numbers: Vec<i32> =
-                    descriptor.value.iter().map(|value| value.number()).collect();
+                let mut numbers: Vec<i32> = descriptor
+                    .value
+                    .iter()
+                    .map(|value| value.number())
+                    .collect();
                 numbers.sort_unstable();
                 numbers.dedup();
                 self.closed_enums.push(numbers);

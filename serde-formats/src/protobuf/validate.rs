@@ -77,7 +77,8 @@ impl ProtobufValidator {
     /// Judges one payload as the message `message`.
     ///
     /// At [`ValidationLevel::Decode`] what a Protobuf runtime decodes passes: fields with another
-    /// wire type count as unknown, and text, enums and booleans are not looked at. A required
+    /// wire type count as unknown, and the numbers of enums and booleans are not looked at; proto3
+    /// text must be UTF-8 at every level, for every runtime refuses other text. A required
     /// field must be in each occurrence of its message; runtimes look after merging.
     ///
     /// # Errors
@@ -171,7 +172,9 @@ impl<'a> Walk<'a, '_> {
             let tag_at = at;
             let (tag, next) = match self.payload.get(at) {
                 Some(byte) if *byte < 0x80 => (u32::from(*byte), at + 1),
-                _ => self.tag(at, frame.end).map_err(|fault| self.violation(fault, None))?,
+                _ => self
+                    .tag(at, frame.end)
+                    .map_err(|fault| self.violation(fault, None))?,
             };
             at = next;
             let (number, wire) = (tag >> 3, tag & 7);
@@ -206,7 +209,12 @@ impl<'a> Walk<'a, '_> {
             };
             match self.value(field, wire, at, frame.end) {
                 Ok(Step::Next(next)) => at = next,
-                Ok(Step::Open { table, start, end, group }) => {
+                Ok(Step::Open {
+                    table,
+                    start,
+                    end,
+                    group,
+                }) => {
                     self.mark(frame, field);
                     if self.scratch.frames.len() > MAX_DEPTH {
                         let detail = format!("messages nest deeper than {MAX_DEPTH}");
@@ -249,7 +257,11 @@ impl<'a> Walk<'a, '_> {
             return;
         };
         let word = usize::try_from(bit / 64).unwrap_or(usize::MAX);
-        if let Some(word) = self.scratch.seen.get_mut(frame.seen_base.saturating_add(word)) {
+        if let Some(word) = self
+            .scratch
+            .seen
+            .get_mut(frame.seen_base.saturating_add(word))
+        {
             *word |= 1 << (bit % 64);
         }
     }
@@ -265,7 +277,9 @@ impl<'a> Walk<'a, '_> {
             let seen = self.scratch.seen.get(frame.seen_base..).unwrap_or(&[]);
             let missing = table.fields.iter().find(|field| {
                 field.required.is_some_and(|bit| {
-                    let word = usize::try_from(bit / 64).ok().and_then(|word| seen.get(word));
+                    let word = usize::try_from(bit / 64)
+                        .ok()
+                        .and_then(|word| seen.get(word));
                     word.is_none_or(|word| word & (1 << (bit % 64)) == 0)
                 })
             });
@@ -293,26 +307,33 @@ impl<'a> Walk<'a, '_> {
     ) -> Result<Step, (Fault, usize)> {
         let alone = |fault| (fault, 0);
         match (field.shape, wire) {
-            (Shape::Varint | Shape::Bool | Shape::ClosedEnum(_), VARINT) => {
-                self.scalar(field.shape, at, end).map(Step::Next).map_err(alone)
-            }
-            (Shape::Fixed32, FIXED32) | (Shape::Fixed64, FIXED64) => {
-                self.scalar(field.shape, at, end).map(Step::Next).map_err(alone)
-            }
+            (Shape::Varint | Shape::Bool | Shape::ClosedEnum(_), VARINT) => self
+                .scalar(field.shape, at, end)
+                .map(Step::Next)
+                .map_err(alone),
+            (Shape::Fixed32, FIXED32) | (Shape::Fixed64, FIXED64) => self
+                .scalar(field.shape, at, end)
+                .map(Step::Next)
+                .map_err(alone),
             (Shape::Utf8, LENGTH) => {
                 let (start, stop) = self.length(at, end).map_err(alone)?;
                 let text = self.payload.get(start..stop).unwrap_or(&[]);
-                if self.full && simdutf8::basic::from_utf8(text).is_err() {
+                if simdutf8::basic::from_utf8(text).is_err() {
                     let valid = simdutf8::compat::from_utf8(text)
                         .map_or_else(|error| error.valid_up_to(), str::len);
                     let detail = format!("text is not UTF-8 from its byte {valid} on");
-                    return Err(alone(Fault::new(ViolationReason::InvalidUtf8, start, detail)));
+                    return Err(alone(Fault::new(
+                        ViolationReason::InvalidUtf8,
+                        start,
+                        detail,
+                    )));
                 }
                 Ok(Step::Next(stop))
             }
-            (Shape::Bytes, LENGTH) => {
-                self.length(at, end).map(|(_, stop)| Step::Next(stop)).map_err(alone)
-            }
+            (Shape::Bytes, LENGTH) => self
+                .length(at, end)
+                .map(|(_, stop)| Step::Next(stop))
+                .map_err(alone),
             (Shape::Message(table), LENGTH) => {
                 let (start, stop) = self.length(at, end).map_err(alone)?;
                 Ok(Step::Open {
@@ -446,7 +467,11 @@ impl<'a> Walk<'a, '_> {
     fn tag(&self, at: usize, end: usize) -> Result<(u32, usize), Fault> {
         let (tag, next) = self.varint(at, end)?;
         let tag = u32::try_from(tag).map_err(|_| {
-            Fault::new(ViolationReason::Malformed, at, "a field tag does not fit 32 bits")
+            Fault::new(
+                ViolationReason::Malformed,
+                at,
+                "a field tag does not fit 32 bits",
+            )
         })?;
         Ok((tag, next))
     }
@@ -466,7 +491,8 @@ impl<'a> Walk<'a, '_> {
             let fault = Fault::new(ViolationReason::UnknownField, tag_at, detail);
             return Err(self.violation(fault, None));
         }
-        self.skip(number, wire, at, end).map_err(|fault| self.violation(fault, None))
+        self.skip(number, wire, at, end)
+            .map_err(|fault| self.violation(fault, None))
     }
 
     /// Steps over a value nobody declared; answers the byte after it.
@@ -499,7 +525,11 @@ impl<'a> Walk<'a, '_> {
             let (number, wire) = (tag >> 3, tag & 7);
             match wire {
                 _ if number == 0 => {
-                    return Err(Fault::new(ViolationReason::Malformed, tag_at, "field number 0"));
+                    return Err(Fault::new(
+                        ViolationReason::Malformed,
+                        tag_at,
+                        "field number 0",
+                    ));
                 }
                 START_GROUP => groups.push(number),
                 END_GROUP if number == open => {

@@ -331,3 +331,73 @@ macro_rules! bound_kinds {
     };
 }
 use bound_kinds;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::ParseMode;
+
+    fn schema(text: &str) -> JsonSchema {
+        JsonSchema::parse(text, &[], ParseMode::New).expect(text)
+    }
+
+    #[test]
+    fn messages_are_the_reference_s() {
+        let old = schema(r#"{"type":"object","properties":{"a":{"type":"string"}}}"#);
+        for (new, message) in [
+            (
+                r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#,
+                r#"{errorType:"TYPE_CHANGED", description:"A type at path '#/properties/a' is different between the %s schema and the %s schema'}"#,
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}}"#,
+                r#"{errorType:"OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", description:"The %s schema has an open content model and has a property or item at path '#/properties/b' which is missing in the %s schema'}"#,
+            ),
+        ] {
+            let found: Vec<String> = compare(&schema(new), &old, CompatibilityPolicy::Strict)
+                .into_iter()
+                .map(|incompatibility| incompatibility.message)
+                .collect();
+            assert_eq!(found, [message]);
+        }
+    }
+
+    #[test]
+    fn recursive_schemas_compare() {
+        let tree = |leaf: &str| {
+            schema(&format!(
+                r##"{{"type":"object","additionalProperties":false,"properties":{{
+                    "value":{{"type":"{leaf}"}},
+                    "next":{{"oneOf":[{{"type":"null"}},{{"$ref":"#"}}]}}}}}}"##
+            ))
+        };
+        let verdict = |new: &JsonSchema, old: &JsonSchema| {
+            compare(new, old, CompatibilityPolicy::Strict).is_empty()
+        };
+        assert!(verdict(&tree("integer"), &tree("integer")));
+        assert!(verdict(&tree("number"), &tree("integer")));
+        assert!(!verdict(&tree("integer"), &tree("number")));
+    }
+
+    #[test]
+    fn shared_definitions_do_not_multiply() {
+        let layers = |leaf: &str| {
+            let definitions: Vec<String> = (0..40)
+                .map(|index| {
+                    let next = index + 1;
+                    format!(
+                        r##""d{index}":{{"type":"object","properties":{{"x":{{"$ref":"#/definitions/d{next}"}},"y":{{"$ref":"#/definitions/d{next}"}}}}}}"##
+                    )
+                })
+                .collect();
+            schema(&format!(
+                r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d40":{{"type":"{leaf}"}}}}}}"##,
+                definitions.join(",")
+            ))
+        };
+        let same = compare(&layers("string"), &layers("string"), CompatibilityPolicy::Strict);
+        assert!(same.is_empty());
+        let changed = compare(&layers("integer"), &layers("string"), CompatibilityPolicy::Strict);
+        assert!(!changed.is_empty());
+    }
+}

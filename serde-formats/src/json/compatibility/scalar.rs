@@ -129,8 +129,7 @@ impl Comparison<'_> {
         let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
             return;
         };
-        // The reference stops at equal schemas, but never takes combined ones for equal.
-        if old_node.fingerprint == new_node.fingerprint && !old_node.fingerprint.holds_combined {
+        if old_node.fingerprint == new_node.fingerprint && !old_node.fingerprint.never_equal {
             return;
         }
         self.path.push("not".to_owned());
