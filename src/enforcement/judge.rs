@@ -1,0 +1,674 @@
+//! Judges the records of one batch against one registry snapshot.
+//!
+//! The hot loop of the product: for a valid record it looks at no lock, waits for nothing and
+//! allocates nothing. A run of records with equal claims costs one look-up and one binding check;
+//! the few schemas of a batch are kept in a small table on the stack. Everything else here is
+//! about refused records. Next: [`super::framing`], then [`super::explain`].
+
+use broker_core::records::{BatchError, BatchView, DecompressionScratch, Record, RecordHeaders};
+use broker_core::validation::RecordError;
+use registry::{RegisteredSchema, SchemaId, Snapshot};
+use serde_formats::wire::{MessageIndexes, SchemaClaim};
+use serde_formats::{CompiledSchema, MessageId, SchemaFormat, Scratch, ValidationOptions};
+
+use super::codes::Code;
+use super::explain::{Cause, ForeignHeaders, probable_cause};
+use super::fault::{ClaimedSchema, Fault};
+use super::framing::{Located, Misframed, locate};
+use super::lookup::{SnapshotKnown, pinned_id};
+use super::policy::{Framing, NameStrategy, Part, PartPolicy, Policy, Rule, qualify};
+use super::receipt::Pairs;
+
+/// Memory reused from batch to batch, one per thread.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    records: DecompressionScratch,
+    payload: Scratch,
+    /// Where record-name subjects are written.
+    subject: String,
+}
+
+/// What happens to each part of the records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) key: Rule,
+    pub(super) value: Rule,
+}
+
+impl Rules {
+    pub(super) fn of(policy: &Policy, snapshot: &Snapshot) -> Self {
+        let exists = |subject: &str| snapshot.has_subject(subject);
+        Self {
+            key: policy.key.rule(exists),
+            value: policy.value.rule(exists),
+        }
+    }
+
+    pub(super) fn enforce(self) -> bool {
+        self.key == Rule::Enforce || self.value == Rule::Enforce
+    }
+
+    pub(super) fn all_open(self) -> bool {
+        self.key == Rule::Open && self.value == Rule::Open
+    }
+}
+
+/// Everything found out about a batch.
+#[derive(Debug, Default)]
+pub(super) struct Judgement {
+    /// Records walked.
+    pub(super) records: u64,
+    /// Parts that obeyed their schema, by part and format (see [`format_slot`]).
+    pub(super) valid: [[u64; 3]; 2],
+    /// Of those, parts under a soft-deleted version.
+    pub(super) soft_deleted: [u64; 2],
+    /// What was refused, or would have been.
+    pub(super) faults: Faults,
+    /// The (subject, id) pairs of enforced parts.
+    pub(super) pairs: Pairs,
+    /// The walk ended here: the batch itself does not decode.
+    pub(super) batch_error: Option<BatchError>,
+}
+
+/// Refused parts of a batch: all of them counted, the first ones in detail.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// By part, code and whether it was only observed.
+    pub(super) counts: Vec<FaultCount>,
+    /// Records refused, not only observed.
+    pub(super) refused: u64,
+    /// The refused records for the producer, ascending; at most [`ERRORS_MAX`].
+    pub(super) errors: Vec<RecordError>,
+    /// At most [`TEXTS_MAX`] refused and as many observed.
+    pub(super) detailed: Vec<DetailedFault>,
+    /// Bytes spent on probable causes so far; see [`EXPLAINED_BYTES_MAX`].
+    explained_bytes: usize,
+}
+
+/// How often one code met one part.
+#[derive(Debug)]
+pub(super) struct FaultCount {
+    pub(super) part: Part,
+    pub(super) code: Code,
+    pub(super) observed: bool,
+    pub(super) count: u64,
+}
+
+/// A refused part with all that is known of it.
+#[derive(Debug)]
+pub(super) struct DetailedFault {
+    pub(super) batch_index: i32,
+    pub(super) observed: bool,
+    pub(super) fault: Fault,
+    pub(super) cause: Option<Cause>,
+    pub(super) text: String,
+}
+
+/// Records with a text in one answer, as many as most clients ever show.
+pub(super) const TEXTS_MAX: usize = 32;
+/// Records listed in one answer. A batch that decompresses to millions of bad records must not
+/// make an answer of hundreds of megabytes; the partition's line tells their number.
+pub(super) const ERRORS_MAX: usize = 10_000;
+
+/// Causes are looked for in this many bytes of refused parts of a batch: a bad producer must not cost
+/// many times what a good one does.
+const EXPLAINED_BYTES_MAX: usize = 256 * 1024;
+
+/// Index of a format in [`Judgement::valid`].
+pub(super) const fn format_slot(format: SchemaFormat) -> usize {
+    match format {
+        SchemaFormat::Avro => 0,
+        SchemaFormat::Json => 1,
+        SchemaFormat::Protobuf => 2,
+    }
+}
+
+/// Judges every record; never stops at the first bad one.
+pub(super) fn judge_batch(
+    policy: &Policy,
+    rules: Rules,
+    snapshot: &Snapshot,
+    batch: &BatchView<'_>,
+    work: &mut Work,
+) -> Judgement {
+    let mut judgement = Judgement::default();
+    let mut parts = [
+        PartJudge::new(policy, Part::Key, rules.key, snapshot),
+        PartJudge::new(policy, Part::Value, rules.value, snapshot),
+    ];
+    let records = match batch.records(&mut work.records) {
+        Ok(records) => records,
+        Err(error) => {
+            judgement.batch_error = Some(error);
+            return judgement;
+        }
+    };
+    let mut batch_index: i32 = 0;
+    for record in records {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                judgement.batch_error = Some(error);
+                break;
+            }
+        };
+        for part in &mut parts {
+            if part.rule == Rule::Open {
+                continue;
+            }
+            let bytes = match part.policy.part {
+                Part::Key => record.key,
+                Part::Value => record.value,
+            };
+            let verdict = part.judge(
+                bytes,
+                &record.headers,
+                &mut judgement.pairs,
+                &mut work.payload,
+                &mut work.subject,
+            );
+            if let Err(fault) = verdict {
+                let observed = part.rule == Rule::Observe;
+                let scratch = &mut work.payload;
+                judgement
+                    .faults
+                    .note(batch_index, observed, *fault, |fault, spent| {
+                        explain(policy, snapshot, fault, &record, scratch, spent)
+                    });
+            }
+        }
+        judgement.records += 1;
+        batch_index = batch_index.saturating_add(1);
+    }
+    for (slot, part) in parts.iter().enumerate() {
+        judgement.valid[slot] = part.valid;
+        judgement.soft_deleted[slot] = part.soft_deleted;
+    }
+    judgement
+}
+
+impl Faults {
+    fn note(
+        &mut self,
+        batch_index: i32,
+        observed: bool,
+        fault: Fault,
+        explain: impl FnOnce(&Fault, &mut usize) -> (Option<Cause>, String),
+    ) {
+        match self.counts.iter_mut().find(|count| {
+            count.part == fault.part && count.code == fault.code && count.observed == observed
+        }) {
+            Some(count) => count.count += 1,
+            None => self.counts.push(FaultCount {
+                part: fault.part,
+                code: fault.code,
+                observed,
+                count: 1,
+            }),
+        }
+        let detailed = self
+            .detailed
+            .iter()
+            .filter(|earlier| earlier.observed == observed)
+            .count();
+        let text = (detailed < TEXTS_MAX).then(|| {
+            let (cause, text) = explain(&fault, &mut self.explained_bytes);
+            self.detailed.push(DetailedFault {
+                batch_index,
+                observed,
+                fault,
+                cause,
+                text: text.clone(),
+            });
+            text
+        });
+        if observed {
+            return;
+        }
+        // Key and value of one record are one error: indexes must be unique.
+        if let Some(last) = self.errors.last_mut()
+            && last.batch_index == batch_index
+        {
+            if let (Some(message), Some(text)) = (&mut last.message, text) {
+                message.push_str("; ");
+                message.push_str(&text);
+            }
+            return;
+        }
+        self.refused += 1;
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(RecordError {
+                batch_index,
+                message: text,
+            });
+        }
+    }
+}
+
+fn explain(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    fault: &Fault,
+    record: &Record<'_>,
+    scratch: &mut Scratch,
+    spent: &mut usize,
+) -> (Option<Cause>, String) {
+    let bytes = match fault.part {
+        Part::Key => record.key,
+        Part::Value => record.value,
+    }
+    .unwrap_or_default();
+    let mut known = SnapshotKnown {
+        snapshot,
+        policy,
+        part: fault.part,
+        scratch,
+    };
+    *spent = spent.saturating_add(bytes.len());
+    let cause = if *spent <= EXPLAINED_BYTES_MAX {
+        let foreign = foreign_headers(&record.headers, fault.part);
+        probable_cause(fault, bytes, foreign, &mut known)
+    } else {
+        None
+    };
+    let shown = policy.include_values.then_some(bytes);
+    let text = fault.text(cause.as_ref(), shown);
+    (cause, text)
+}
+
+fn foreign_headers(headers: &RecordHeaders<'_>, part: Part) -> ForeignHeaders {
+    let apicurio: [&[u8]; 2] = match part {
+        Part::Key => [b"apicurio.key.globalId", b"apicurio.key.contentId"],
+        Part::Value => [b"apicurio.value.globalId", b"apicurio.value.contentId"],
+    };
+    ForeignHeaders {
+        azure: headers
+            .last(b"content-type")
+            .is_some_and(|value| value.starts_with(b"avro/binary+")),
+        apicurio: apicurio.iter().any(|name| headers.last(name).is_some()),
+        confluent: headers.last(part.header_name().as_bytes()).is_some(),
+    }
+}
+
+/// A claim whose schema was found, bound and made ready.
+#[derive(Debug, Clone, Copy)]
+struct Resolved<'s> {
+    claim: SchemaClaim,
+    indexes: MessageIndexes,
+    schema: &'s RegisteredSchema,
+    version: Option<i32>,
+    soft_deleted: bool,
+    /// Absent when nothing of the schema's content is needed.
+    compiled: Option<&'s CompiledSchema>,
+    message: MessageId,
+    /// `None`: the payload is not looked at.
+    options: Option<ValidationOptions>,
+}
+
+/// Judges one part of the records of a batch.
+struct PartJudge<'s> {
+    policy: &'s PartPolicy,
+    topic: &'s Policy,
+    snapshot: &'s Snapshot,
+    rule: Rule,
+    options: Option<ValidationOptions>,
+    /// With framing `none`: the schema that the topic names, found once.
+    pinned: Option<Result<Resolved<'s>, Box<Fault>>>,
+    /// Schemas met in this batch, oldest replaced first.
+    met: [Option<Resolved<'s>>; MET_MAX],
+    newest: usize,
+    valid: [u64; 3],
+    soft_deleted: u64,
+}
+
+/// Distinct schemas of one part of a batch that are kept ready.
+const MET_MAX: usize = 4;
+
+impl<'s> PartJudge<'s> {
+    fn new(topic: &'s Policy, part: Part, rule: Rule, snapshot: &'s Snapshot) -> Self {
+        let mut judge = Self {
+            policy: topic.part(part),
+            topic,
+            snapshot,
+            rule,
+            options: topic.options(part),
+            pinned: None,
+            met: [None; MET_MAX],
+            newest: 0,
+            valid: [0; 3],
+            soft_deleted: 0,
+        };
+        if rule != Rule::Open && judge.policy.framing == Framing::None {
+            judge.pinned = Some(judge.resolve_pinned());
+        }
+        judge
+    }
+
+    fn judge(
+        &mut self,
+        bytes: Option<&[u8]>,
+        headers: &RecordHeaders<'_>,
+        pairs: &mut Pairs,
+        scratch: &mut Scratch,
+        subject: &mut String,
+    ) -> Result<(), Box<Fault>> {
+        let Some(bytes) = bytes else {
+            return if self.policy.null_allowed {
+                Ok(())
+            } else {
+                Err(self.fault(Code::NullRefused, "the topic refuses null"))
+            };
+        };
+        let (resolved, payload, start, located) = if let Some(pinned) = &self.pinned {
+            let resolved = pinned.as_ref().map_err(Clone::clone)?;
+            if self.rule == Rule::Enforce {
+                let schema = resolved.schema;
+                pairs.add(self.policy.part, None, schema.id, schema.guid);
+            }
+            (resolved, bytes, 0, None)
+        } else {
+            let header = if headers.is_empty() {
+                None
+            } else {
+                headers.last(self.policy.part.header_name().as_bytes())
+            };
+            let located = locate(self.policy.framing, self.policy.part, header, bytes)
+                .map_err(|misframed| self.misframed(misframed))?;
+            let (slot, payload, start) = self.find(&located, pairs, subject)?;
+            let Some(resolved) = self.met.get(slot).and_then(Option::as_ref) else {
+                return Err(self.fault(Code::Unavailable, "the schema is not at hand"));
+            };
+            (resolved, payload, start, Some(located))
+        };
+        let format = resolved.schema.format;
+        let soft_deleted = resolved.soft_deleted;
+        let verdict = match (resolved.compiled, resolved.options) {
+            (Some(compiled), Some(options)) => {
+                compiled.validate(resolved.message, payload, options, scratch)
+            }
+            _ => Ok(()),
+        };
+        // Bare empty bytes are a whole payload only where the schema says so.
+        let bare = located.is_none_or(|located| located.by_header);
+        if bare
+            && payload.is_empty()
+            && format != SchemaFormat::Protobuf
+            && (verdict.is_err() || resolved.options.is_none())
+        {
+            return Err(self.fault(Code::Empty, ""));
+        }
+        if let Err(violation) = verdict {
+            let mut fault = Fault::new(
+                Code::from(violation.reason),
+                self.policy.part,
+                violation.detail,
+            );
+            fault.path = Some(violation.path);
+            fault.byte_offset = Some(start.saturating_add(violation.byte_offset));
+            fault.schema = Some(self.describe(resolved, subject));
+            fault.payload_start = start;
+            fault.indexes = resolved.indexes;
+            if let Some(located) = &located {
+                fault.claim = Some(located.claim);
+                fault.by_header = located.by_header;
+                fault.prefix_end = located.after_prefix_start();
+            }
+            return Err(Box::new(fault));
+        }
+        self.valid[format_slot(format)] += 1;
+        self.soft_deleted += u64::from(soft_deleted);
+        Ok(())
+    }
+
+    /// The slot of the claimed schema in [`Self::met`], with the payload and its start.
+    fn find<'r>(
+        &mut self,
+        located: &Located<'r>,
+        pairs: &mut Pairs,
+        subject: &mut String,
+    ) -> Result<(usize, &'r [u8], usize), Box<Fault>> {
+        let part = self.policy.part;
+        let known = self.met[self.newest]
+            .filter(|resolved| resolved.claim == located.claim)
+            .map(|resolved| resolved.schema);
+        let schema = match known {
+            Some(schema) => schema,
+            None => self.schema(located)?,
+        };
+        let payload = located.payload(schema.format, part).map_err(|misframed| {
+            let mut fault = self.misframed(misframed);
+            self.attach(&mut fault, located, schema);
+            fault
+        })?;
+        let wanted = |resolved: &Option<Resolved<'s>>| {
+            resolved.as_ref().is_some_and(|resolved| {
+                resolved.claim == located.claim
+                    && resolved.indexes.as_slice() == payload.indexes.as_slice()
+            })
+        };
+        if !wanted(&self.met[self.newest]) {
+            if let Some(slot) = self.met.iter().position(wanted) {
+                self.newest = slot;
+            } else {
+                let resolved = self.resolve(located, schema, payload.indexes, subject)?;
+                if self.rule == Rule::Enforce {
+                    let named = match self.policy.strategy {
+                        NameStrategy::TopicName => None,
+                        NameStrategy::RecordName | NameStrategy::TopicRecordName => {
+                            Some(subject.as_str())
+                        }
+                    };
+                    pairs.add(part, named, schema.id, schema.guid);
+                }
+                self.newest = (self.newest + 1) % MET_MAX;
+                self.met[self.newest] = Some(resolved);
+            }
+        }
+        Ok((self.newest, payload.bytes, payload.start))
+    }
+
+    /// The schema of a claim. The registry is in this process and its snapshot is the truth, so an
+    /// unknown claim is a refusal; a replica that may be behind has to answer `Unresolved` here.
+    fn schema(&self, located: &Located<'_>) -> Result<&'s RegisteredSchema, Box<Fault>> {
+        let context = &self.topic.context;
+        let found = match located.claim {
+            SchemaClaim::Id(id) => self.snapshot.schema(context, SchemaId(id)),
+            SchemaClaim::Guid(guid) => self.snapshot.schema_by_guid(context, guid),
+        };
+        if let Some(schema) = found {
+            return Ok(schema);
+        }
+        let (code, name) = match located.claim {
+            SchemaClaim::Id(id) => (Code::UnknownSchemaId, format!("id={id}")),
+            SchemaClaim::Guid(guid) => (Code::UnknownSchemaGuid, format!("guid={guid}")),
+        };
+        let detail = if context == "." {
+            format!("no schema has {name}")
+        } else {
+            format!("no schema of context {context} has {name}")
+        };
+        let mut fault = self.fault(code, &detail);
+        fault.claim = Some(located.claim);
+        fault.by_header = located.by_header;
+        Err(fault)
+    }
+
+    /// Binds a schema to its subject and makes it ready.
+    fn resolve(
+        &self,
+        located: &Located<'_>,
+        schema: &'s RegisteredSchema,
+        indexes: MessageIndexes,
+        subject: &mut String,
+    ) -> Result<Resolved<'s>, Box<Fault>> {
+        let refuse = |code: Code, detail: &str| {
+            let mut fault = self.fault(code, detail);
+            self.attach(&mut fault, located, schema);
+            fault
+        };
+        let (compiled, options, message) = self
+            .ready(schema, indexes)
+            .map_err(|(code, detail)| refuse(code, &detail))?;
+        if !self.write_subject(compiled, message, subject) {
+            return Err(refuse(
+                Code::NoRecordName,
+                "the subject name strategy of the topic needs one",
+            ));
+        }
+        let Some(binding) = self.snapshot.binding(subject, schema.id) else {
+            return Err(refuse(
+                Code::NotBoundToSubject,
+                &format!("it is no version of {subject}"),
+            ));
+        };
+        if binding.soft_deleted && !self.topic.soft_deleted_accepted {
+            return Err(refuse(
+                Code::SoftDeleted,
+                &format!("v{} of {subject} is deleted", binding.version.0),
+            ));
+        }
+        Ok(Resolved {
+            claim: located.claim,
+            indexes,
+            schema,
+            version: Some(binding.version.0),
+            soft_deleted: binding.soft_deleted,
+            compiled,
+            message,
+            options,
+        })
+    }
+
+    fn resolve_pinned(&self) -> Result<Resolved<'s>, Box<Fault>> {
+        let missing = || {
+            self.fault(
+                Code::NoPinnedSchema,
+                &format!(
+                    "{:?} of {} is not there",
+                    self.policy.schema, self.policy.topic_subject
+                ),
+            )
+        };
+        let (id, version) =
+            pinned_id(self.topic, self.policy.part, self.snapshot).ok_or_else(missing)?;
+        let schema = self
+            .snapshot
+            .schema(&self.topic.context, id)
+            .ok_or_else(missing)?;
+        let (compiled, options, message) = self
+            .ready(schema, MessageIndexes::FIRST)
+            .map_err(|(code, detail)| self.fault(code, &detail))?;
+        Ok(Resolved {
+            claim: SchemaClaim::Id(id.0),
+            indexes: MessageIndexes::FIRST,
+            schema,
+            version,
+            soft_deleted: false,
+            compiled,
+            message,
+            options,
+        })
+    }
+
+    /// The compiled schema where it is needed, how deep to look, and which message.
+    fn ready(
+        &self,
+        schema: &'s RegisteredSchema,
+        indexes: MessageIndexes,
+    ) -> Result<
+        (
+            Option<&'s CompiledSchema>,
+            Option<ValidationOptions>,
+            MessageId,
+        ),
+        Misframed,
+    > {
+        // Encoding rules transform the payload (encryption, for one): only its claim can be judged.
+        let options = self.options.filter(|_| !schema.has_encoding_rules());
+        let needed = options.is_some()
+            || schema.format == SchemaFormat::Protobuf
+            || self.policy.strategy != NameStrategy::TopicName;
+        if !needed {
+            return Ok((None, None, MessageId(0)));
+        }
+        let compiled: &CompiledSchema = schema
+            .compiled()
+            .map_err(|error| (Code::SchemaNotExecutable, error.to_string()))?;
+        let message = compiled.message(indexes.as_slice()).ok_or_else(|| {
+            let detail = format!("message indexes {:?}", indexes.as_slice());
+            (Code::MessageIndexOutOfRange, detail)
+        })?;
+        Ok((Some(compiled), options, message))
+    }
+
+    /// Writes the subject that the strategy demands; false when the schema has no record name.
+    fn write_subject(
+        &self,
+        compiled: Option<&CompiledSchema>,
+        message: MessageId,
+        subject: &mut String,
+    ) -> bool {
+        if self.policy.strategy == NameStrategy::TopicName {
+            subject.clear();
+            subject.push_str(&self.policy.topic_subject);
+            return true;
+        }
+        let Some(name) = compiled
+            .and_then(|compiled| compiled.record_name(message))
+            // A JSON title may be any text; one with a colon in front would name another context.
+            .filter(|name| !name.starts_with(':'))
+        else {
+            return false;
+        };
+        if self.policy.strategy == NameStrategy::RecordName {
+            qualify(&self.topic.context, name, subject);
+        } else {
+            qualify(&self.topic.context, &self.topic.topic, subject);
+            subject.push('-');
+            subject.push_str(name);
+        }
+        true
+    }
+
+    fn describe(&self, resolved: &Resolved<'_>, subject: &mut String) -> ClaimedSchema {
+        let named = self.write_subject(resolved.compiled, resolved.message, subject);
+        ClaimedSchema {
+            id: resolved.schema.id.0,
+            format: resolved.schema.format,
+            subject: resolved
+                .version
+                .filter(|_| named)
+                .map(|version| (subject.clone(), version)),
+        }
+    }
+
+    /// Says which schema a fault is about, under any subject that holds it.
+    fn attach(&self, fault: &mut Fault, located: &Located<'_>, schema: &RegisteredSchema) {
+        fault.schema = Some(ClaimedSchema {
+            id: schema.id.0,
+            format: schema.format,
+            subject: self
+                .snapshot
+                .any_subject_of(&self.topic.context, schema.id)
+                .map(|(subject, version)| (subject.to_owned(), version.0)),
+        });
+        fault.claim = Some(located.claim);
+        fault.by_header = located.by_header;
+        fault.prefix_end = located.after_prefix_start();
+    }
+
+    fn fault(&self, code: Code, detail: &str) -> Box<Fault> {
+        Box::new(Fault::new(code, self.policy.part, detail))
+    }
+
+    fn misframed(&self, (code, detail): Misframed) -> Box<Fault> {
+        let expected = match code {
+            Code::Empty => format!(
+                "expected a schema id and a payload of {}",
+                self.policy.topic_subject
+            ),
+            _ => detail,
+        };
+        self.fault(code, &expected)
+    }
+}
