@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use broker_core::Broker;
+use broker_core::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry::Registry;
 use thiserror::Error;
@@ -98,7 +99,11 @@ impl Server {
             .await
             .map_err(|error| ServeError::Registry(error.to_string()))?;
         let rejections = Arc::new(Rejections::new(config.rejections_kept));
-        let enforcement = Arc::new(Enforcement::new(registry.clone(), Arc::clone(&rejections)));
+        let enforcement = Arc::new(Enforcement::new(
+            registry.clone(),
+            Arc::clone(&rejections),
+            Clock::System,
+        ));
         let broker_config = config.broker(kafka)?;
         let broker = tokio::task::spawn_blocking(move || Broker::open(broker_config, enforcement))
             .await

@@ -54,9 +54,9 @@ pub fn check<'v>(
         metadata?.properties.get(property).cloned()
     };
     let group = group_of(metadata);
-    let mut candidates = earlier
-        .rev()
-        .filter(|(_, image)| rules.group.is_none() || group_of(image.schema.metadata.as_ref()) == group);
+    let mut candidates = earlier.rev().filter(|(_, image)| {
+        rules.group.is_none() || group_of(image.schema.metadata.as_ref()) == group
+    });
     let compared: Vec<_> = if rules.level.is_transitive() {
         candidates.collect()
     } else {
@@ -87,7 +87,11 @@ fn differences(rules: Rules<'_>, new: &ParsedSchema, earlier: &VersionImage) -> 
     }
     let old = match earlier.schema.parsed() {
         Ok(old) => old,
-        Err(error) => return vec![format!("Unexpected exception during compatibility check: {error}")],
+        Err(error) => {
+            return vec![format!(
+                "Unexpected exception during compatibility check: {error}"
+            )];
+        }
     };
     let policy = rules.policy.comparison();
     let mut messages = Vec::new();

@@ -14,17 +14,25 @@ fn demo_prints_what_readme_shows() {
     )
     .good();
     let readme = std::fs::read_to_string(format!("{root}/README.md")).expect("README.md");
-    let (_, shown) = readme.split_once("```console demo\n").expect("README shows the demo");
+    let (_, shown) = readme
+        .split_once("```console demo\n")
+        .expect("README shows the demo");
     let (shown, _) = shown.split_once("```").expect("the block ends");
     // Only the time of the records differs from run to run.
     let without_time = |text: &str| -> Vec<String> {
         text.lines()
-            .map(|line| match (line.find("\"timestamp\":"), line.find("\"key\"")) {
-                (Some(from), Some(to)) => format!("{}{}", &line[..from], &line[to..]),
-                _ => line.to_owned(),
-            })
+            .map(
+                |line| match (line.find("\"timestamp\":"), line.find("\"key\"")) {
+                    (Some(from), Some(to)) => format!("{}{}", &line[..from], &line[to..]),
+                    _ => line.to_owned(),
+                },
+            )
             .filter(|line| !line.is_empty())
             .collect()
     };
-    assert_eq!(without_time(&printed), without_time(shown), "demo/run printed:\n{printed}");
+    assert_eq!(
+        without_time(&printed),
+        without_time(shown),
+        "demo/run printed:\n{printed}"
+    );
 }

@@ -64,7 +64,9 @@ fn dependencies_point_one_way() {
 fn every_member_of_the_workspace_has_a_rule() {
     let text = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let manifest: toml::Table = text.parse().expect("TOML");
-    let members = manifest["workspace"]["members"].as_array().expect("members");
+    let members = manifest["workspace"]["members"]
+        .as_array()
+        .expect("members");
     for member in members {
         let member = member.as_str().expect("a path");
         assert!(
@@ -86,7 +88,13 @@ fn modules_that_must_be_pure_name_no_io_and_no_clock() {
         "broker-core/src/log/producer_state.rs",
         "registry/src/model.rs",
     ];
-    let forbidden = ["tokio::", "std::fs", "std::net", "Instant::now", "SystemTime::now"];
+    let forbidden = [
+        "tokio::",
+        "std::fs",
+        "std::net",
+        "Instant::now",
+        "SystemTime::now",
+    ];
     for path in pure {
         for file in rust_files(&root().join(path)) {
             let text = fs::read_to_string(&file).expect("a source file");
@@ -113,10 +121,18 @@ fn modules_that_must_be_pure_name_no_io_and_no_clock() {
 #[test]
 fn architecture_names_every_module() {
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    for folder in ["src", "broker-core/src", "registry/src", "serde-formats/src"] {
+    for folder in [
+        "src",
+        "broker-core/src",
+        "registry/src",
+        "serde-formats/src",
+    ] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a UTF-8 name");
+            let name = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .expect("a UTF-8 name");
             if name == "lib" || name == "main" || name == "tests" {
                 continue;
             }
@@ -136,12 +152,18 @@ fn api_table_in_docs_is_the_codes() {
     use std::fmt::Write as _;
     let mut table = String::new();
     for api in broker_core::protocol::APIS {
-        writeln!(table, "| {} | {} | {} to {} |", api.key, api.name, api.advertised_min, api.max)
-            .expect("a string takes everything");
+        writeln!(
+            table,
+            "| {} | {} | {} to {} |",
+            api.key, api.name, api.advertised_min, api.max
+        )
+        .expect("a string takes everything");
     }
     let path = root().join("docs/compatibility.md");
     let text = fs::read_to_string(&path).expect("docs/compatibility.md");
-    let (before, rest) = text.split_once("<!-- apis -->\n").expect("the opening mark");
+    let (before, rest) = text
+        .split_once("<!-- apis -->\n")
+        .expect("the opening mark");
     let (shown, after) = rest.split_once("<!-- /apis -->").expect("the closing mark");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         let text = format!("{before}<!-- apis -->\n{table}<!-- /apis -->{after}");
@@ -153,12 +175,31 @@ fn api_table_in_docs_is_the_codes() {
 
 #[test]
 fn nothing_committed_names_a_machine_path() {
-    let marks = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
-    for folder in ["src", "broker-core", "registry", "serde-formats", "docs", "tests", "xtask", "demo"] {
+    let marks = [
+        ["/wo", "rk/"].concat(),
+        ["/ro", "ot/"].concat(),
+        ["/ho", "me/"].concat(),
+    ];
+    for folder in [
+        "src",
+        "broker-core",
+        "registry",
+        "serde-formats",
+        "docs",
+        "tests",
+        "xtask",
+        "demo",
+    ] {
         for file in files(&root().join(folder)) {
-            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let Ok(text) = fs::read_to_string(&file) else {
+                continue;
+            };
             for mark in &marks {
-                assert!(!text.contains(mark.as_str()), "{} names {mark}", file.display());
+                assert!(
+                    !text.contains(mark.as_str()),
+                    "{} names {mark}",
+                    file.display()
+                );
             }
         }
     }
@@ -179,7 +220,10 @@ fn files(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).into_iter().flatten() {
         let entry = entry.expect("an entry").path();
-        let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = entry
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if !skipped.contains(&name) {
             found.extend(files(&entry));
         }

@@ -1,5 +1,9 @@
 //! The project's commands: `cargo xtask COMMAND`. `just` is not on a fresh machine; cargo is.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -62,7 +66,15 @@ fn setup() -> Done {
 
 fn lint() -> Done {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])
 }
 
 fn bench() -> Done {
@@ -77,7 +89,10 @@ fn demo() -> Done {
 }
 
 fn interop(times: Option<&str>) -> Done {
-    let times: u32 = times.unwrap_or("10").parse().map_err(|_| "N is not a number".to_owned())?;
+    let times: u32 = times
+        .unwrap_or("10")
+        .parse()
+        .map_err(|_| "N is not a number".to_owned())?;
     setup()?;
     for round in 1..=times {
         println!("interop: round {round} of {times}");
@@ -102,7 +117,16 @@ fn fuzz(seconds: Option<&str>) -> Done {
         // No sanitizer: they need a nightly compiler, and the code under test has no unsafe.
         let limit = format!("-max_total_time={seconds}");
         run(Command::new("cargo")
-            .args(["fuzz", "run", "--sanitizer", "none", target, "--", &limit, "-max_len=65536"])
+            .args([
+                "fuzz",
+                "run",
+                "--sanitizer",
+                "none",
+                target,
+                "--",
+                &limit,
+                "-max_len=65536",
+            ])
             .current_dir(&folder))?;
     }
     Ok(())
@@ -118,10 +142,18 @@ fn cargo(arguments: &[&str]) -> Done {
 }
 
 fn run(command: &mut Command) -> Done {
-    let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
+    let status = command
+        .status()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {status}"))
+    }
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_owned)
 }

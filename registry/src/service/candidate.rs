@@ -384,7 +384,11 @@ fn look_up_as_sent(
         .versions()
         .rev()
         .filter(|(_, version)| !version.deleted || among == Among::All)
-        .take(if among == Among::Latest { 1 } else { usize::MAX });
+        .take(if among == Among::Latest {
+            1
+        } else {
+            usize::MAX
+        });
     for (number, version) in considered {
         if candidate.matches(context, &version.schema, number) {
             return Some(found(number, version, false));

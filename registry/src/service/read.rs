@@ -140,7 +140,10 @@ fn use_of<'s>(
 ) -> Option<ById<'s>> {
     let image = snapshot.schema_image(context, id)?;
     let binding = snapshot.subject(subject)?.binding(id)?;
-    let (name, _) = image.uses.iter().find(|(name, _)| name.as_ref() == subject)?;
+    let (name, _) = image
+        .uses
+        .iter()
+        .find(|(name, _)| name.as_ref() == subject)?;
     Some(ById {
         image,
         subject: name,
@@ -256,6 +259,11 @@ impl Registry {
         if rules.level == CompatibilityLevel::None {
             return Ok(Vec::new());
         }
-        Ok(compatibility::check(rules, parsed, metadata, against.into_iter()))
+        Ok(compatibility::check(
+            rules,
+            parsed,
+            metadata,
+            against.into_iter(),
+        ))
     }
 }

@@ -46,7 +46,10 @@ impl Documents {
 
     /// Where the root document lives: its `$id`, or an anonymous place.
     pub(super) fn base_uri(&self) -> Result<Uri<String>, ParseError> {
-        let id = self.root.get(self.draft.id_keyword()).and_then(Value::as_str);
+        let id = self
+            .root
+            .get(self.draft.id_keyword())
+            .and_then(Value::as_str);
         let without_fragment = id.and_then(|id| id.split('#').next()).unwrap_or_default();
         jsonschema::uri::from_str(without_fragment)
             .map_err(|error| ParseError::new(format!("invalid schema identifier: {error}")))

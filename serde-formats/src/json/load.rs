@@ -12,7 +12,8 @@ use serde_json::{Map, Number, Value};
 
 use super::documents::{Documents, unresolved};
 use super::model::{
-    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest, StringClass,
+    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest,
+    StringClass,
 };
 use super::text::SCHEMA_DEPTH_MAX;
 use crate::schema::ParseError;
@@ -147,7 +148,12 @@ impl<'r> Loader<'r> {
                 }
                 hash
             }
-            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), never_equal },
+            scalar => {
+                return Fingerprint {
+                    hash: hash_of(&scalar.to_string()),
+                    never_equal,
+                };
+            }
         };
         let known = Fingerprint { hash, never_equal };
         self.fingerprints.insert(address, known);
@@ -155,7 +161,12 @@ impl<'r> Loader<'r> {
     }
 
     /// The node for a schema met as a keyword's value.
-    fn schema(&mut self, value: &'r Value, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+    fn schema(
+        &mut self,
+        value: &'r Value,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<NodeId, ParseError> {
         let address = std::ptr::from_ref(value) as usize;
         if let Some(id) = self.loaded.get(&address) {
             return Ok(*id);
@@ -299,7 +310,10 @@ impl<'r> Loader<'r> {
                 // Parts of one schema are of different classes, so never alike.
                 subschemas.push(self.add_part(part, &(path, subschemas.len()))?);
             }
-            return Ok(Class::Combined(Criterion::AllOf, self.combined_first(subschemas)));
+            return Ok(Class::Combined(
+                Criterion::AllOf,
+                self.combined_first(subschemas),
+            ));
         }
         Ok(parts.pop().unwrap_or(Class::Empty))
     }
@@ -328,7 +342,11 @@ impl<'r> Loader<'r> {
             }
         }
         if let Some(schema) = members.get("not") {
-            parts.push(Class::Not(self.schema(schema, scope, &format!("{path}/not"))?));
+            parts.push(Class::Not(self.schema(
+                schema,
+                scope,
+                &format!("{path}/not"),
+            )?));
         }
         if scope.draft != Draft::Draft4
             && let Some(value) = members.get("const")
@@ -346,7 +364,10 @@ impl<'r> Loader<'r> {
                 for name in names {
                     let Value::String(name) = name else {
                         let found = kind_name(name);
-                        return Err(error(path, &format!("expected type: String, found: {found}")));
+                        return Err(error(
+                            path,
+                            &format!("expected type: String, found: {found}"),
+                        ));
                     };
                     let class = self.typed(name, members, scope, path, &mut seen)?;
                     subschemas.push(self.add_part(class, name)?);
@@ -369,10 +390,16 @@ impl<'r> Loader<'r> {
         let is_empty = |name: &str| {
             scope.is_modern()
                 && name == "properties"
-                && members.get(name).and_then(Value::as_object).is_some_and(Map::is_empty)
+                && members
+                    .get(name)
+                    .and_then(Value::as_object)
+                    .is_some_and(Map::is_empty)
         };
         let objects = |name: &&str| members.contains_key(*name) && !is_empty(name);
-        if !seen.object && (OBJECT_KEYWORDS.iter().any(|name| objects(name)) || any_of(more_object_keywords(scope.draft))) {
+        if !seen.object
+            && (OBJECT_KEYWORDS.iter().any(|name| objects(name))
+                || any_of(more_object_keywords(scope.draft)))
+        {
             parts.push(self.object(members, scope, path)?);
         }
         if !seen.number && any_of(NUMBER_KEYWORDS) {
@@ -381,8 +408,7 @@ impl<'r> Loader<'r> {
         if !seen.string && any_of(STRING_KEYWORDS) {
             parts.push(string_class(&keywords)?);
         }
-        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
-            && any_of(&["if", "then", "else"])
+        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6) && any_of(&["if", "then", "else"])
         {
             let mut subschemas = Vec::new();
             for keyword in ["if", "then", "else"] {
@@ -450,7 +476,8 @@ impl<'r> Loader<'r> {
         } else {
             ("items", "additionalItems")
         };
-        let items_are_rest = scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
+        let items_are_rest =
+            scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
         match members.get(tuple) {
             Some(Value::Array(schemas)) => {
                 for (index, schema) in schemas.iter().enumerate() {
@@ -479,7 +506,9 @@ impl<'r> Loader<'r> {
             None => {}
         }
         // A boolean `items` without positions allows or forbids items at all.
-        if !(items_are_rest && tuple == "items" || class.all_items.is_some() && additional == "items") {
+        if !(items_are_rest && tuple == "items"
+            || class.all_items.is_some() && additional == "items")
+        {
             class.additional = self.rest(additional, members, scope, path)?;
         }
         if scope.is_modern() {
@@ -557,7 +586,11 @@ impl<'r> Loader<'r> {
         path: &str,
     ) -> Result<Vec<(String, NodeId)>, ParseError> {
         let mut schemas = Vec::new();
-        for (name, schema) in (Keywords { members, path }).object(keyword)?.into_iter().flatten() {
+        for (name, schema) in (Keywords { members, path })
+            .object(keyword)?
+            .into_iter()
+            .flatten()
+        {
             let id = self.schema(schema, scope, &format!("{path}/{keyword}/{name}"))?;
             schemas.push((name.clone(), id));
         }
@@ -680,7 +713,10 @@ fn number_class(
 fn check_pattern(pattern: &str, path: &str) -> Result<(), ParseError> {
     match super::validate::pattern_matcher(pattern) {
         Some(_) => Ok(()),
-        None => Err(error(path, &format!("invalid regular expression {pattern:?}"))),
+        None => Err(error(
+            path,
+            &format!("invalid regular expression {pattern:?}"),
+        )),
     }
 }
 
@@ -757,7 +793,10 @@ impl<'m> Keywords<'m, '_> {
 fn strings(value: &Value, path: &str) -> Result<Vec<String>, ParseError> {
     let Value::Array(items) = value else {
         let found = kind_name(value);
-        return Err(error(path, &format!("expected type: JsonArray, found: {found}")));
+        return Err(error(
+            path,
+            &format!("expected type: JsonArray, found: {found}"),
+        ));
     };
     items
         .iter()

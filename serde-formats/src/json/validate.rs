@@ -301,10 +301,9 @@ impl<'a> Place<'a> {
 
 /// Appends `.name`, or `["name"]` for a name that is not an identifier.
 pub(super) fn push_member(path: &mut String, name: &str) {
-    let plain = name
-        .chars()
-        .enumerate()
-        .all(|(at, c)| c == '_' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_alphanumeric()));
+    let plain = name.chars().enumerate().all(|(at, c)| {
+        c == '_' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_alphanumeric())
+    });
     if plain && !name.is_empty() {
         path.push('.');
         path.push_str(name);
@@ -339,36 +338,119 @@ mod tests {
             .expect("schema")
             .compile()
             .expect("compiles")
-            .validate(payload, ValidationOptions::default(), &mut JsonScratch::default())
+            .validate(
+                payload,
+                ValidationOptions::default(),
+                &mut JsonScratch::default(),
+            )
     }
 
     #[test]
     fn says_where_and_why_without_values() {
         use ViolationReason::*;
         for (payload, reason, path, byte_offset, detail) in [
-            (r#"{"id":"a","lines":[{"qty":1},{"qty":0}]}"#, Constraint, "$.lines[1].qty", 36, "minimum"),
-            (r#"{"id":"a","lines":[{"qty":"secret"}]}"#, Constraint, "$.lines[0].qty", 26, "found string"),
-            (r#"{"id":"a","lines":[{"qty":1,"a b":2}]}"#, EnumOutOfRange, "$.lines[0][\"a b\"]", 34, "const"),
-            (r#"{"id":"a","lines":[ {}]}"#, MissingRequired, "$.lines[0]", 20, "\"qty\" is missing"),
-            (r#"{"id":"a","lines":[],"x":1}"#, UnknownField, "$.x", 25, "additionalProperties"),
-            (r#"{"id":"SECRET","lines":[]}"#, Constraint, "$.id", 6, "pattern"),
-            (r#"{"id":"a","lines":[],"state":"secret"}"#, EnumOutOfRange, "$.state", 29, "enum"),
-            (r#"{"id":"a","lines":[],"note":{}}"#, MissingRequired, "$.note", 28, "\"text\" is missing"),
-            (r#"{"id":"a","lines":[],"note":"secret"}"#, Constraint, "$.note", 28, "oneOf"),
-            (r#"{"id":"a","lines":[],"tags":["s","\u0073"]}"#, Constraint, "$.tags", 28, "uniqueItems"),
-            (r#"{"id":"a","lines":[]} x"#, TrailingBytes, "$", 22, "after the end"),
+            (
+                r#"{"id":"a","lines":[{"qty":1},{"qty":0}]}"#,
+                Constraint,
+                "$.lines[1].qty",
+                36,
+                "minimum",
+            ),
+            (
+                r#"{"id":"a","lines":[{"qty":"secret"}]}"#,
+                Constraint,
+                "$.lines[0].qty",
+                26,
+                "found string",
+            ),
+            (
+                r#"{"id":"a","lines":[{"qty":1,"a b":2}]}"#,
+                EnumOutOfRange,
+                "$.lines[0][\"a b\"]",
+                34,
+                "const",
+            ),
+            (
+                r#"{"id":"a","lines":[ {}]}"#,
+                MissingRequired,
+                "$.lines[0]",
+                20,
+                "\"qty\" is missing",
+            ),
+            (
+                r#"{"id":"a","lines":[],"x":1}"#,
+                UnknownField,
+                "$.x",
+                25,
+                "additionalProperties",
+            ),
+            (
+                r#"{"id":"SECRET","lines":[]}"#,
+                Constraint,
+                "$.id",
+                6,
+                "pattern",
+            ),
+            (
+                r#"{"id":"a","lines":[],"state":"secret"}"#,
+                EnumOutOfRange,
+                "$.state",
+                29,
+                "enum",
+            ),
+            (
+                r#"{"id":"a","lines":[],"note":{}}"#,
+                MissingRequired,
+                "$.note",
+                28,
+                "\"text\" is missing",
+            ),
+            (
+                r#"{"id":"a","lines":[],"note":"secret"}"#,
+                Constraint,
+                "$.note",
+                28,
+                "oneOf",
+            ),
+            (
+                r#"{"id":"a","lines":[],"tags":["s","\u0073"]}"#,
+                Constraint,
+                "$.tags",
+                28,
+                "uniqueItems",
+            ),
+            (
+                r#"{"id":"a","lines":[]} x"#,
+                TrailingBytes,
+                "$",
+                22,
+                "after the end",
+            ),
             (r#"{"id":"a","lines":["#, Truncated, "$", 19, "ends inside"),
-            (r#"{"id":"a","lines":[],}"#, Malformed, "$", 21, "member name"),
+            (
+                r#"{"id":"a","lines":[],}"#,
+                Malformed,
+                "$",
+                21,
+                "member name",
+            ),
             ("[]", Constraint, "$", 0, "found array"),
         ] {
             let violation = judge(ORDER, payload.as_bytes()).expect_err(payload);
             assert_eq!(
-                (violation.reason, violation.path.as_str(), violation.byte_offset),
+                (
+                    violation.reason,
+                    violation.path.as_str(),
+                    violation.byte_offset
+                ),
                 (reason, path, byte_offset),
                 "{payload}: {violation}"
             );
             assert!(violation.detail.contains(detail), "{payload}: {violation}");
-            assert!(!violation.detail.to_lowercase().contains("secret"), "{violation}");
+            assert!(
+                !violation.detail.to_lowercase().contains("secret"),
+                "{violation}"
+            );
         }
         let violation = judge(ORDER, b"{\"id\":\"\xff\"}").expect_err("not UTF-8");
         assert_eq!((violation.reason, violation.byte_offset), (InvalidUtf8, 7));
@@ -402,7 +484,10 @@ mod tests {
 
     #[test]
     fn regular_expressions_are_bounded() {
-        let large = format!(r#"{{"pattern":"(a{{1000}}){{1000}}{}"}}"#, "b{900}".repeat(50));
+        let large = format!(
+            r#"{{"pattern":"(a{{1000}}){{1000}}{}"}}"#,
+            "b{900}".repeat(50)
+        );
         assert!(JsonSchema::parse(&large, &[], ParseMode::New).is_err());
         let backtracking = r#"{"pattern":"^(a+)+(?!b)$\\1"}"#.replace("\\\\", "\\");
         if let Ok(schema) = JsonSchema::parse(&backtracking, &[], ParseMode::New) {
@@ -430,9 +515,17 @@ mod tests {
         };
         let chain = {
             let links: Vec<String> = (0..5000)
-                .map(|index| format!(r##""d{index}":{{"properties":{{"x":{{"$ref":"#/definitions/d{}"}}}}}}"##, index + 1))
+                .map(|index| {
+                    format!(
+                        r##""d{index}":{{"properties":{{"x":{{"$ref":"#/definitions/d{}"}}}}}}"##,
+                        index + 1
+                    )
+                })
                 .collect();
-            format!(r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d5000":{{}}}}}}"##, links.join(","))
+            format!(
+                r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d5000":{{}}}}}}"##,
+                links.join(",")
+            )
         };
         let payload = nested(120, r#"{"x":"#, "}", "1");
         for schema in [

@@ -64,10 +64,7 @@ pub(super) fn differences(
             steps: 0,
             trials: 0,
         };
-        comparison.compare(
-            Some(Side::old(old.root)),
-            Some(Side::new(new.root)),
-        );
+        comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
         // that is in doubt, so choose again knowing it. Every round knows one pair more.
         let doubtful: Vec<Pair> = comparison
@@ -395,9 +392,17 @@ mod tests {
                 definitions.join(",")
             ))
         };
-        let same = compare(&layers("string"), &layers("string"), CompatibilityPolicy::Strict);
+        let same = compare(
+            &layers("string"),
+            &layers("string"),
+            CompatibilityPolicy::Strict,
+        );
         assert!(same.is_empty());
-        let changed = compare(&layers("integer"), &layers("string"), CompatibilityPolicy::Strict);
+        let changed = compare(
+            &layers("integer"),
+            &layers("string"),
+            CompatibilityPolicy::Strict,
+        );
         assert!(!changed.is_empty());
     }
 }

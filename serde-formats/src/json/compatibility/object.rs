@@ -124,13 +124,7 @@ impl Comparison<'_> {
     }
 
     /// The new schema's content model decides what becomes of a property it no longer names.
-    fn property_removed(
-        &mut self,
-        name: &str,
-        property: Side,
-        new: Side,
-        new_class: &ObjectClass,
-    ) {
+    fn property_removed(&mut self, name: &str, property: Side, new: Side, new_class: &ObjectClass) {
         match content_model(new_class, name) {
             ContentModel::Open => {
                 self.add(&difference::PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL);
@@ -241,7 +235,11 @@ impl Comparison<'_> {
             self.add_at(name, kind);
         }
         for (name, _) in &new_class.dependent_required {
-            if !old_class.dependent_required.iter().any(|(old, _)| old == name) {
+            if !old_class
+                .dependent_required
+                .iter()
+                .any(|(old, _)| old == name)
+            {
                 self.add_at(name, &difference::DEPENDENCY_ARRAY_ADDED);
             }
         }
