@@ -131,10 +131,6 @@ impl Log {
         self.sealed.iter().map(|segment| segment.size).sum::<u64>() + self.active.size
     }
 
-    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
-        &self.storage
-    }
-
     /// Appends a batch that carries its final offsets (`header` is decoded from it).
     ///
     /// The caller has checked the sequence, and that the base offset is the log end.

@@ -81,7 +81,6 @@ pub(crate) struct SealedSegment {
     pub(crate) size: u64,
     /// -1 when it holds no timestamp.
     pub(crate) max_timestamp: i64,
-    pub(crate) max_timestamp_offset: Offset,
     directory: PathBuf,
     files: Mutex<Option<SegmentFiles>>,
 }
@@ -102,7 +101,6 @@ impl SealedSegment {
             end,
             size,
             max_timestamp: indexes.max_timestamp,
-            max_timestamp_offset: indexes.max_timestamp_offset,
             directory,
             files: Mutex::new(None),
         }

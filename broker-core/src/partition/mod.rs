@@ -116,13 +116,34 @@ impl Partition {
         let storage = Arc::clone(&context.storage);
         let shown = directory.display().to_string();
         let opened = Log::open(storage, directory, &config, shutdown, now_ms);
-        let offline = OnceLock::new();
-        let log = opened
-            .inspect_err(|error| {
-                tracing::error!(directory = %shown, %error, "partition is offline");
-                offline.get_or_init(|| format!("{shown}: {error}"));
-            })
-            .ok();
+        let opened = opened.map_err(|error| {
+            tracing::error!(directory = %shown, %error, "partition is offline");
+            format!("{shown}: {error}")
+        });
+        Self::over(opened, context, topic, index, shutdown)
+    }
+
+    /// A partition that is not made: for answering what a topic would be.
+    pub(crate) fn planned(
+        context: &Arc<PartitionContext>,
+        topic: &Arc<TopicState>,
+        index: PartitionIndex,
+    ) -> Arc<Self> {
+        let planned = Err("only planned".to_owned());
+        Self::over(planned, context, topic, index, Shutdown::Clean)
+    }
+
+    fn over(
+        log: Result<Log, String>,
+        context: &Arc<PartitionContext>,
+        topic: &Arc<TopicState>,
+        index: PartitionIndex,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
+        let (log, offline) = match log {
+            Ok(log) => (Some(log), OnceLock::new()),
+            Err(reason) => (None, OnceLock::from(reason)),
+        };
         let end = log.as_ref().map_or(0, |log| log.log_end().0);
         Arc::new_cyclic(|this| Self {
             index,
@@ -416,21 +437,35 @@ impl Partition {
         }
     }
 
-    /// Syncs and saves everything, for an orderly stop. Blocks on disk.
+    /// Syncs and saves everything, for an orderly stop, and takes the partition out of use. Blocks
+    /// on disk.
     ///
     /// # Errors
-    /// Why the partition is offline.
+    /// Why the partition was offline before.
     pub(crate) fn close(&self) -> Result<(), String> {
-        self.sync_now();
-        if let Some(log) = self.state.lock().log.as_mut() {
-            log.save_checkpoint(Persistence::Durable);
+        loop {
+            self.sync_now();
+            self.check_online()?;
+            let mut state = self.state.lock();
+            let Some(log) = state.log.as_mut() else {
+                return Ok(());
+            };
+            // Nothing may be appended behind the mark of the orderly stop.
+            if *self.durable.borrow() >= log.log_end().0 {
+                log.save_checkpoint(Persistence::Durable);
+                self.offline
+                    .get_or_init(|| "the broker is shutting down".to_owned());
+                break;
+            }
         }
-        self.check_online()
+        self.notify_all();
+        Ok(())
     }
 
     /// Takes the partition out of use because its topic is deleted.
     pub(crate) fn retire(&self) {
-        let _ = self.offline.set("the topic is deleted".to_owned());
+        self.offline
+            .get_or_init(|| "the topic is deleted".to_owned());
         // Whoever holds the lock finishes; whoever comes later finds it offline.
         let mut state = self.state.lock();
         state.log = None;
