@@ -1,18 +1,41 @@
-//! Consumer groups. Stub, replaced by its owner.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
-use crate::clock::Clock;
-use crate::topics::Topics;
-use std::sync::Arc;
+//! Consumer groups and their offsets.
+//!
+//! The rules live in pure state machines ([`classic`], [`offsets`]) that take the time as an
+//! argument and answer what is to be written and to whom; [`driver`] locks, writes to the internal
+//! topic `__consumer_offsets` and delivers. The records are Kafka's own ([`record`]), so tools that
+//! read that topic read ours.
+//!
+//! Knows nothing of sockets and request encodings (see `api/groups.rs`). Next: [`classic`].
 
+pub mod classic;
+pub mod driver;
+pub mod offsets;
+pub mod record;
+pub mod replay;
+
+pub use driver::GroupCoordinator;
+
+/// Name of the internal topic that holds groups and offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Settings of the coordinator; names and defaults are Kafka's unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct GroupConfig {
+    /// `group.min.session.timeout.ms`.
     pub session_timeout_min_ms: i32,
+    /// `group.max.session.timeout.ms`.
     pub session_timeout_max_ms: i32,
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members. Kafka's
+    /// default is 3 000; a single node starts faster with 0.
     pub initial_rebalance_delay_ms: i32,
+    /// `offsets.retention.minutes`.
     pub offsets_retention_minutes: i32,
+    /// `offset.metadata.max.bytes`.
     pub offset_metadata_bytes_max: usize,
+    /// `group.max.size`; Kafka's default has no limit.
     pub group_size_max: usize,
 }
+
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
@@ -23,22 +46,5 @@ impl Default for GroupConfig {
             offset_metadata_bytes_max: 4096,
             group_size_max: 10_000,
         }
-    }
-}
-
-#[derive(Debug)]
-pub struct GroupCoordinator;
-impl GroupCoordinator {
-    /// Creates the internal topic `__consumer_offsets` if missing and replays it. Blocks on disk.
-    pub fn open(
-        _topics: Arc<Topics>,
-        _config: GroupConfig,
-        _clock: Clock,
-    ) -> Result<Arc<Self>, String> {
-        todo!()
-    }
-    /// Runs the timers until shutdown (spawned by the broker).
-    pub async fn run(self: Arc<Self>, _shutdown: tokio_util::sync::CancellationToken) {
-        todo!()
     }
 }

@@ -1,0 +1,81 @@
+//! From the records of `__consumer_offsets` back to groups. Pure.
+
+use std::collections::HashMap;
+
+use super::classic::{ClassicConfig, ClassicGroup};
+use super::offsets::GroupOffsets;
+use super::record::{self, GroupMetadata, RecordError, RecordKey};
+
+/// What the records said of one group.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ReplayedGroup {
+    /// The last metadata; `None` for a simple group or a deleted one.
+    pub metadata: Option<GroupMetadata>,
+    /// The last commits.
+    pub offsets: GroupOffsets,
+}
+
+impl ReplayedGroup {
+    /// The group to go on with.
+    #[must_use]
+    pub fn restore(self, config: ClassicConfig, now_ms: i64) -> (ClassicGroup, GroupOffsets) {
+        let group = match &self.metadata {
+            Some(metadata) => ClassicGroup::restore(config, metadata, now_ms),
+            None => ClassicGroup::new(config, now_ms),
+        };
+        (group, self.offsets)
+    }
+}
+
+/// Collects records in the order of the log; later ones win.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// By group id; groups all of whose records are deleted are absent.
+    pub groups: HashMap<String, ReplayedGroup>,
+}
+
+impl Replay {
+    /// Takes in one record; no value is a tombstone.
+    ///
+    /// # Errors
+    /// When the bytes are no such record; nothing changed then.
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
+        match RecordKey::decode(key)? {
+            RecordKey::Offset {
+                group,
+                topic,
+                partition,
+            } => {
+                let offset = value.map(record::decode_offset).transpose()?;
+                if let Some(offset) = offset {
+                    let group = self.groups.entry(group).or_default();
+                    group.offsets.set(&topic, partition, offset);
+                } else if let Some(found) = self.groups.get_mut(&group) {
+                    found.offsets.remove(&topic, partition);
+                    self.forget_if_nothing_is_left(&group);
+                }
+            }
+            RecordKey::Group { group } => {
+                let metadata = value.map(record::decode_group).transpose()?;
+                if metadata.is_some() {
+                    self.groups.entry(group).or_default().metadata = metadata;
+                } else if let Some(found) = self.groups.get_mut(&group) {
+                    found.metadata = None;
+                    self.forget_if_nothing_is_left(&group);
+                }
+            }
+            RecordKey::Unknown { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn forget_if_nothing_is_left(&mut self, group: &str) {
+        if self
+            .groups
+            .get(group)
+            .is_some_and(|group| *group == ReplayedGroup::default())
+        {
+            self.groups.remove(group);
+        }
+    }
+}
