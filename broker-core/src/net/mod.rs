@@ -7,6 +7,8 @@
 pub mod client;
 mod connection;
 mod metrics;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

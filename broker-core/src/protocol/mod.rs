@@ -27,6 +27,8 @@ pub mod writer;
 /// The generated messages, for the command line and tests.
 pub use kafka_wire as messages;
 pub use kafka_wire_core::{KafkaDecode, KafkaEncode};
+#[cfg(test)]
+mod oracle_tests;
 
 pub use apis::{API_VERSIONS, APIS, Api, FETCH, PRODUCE};
 pub use reader::Malformed;
