@@ -1,69 +1,338 @@
-//! The broker behind one handle. Stub, replaced by its owner: the signatures are fixed.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
+//! The broker behind one handle: configuration, data directory, threads.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use uuid::Uuid;
+
 use crate::clock::Clock;
 use crate::groups::{GroupConfig, GroupCoordinator};
-use crate::ids::*;
-use crate::topics::Topics;
+use crate::ids::ProducerId;
+use crate::ids::TopicId;
+use crate::log::{Shutdown, encode_id};
+use crate::partition::Syncer;
+use crate::storage::disk::Disk;
+use crate::storage::{Persistence, Storage, read_file, replace_file};
+use crate::topics::{Topics, TopicsOptions};
 use crate::validation::RecordValidator;
-use std::path::PathBuf;
-use std::sync::Arc;
 
+/// When acks=all is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /** acks=all is answered after an fdatasync that covers it */
+    /// After an fdatasync that covers it: survives power loss.
     GroupFsync,
-    /** after the page-cache write, as Kafka's default */
+    /// After the page-cache write, as Kafka's default: survives the process, not the machine.
     Os,
 }
 
 /// Everything configurable about the broker; defaults as Kafka's where Kafka has them.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
+    /// Where everything is kept; created when missing.
     pub data_dir: PathBuf,
+    /// `node.id`.
     pub node_id: i32,
-    /// Host and port in Metadata and FindCoordinator.
+    /// Host in Metadata and FindCoordinator.
     pub advertised_host: String,
+    /// Port in Metadata and FindCoordinator.
     pub advertised_port: i32,
+    /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
+    /// `num.partitions`.
     pub default_partitions: i32,
+    /// When acks=all is answered.
     pub durability: Durability,
+    /// `socket.request.max.bytes`.
     pub socket_request_bytes_max: usize,
-    /// Bytes of requests held in memory by all connections together; past it connections stop reading.
+    /// Bytes of requests held in memory by all connections together; past it connections stop
+    /// reading.
     pub request_memory_bytes_max: usize,
+    /// Connections served at once.
     pub connections_max: usize,
+    /// Consumer groups.
     pub groups: GroupConfig,
-    /// Broker-wide defaults of topic configs (`log.retention.ms` and the like under their topic names).
+    /// Broker-wide defaults of topic configs (`log.retention.ms` and the like under their topic
+    /// names).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
+    /// Where the time comes from.
     pub clock: Clock,
 }
 
-#[derive(Debug)]
-pub struct Broker {
-    pub config: BrokerConfig,
-    pub cluster_id: String,
-    pub topics: Arc<Topics>,
-    pub groups: Arc<GroupCoordinator>,
-    pub validator: Arc<dyn RecordValidator>,
+impl BrokerConfig {
+    /// The defaults, on `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            node_id: 1,
+            advertised_host: "localhost".to_owned(),
+            advertised_port: 9092,
+            auto_create_topics: true,
+            default_partitions: 1,
+            durability: Durability::GroupFsync,
+            socket_request_bytes_max: 100 << 20,
+            request_memory_bytes_max: 512 << 20,
+            connections_max: 10_000,
+            groups: GroupConfig::default(),
+            topic_defaults: std::collections::BTreeMap::new(),
+            clock: Clock::System,
+        }
+    }
 }
 
+/// The broker.
+#[derive(Debug)]
+pub struct Broker {
+    /// As it was opened with.
+    pub config: BrokerConfig,
+    /// Random, made with the data directory, in the form Kafka gives it.
+    pub cluster_id: String,
+    /// All topics.
+    pub topics: Arc<Topics>,
+    /// All consumer groups. Its [`GroupCoordinator::run`] is for the caller to spawn.
+    pub groups: Arc<GroupCoordinator>,
+    /// Judges records.
+    pub validator: Arc<dyn RecordValidator>,
+    producer_ids: Mutex<ProducerIds>,
+    syncer: Arc<Syncer>,
+    housekeeper: Mutex<Option<Housekeeper>>,
+    /// Held as long as the broker is open.
+    lock: Mutex<Option<File>>,
+}
+
+/// Why the broker did not open, or could not do what only a disk can.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenError(pub String);
 
+/// Producer ids that are reserved and not given away.
+#[derive(Debug, Default)]
+struct ProducerIds {
+    next: i64,
+    end: i64,
+}
+
 impl Broker {
-    /// Locks the data directory, checks its format number, recovers every partition, starts the sync and housekeeping threads. Blocks on disk.
+    /// Locks the data directory, checks its format number, recovers every partition, starts the
+    /// sync and house-keeping threads. Blocks on disk.
+    ///
+    /// # Errors
+    /// A text naming the directory, file or config that prevents it.
     pub fn open(
-        _config: BrokerConfig,
-        _validator: Arc<dyn RecordValidator>,
+        config: BrokerConfig,
+        validator: Arc<dyn RecordValidator>,
     ) -> Result<Arc<Self>, OpenError> {
-        todo!()
+        let data_dir = &config.data_dir;
+        let lock = lock_directory(data_dir).map_err(OpenError)?;
+        let storage: Arc<dyn Storage> = Arc::new(Disk);
+        let fail = |error: io::Error| OpenError(format!("{}: {error}", data_dir.display()));
+        check_format(storage.as_ref(), data_dir).map_err(OpenError)?;
+        let cluster_id =
+            cluster_id(storage.as_ref(), data_dir, config.node_id).map_err(OpenError)?;
+        let shutdown = take_shutdown_mark(storage.as_ref(), data_dir).map_err(fail)?;
+        let syncer = Syncer::start().map_err(fail)?;
+        let opened = Topics::open_with(
+            TopicsOptions {
+                storage,
+                data_dir: data_dir.clone(),
+                shutdown,
+                durability: config.durability,
+                default_partitions: config.default_partitions,
+                topic_defaults: config.topic_defaults.clone(),
+                clock: config.clock.clone(),
+                validator: Arc::clone(&validator),
+            },
+            Arc::clone(&syncer),
+        )
+        .and_then(|topics| {
+            let groups = GroupCoordinator::open(
+                Arc::clone(&topics),
+                config.groups.clone(),
+                config.clock.clone(),
+            )?;
+            let housekeeper = Housekeeper::start(Arc::clone(&topics))
+                .map_err(|error| format!("house-keeping thread: {error}"))?;
+            Ok((topics, groups, housekeeper))
+        });
+        let (topics, groups, housekeeper) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                syncer.stop();
+                return Err(OpenError(why));
+            }
+        };
+        Ok(Arc::new(Self {
+            config,
+            cluster_id,
+            topics,
+            groups,
+            validator,
+            producer_ids: Mutex::default(),
+            syncer,
+            housekeeper: Mutex::new(Some(housekeeper)),
+            lock: Mutex::new(Some(lock)),
+        }))
     }
-    /// Fresh (producer id, epoch 0); ids are durable before they are answered.
+
+    /// A fresh producer id, whose epoch is 0. Ids are durable before they are answered: now and
+    /// then this blocks on disk.
+    ///
+    /// # Errors
+    /// When the metadata log cannot be written.
     pub fn new_producer_id(&self) -> Result<ProducerId, OpenError> {
-        todo!()
+        let mut ids = self.producer_ids.lock();
+        if ids.next == ids.end {
+            let first = self
+                .topics
+                .reserve_producer_ids(PRODUCER_ID_BLOCK)
+                .map_err(OpenError)?;
+            *ids = ProducerIds {
+                next: first,
+                end: first.saturating_add(PRODUCER_ID_BLOCK),
+            };
+        }
+        let id = ProducerId(ids.next);
+        ids.next += 1;
+        Ok(id)
     }
-    /// Syncs everything, writes the clean-shutdown mark, releases the lock. Blocks on disk.
+
+    /// Syncs everything, writes the clean-shutdown mark, releases the lock. Partitions are offline
+    /// afterwards. Blocks on disk; a second call does nothing.
+    ///
+    /// # Errors
+    /// The partitions that could not be saved; the next start then checks all.
     pub fn close(&self) -> Result<(), OpenError> {
-        todo!()
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
+            return Ok(());
+        }
+        if let Some(housekeeper) = self.housekeeper.lock().take() {
+            housekeeper.stop();
+        }
+        let closed = self.topics.close();
+        self.syncer.stop();
+        let marked = closed.and_then(|()| {
+            let path = self.config.data_dir.join(CLEAN_SHUTDOWN);
+            replace_file(&Disk, &path, b"", Persistence::Durable)
+                .map_err(|error| format!("{}: {error}", path.display()))
+        });
+        drop(lock.take());
+        marked.map_err(OpenError)
     }
 }
+
+/// Retention, checkpoints and the like, every [`HOUSEKEEPING_PERIOD`].
+#[derive(Debug)]
+struct Housekeeper {
+    stopping: Arc<(Mutex<bool>, Condvar)>,
+    thread: JoinHandle<()>,
+}
+
+impl Housekeeper {
+    fn start(topics: Arc<Topics>) -> io::Result<Self> {
+        let stopping = Arc::new((Mutex::new(false), Condvar::new()));
+        let seen = Arc::clone(&stopping);
+        let thread = thread::Builder::new()
+            .name("housekeeping".to_owned())
+            .spawn(move || {
+                let (stopping, wake) = &*seen;
+                let mut stop = stopping.lock();
+                while !*stop {
+                    if wake.wait_for(&mut stop, HOUSEKEEPING_PERIOD).timed_out() {
+                        parking_lot::MutexGuard::unlocked(&mut stop, || topics.keep_house());
+                    }
+                }
+            })?;
+        Ok(Self { stopping, thread })
+    }
+
+    fn stop(self) {
+        *self.stopping.0.lock() = true;
+        self.stopping.1.notify_all();
+        if self.thread.join().is_err() {
+            tracing::error!("house-keeping thread panicked");
+        }
+    }
+}
+
+fn lock_directory(data_dir: &Path) -> Result<File, String> {
+    let shown = data_dir.display();
+    fs::create_dir_all(data_dir)
+        .map_err(|error| format!("data directory {shown} cannot be created: {error}"))?;
+    let lock = File::create(data_dir.join(".lock"))
+        .map_err(|error| format!("data directory {shown} is not writable: {error}"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "data directory {shown} is in use by another process"
+        )),
+        Err(TryLockError::Error(error)) => {
+            Err(format!("data directory {shown} cannot be locked: {error}"))
+        }
+    }
+}
+
+fn check_format(storage: &dyn Storage, data_dir: &Path) -> Result<(), String> {
+    let path = data_dir.join("format");
+    let fail = |error: io::Error| format!("{}: {error}", path.display());
+    let Some(found) = read_file(storage, &path, SMALL_FILE_BYTES_MAX).map_err(fail)? else {
+        let text = format!("{FORMAT}\n");
+        return replace_file(storage, &path, text.as_bytes(), Persistence::Durable).map_err(fail);
+    };
+    let text = String::from_utf8_lossy(&found);
+    match text.trim().parse::<u32>() {
+        Ok(FORMAT) => Ok(()),
+        Ok(newer) if newer > FORMAT => Err(format!(
+            "data directory {} has format {newer}, newer than the {FORMAT} known here",
+            data_dir.display()
+        )),
+        _ => Err(format!(
+            "{} says format {:?}, which is none",
+            path.display(),
+            text.trim()
+        )),
+    }
+}
+
+/// The cluster id in `meta.properties`, Kafka's file; made when there is none.
+fn cluster_id(storage: &dyn Storage, data_dir: &Path, node_id: i32) -> Result<String, String> {
+    let path = data_dir.join("meta.properties");
+    let fail = |error: io::Error| format!("{}: {error}", path.display());
+    if let Some(found) = read_file(storage, &path, SMALL_FILE_BYTES_MAX).map_err(fail)? {
+        let text = String::from_utf8_lossy(&found);
+        return text
+            .lines()
+            .find_map(|line| line.strip_prefix("cluster.id="))
+            .map(|id| id.trim().to_owned())
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| format!("{} has no cluster.id", path.display()));
+    }
+    let id = encode_id(TopicId(Uuid::new_v4()));
+    let text = format!("version=1\nnode.id={node_id}\ncluster.id={id}\n");
+    replace_file(storage, &path, text.as_bytes(), Persistence::Durable).map_err(fail)?;
+    Ok(id)
+}
+
+/// Whether the mark of an orderly stop is there. It is taken away, durably, before anything is
+/// written: the next start must not find it unless this one ends well.
+fn take_shutdown_mark(storage: &dyn Storage, data_dir: &Path) -> io::Result<Shutdown> {
+    let path = data_dir.join(CLEAN_SHUTDOWN);
+    if read_file(storage, &path, SMALL_FILE_BYTES_MAX)?.is_none() {
+        return Ok(Shutdown::Unclean);
+    }
+    storage.remove(&path)?;
+    storage.sync_dir(data_dir)?;
+    Ok(Shutdown::Clean)
+}
+
+/// Format of the data directory. Raise it when an older broker could not read what is written.
+const FORMAT: u32 = 1;
+const CLEAN_SHUTDOWN: &str = "clean-shutdown";
+const SMALL_FILE_BYTES_MAX: u64 = 1 << 16;
+const PRODUCER_ID_BLOCK: i64 = 1000;
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);

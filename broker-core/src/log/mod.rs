@@ -1,1 +1,482 @@
-//! Stub, replaced by its owner.
+//! One partition's log on disk: segments, indexes, recovery, retention, producer state.
+//!
+//! Kafka's layout, in `<topic>-<partition>/`:
+//!
+//! | file | what |
+//! |---|---|
+//! | `<base offset, 20 digits>.log` | record batches, byte for byte as fetched |
+//! | `<base offset>.index`, `.timeindex` | sparse indexes ([`index`]) |
+//! | `<log end offset>.snapshot` | producer state at that offset ([`producer_state`]) |
+//! | `leader-epoch-checkpoint` | where leader epochs began ([`epochs`]) |
+//! | `partition.metadata` | the topic's id |
+//! | `checkpoint` | log start offset and recovery point |
+//!
+//! Everything but the `.log` files is advisory and rebuilt when missing or odd. [`Log`] is driven
+//! under its partition's lock and never syncs: it hands out what must be synced
+//! ([`Log::take_unsynced`]) and is told when that is done. Knows no tokio and no clock.
+
+mod checkpoint;
+mod config;
+pub mod epochs;
+mod index;
+pub mod producer_state;
+mod recovery;
+mod scan;
+mod segment;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use config::TopicConfig;
+
+pub(crate) use checkpoint::{encode_id, load_topic_id, save_topic_id};
+pub(crate) use segment::OpenSegments;
+
+use crate::ids::{LeaderEpoch, Offset};
+use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::storage::{Persistence, Storage, StorageFile, replace_file, write_all_at};
+use checkpoint::Checkpoint;
+use epochs::LeaderEpochs;
+use index::Indexes;
+use producer_state::ProducerState;
+use scan::{Depth, Window};
+use segment::{ActiveSegment, SealedSegment};
+
+/// How the process ended that had the directory before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It synced everything and said so.
+    Clean,
+    /// It may have been killed at any instruction.
+    Unclean,
+}
+
+/// A partition's log.
+///
+/// Invariant: `log_start <= log_end`; batches are contiguous on disk and ascend in offset.
+#[derive(Debug)]
+pub(crate) struct Log {
+    storage: Arc<dyn Storage>,
+    directory: PathBuf,
+    /// Ascending by base offset.
+    sealed: Vec<Arc<SealedSegment>>,
+    active: ActiveSegment,
+    log_start: Offset,
+    log_end: Offset,
+    producers: ProducerState,
+    epochs: LeaderEpochs,
+    /// Everything below is synced.
+    recovery_point: Offset,
+    /// Log files written since they were synced, oldest first.
+    unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,
+    /// Whether a segment was created since the directory was synced.
+    directory_unsynced: bool,
+    checkpointed: Option<(Offset, Checkpoint)>,
+}
+
+/// What must be synced, in this order, to make everything below `end` durable.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    pub(crate) files: Vec<Arc<dyn StorageFile>>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) end: Offset,
+}
+
+/// Why a write failed.
+#[derive(Debug)]
+pub(crate) enum WriteFailure {
+    /// Nothing of it is in the log.
+    Refused(io::Error),
+    /// The end of the file is in doubt: the log must not be used.
+    Broken(io::Error),
+}
+
+/// Where to find batches.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In the active segment: file, position to look from, end.
+    Active(Arc<dyn StorageFile>, u64, u64),
+    /// In a sealed segment.
+    Sealed(Arc<SealedSegment>),
+}
+
+impl Log {
+    pub(crate) fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    pub(crate) fn log_end(&self) -> Offset {
+        self.log_end
+    }
+
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.epochs.latest()
+    }
+
+    pub(crate) fn epochs(&self) -> &LeaderEpochs {
+        &self.epochs
+    }
+
+    pub(crate) fn producers(&self) -> &ProducerState {
+        &self.producers
+    }
+
+    pub(crate) fn expire_producers(&mut self, now_ms: i64) {
+        self.producers.expire(now_ms);
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.sealed.iter().map(|segment| segment.size).sum::<u64>() + self.active.size
+    }
+
+    /// Appends a batch that carries its final offsets (`header` is decoded from it).
+    ///
+    /// The caller has checked the sequence, and that the base offset is the log end.
+    pub(crate) fn append(
+        &mut self,
+        batch: &[u8],
+        header: &BatchHeader,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), WriteFailure> {
+        assert!(
+            header.base_offset == self.log_end,
+            "base offset {} appended at log end {}",
+            header.base_offset,
+            self.log_end
+        );
+        self.roll_if_due(header, config, now_ms)
+            .map_err(WriteFailure::Refused)?;
+        let file = self
+            .active
+            .file(self.storage.as_ref(), &self.directory)
+            .map_err(WriteFailure::Refused)?;
+        let position = self.active.size;
+        if let Err(error) = write_all_at(file.as_ref(), batch, position) {
+            // Cut what was written of it: the next append starts at the same place.
+            return Err(match file.truncate(position) {
+                Ok(()) => WriteFailure::Refused(error),
+                Err(_) => WriteFailure::Broken(error),
+            });
+        }
+        let base = self.active.base();
+        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
+            self.unsynced.push((base, file));
+        }
+        self.active
+            .indexes
+            .note(header, position, config.index_interval_bytes);
+        self.active.size += u64::try_from(batch.len()).unwrap_or(0);
+        self.active.began_ms.get_or_insert(now_ms);
+        self.producers.apply(header, now_ms);
+        self.log_end = Offset(header.last_offset().0.saturating_add(1));
+        Ok(())
+    }
+
+    fn roll_if_due(
+        &mut self,
+        header: &BatchHeader,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> io::Result<()> {
+        if self.active.size == 0 {
+            return Ok(());
+        }
+        let size = self.active.size + u64::try_from(header.size()).unwrap_or(0);
+        let full = size > u64::try_from(config.segment_bytes).unwrap_or(0);
+        // Offsets in the indexes are relative to the base.
+        let far = header.last_offset().0 - self.active.base().0 > i64::from(i32::MAX);
+        if full || far || self.is_old(config, now_ms) {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    fn is_old(&self, config: &TopicConfig, now_ms: i64) -> bool {
+        self.active
+            .began_ms
+            .is_some_and(|began| now_ms.saturating_sub(began) >= config.segment_ms)
+    }
+
+    /// Rolls the active segment when its time has come; answers whether it did.
+    pub(crate) fn roll_by_time(&mut self, config: &TopicConfig, now_ms: i64) -> io::Result<bool> {
+        let due = self.active.size > 0 && self.is_old(config, now_ms);
+        if due {
+            self.roll()?;
+        }
+        Ok(due)
+    }
+
+    /// Seals the active segment and begins another at the log end. The sealed one is synced with
+    /// the next sync; until then the recovery point stays below it.
+    fn roll(&mut self) -> io::Result<()> {
+        let storage = self.storage.as_ref();
+        storage.create(&index::log_path(&self.directory, self.log_end))?;
+        self.directory_unsynced = true;
+        self.active.indexes.note_time();
+        if let Err(error) = self.active.save_indexes(storage, &self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "index not saved");
+        }
+        self.save_snapshot();
+        let fresh = ActiveSegment::new(Indexes::new(self.log_end), 0);
+        let full = std::mem::replace(&mut self.active, fresh);
+        self.sealed.push(Arc::new(SealedSegment::new(
+            &full.indexes,
+            self.log_end,
+            full.size,
+            self.directory.clone(),
+        )));
+        Ok(())
+    }
+
+    /// What must be synced to make all that is appended now durable.
+    pub(crate) fn take_unsynced(&mut self) -> Unsynced {
+        Unsynced {
+            files: self.unsynced.drain(..).map(|(_, file)| file).collect(),
+            directory: std::mem::take(&mut self.directory_unsynced).then(|| self.directory.clone()),
+            end: self.log_end,
+        }
+    }
+
+    /// Notes that everything below `end` is on disk.
+    pub(crate) fn synced(&mut self, end: Offset) {
+        self.recovery_point = self.recovery_point.max(end);
+    }
+
+    /// Saves what makes the next start short: indexes, producer state, recovery point. Costs a few
+    /// small writes, no sync; does nothing when nothing changed. Failures are logged: all of it
+    /// is advisory.
+    pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
+        let checkpoint = Checkpoint {
+            log_start: self.log_start,
+            recovery_point: self.recovery_point,
+        };
+        if self.checkpointed == Some((self.log_end, checkpoint)) {
+            return;
+        }
+        self.save_snapshot();
+        let saved = self
+            .active
+            .save_indexes(self.storage.as_ref(), &self.directory)
+            .and_then(|()| checkpoint.save(self.storage.as_ref(), &self.directory, persistence));
+        match saved {
+            Ok(()) => self.checkpointed = Some((self.log_end, checkpoint)),
+            Err(error) => {
+                tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
+            }
+        }
+    }
+
+    /// Closes the active file when everything is synced.
+    pub(crate) fn close_idle_file(&mut self) {
+        if self.unsynced.is_empty() {
+            self.active.close_file();
+        }
+    }
+
+    fn save_snapshot(&mut self) {
+        let path = index::segment_path(&self.directory, self.log_end, recovery::SNAPSHOT);
+        let bytes = self.producers.encode(self.log_end);
+        let storage = self.storage.as_ref();
+        let saved = replace_file(storage, &path, &bytes, Persistence::Advisory)
+            .and_then(|()| recovery::remove_old_snapshots(storage, &self.directory, self.log_end));
+        if let Err(error) = saved {
+            tracing::warn!(directory = %self.directory.display(), %error, "producer snapshot not saved");
+        }
+    }
+
+    /// Moves the log start forward to `before`, durably, and removes segments wholly below it.
+    /// Never moves it back.
+    pub(crate) fn delete_before(&mut self, before: Offset) -> io::Result<()> {
+        if before <= self.log_start {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint {
+            log_start: before.min(self.log_end),
+            recovery_point: self.recovery_point,
+        };
+        checkpoint.save(self.storage.as_ref(), &self.directory, Persistence::Durable)?;
+        self.log_start = checkpoint.log_start;
+        self.remove_segments_below_start()
+    }
+
+    fn remove_segments_below_start(&mut self) -> io::Result<()> {
+        while let Some(oldest) = self.sealed.first()
+            && oldest.end <= self.log_start
+        {
+            oldest.remove(self.storage.as_ref())?;
+            self.unsynced.retain(|(base, _)| *base != oldest.base);
+            self.sealed.remove(0);
+        }
+        Ok(())
+    }
+
+    /// Removes segments that `retention.ms` and `retention.bytes` let go; answers how many.
+    pub(crate) fn apply_retention(
+        &mut self,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> io::Result<usize> {
+        if !config.delete_old {
+            return Ok(0);
+        }
+        let expired = |max_timestamp: i64| {
+            config.retention_ms >= 0
+                && max_timestamp >= 0
+                && now_ms.saturating_sub(max_timestamp) > config.retention_ms
+        };
+        // As Kafka: an active segment that is old through and through is rolled, then goes too.
+        if self.active.size > 0 && expired(self.active.indexes.max_timestamp) {
+            self.roll()?;
+        }
+        let mut size = self.size_bytes();
+        let mut keep_from = self.log_start;
+        let mut count = 0;
+        for segment in &self.sealed {
+            let too_much = u64::try_from(config.retention_bytes)
+                .is_ok_and(|limit| size.saturating_sub(segment.size) >= limit);
+            if !(expired(segment.max_timestamp) || too_much) {
+                break;
+            }
+            size -= segment.size;
+            keep_from = segment.end;
+            count += 1;
+        }
+        if count > 0 {
+            self.delete_before(keep_from)?;
+        }
+        Ok(count)
+    }
+
+    /// Where the batch that holds `offset` is, when it is in the log.
+    pub(crate) fn place(&mut self, offset: Offset) -> io::Result<Place> {
+        let at = self.sealed.partition_point(|segment| segment.end <= offset);
+        if let Some(segment) = self.sealed.get(at) {
+            return Ok(Place::Sealed(Arc::clone(segment)));
+        }
+        let file = self.active.file(self.storage.as_ref(), &self.directory)?;
+        let from = self.active.indexes.position_of(offset);
+        Ok(Place::Active(file, from, self.active.size))
+    }
+
+    /// The first segment with a timestamp at or after `timestamp`, and an offset before which it
+    /// has none.
+    pub(crate) fn place_of_time(&mut self, timestamp: i64) -> io::Result<Option<(Place, Offset)>> {
+        let sealed = self
+            .sealed
+            .iter()
+            .find(|segment| segment.max_timestamp >= timestamp && segment.end > self.log_start);
+        if let Some(segment) = sealed {
+            return Ok(Some((Place::Sealed(Arc::clone(segment)), segment.base)));
+        }
+        if self.active.indexes.max_timestamp < timestamp || self.active.size == 0 {
+            return Ok(None);
+        }
+        let from = self.active.indexes.offset_before(timestamp);
+        Ok(Some((self.place(from.max(self.active.base()))?, from)))
+    }
+
+    /// The largest timestamp in the log, if there is one.
+    pub(crate) fn max_timestamp(&self) -> Option<i64> {
+        self.sealed
+            .iter()
+            .map(|segment| segment.max_timestamp)
+            .chain([self.active.indexes.max_timestamp])
+            .max()
+            .filter(|timestamp| *timestamp >= 0)
+    }
+}
+
+/// The position and header of the batch that holds `offset`, or of the first one after it.
+///
+/// The index's word is checked: when no batch begins where it points, the search starts over
+/// from the front. `None` at the end of the segment.
+pub(crate) fn find_batch(
+    file: &dyn StorageFile,
+    from: u64,
+    end: u64,
+    offset: Offset,
+) -> io::Result<Option<(u64, BatchHeader)>> {
+    let mut window = Window::new(file, Depth::Headers);
+    let mut position = from;
+    let mut first = true;
+    while position < end {
+        let parsed = BatchHeader::parse(window.at(position, BATCH_HEADER_BYTES)?);
+        let header = match parsed {
+            Ok(header) if !first || position == 0 || header.base_offset <= offset => header,
+            _ if first && position > 0 => {
+                (position, first) = (0, false);
+                continue;
+            }
+            Ok(header) => header,
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        };
+        first = false;
+        if header.last_offset() >= offset {
+            return Ok(Some((position, header)));
+        }
+        position += u64::try_from(header.size()).unwrap_or(u64::MAX);
+    }
+    Ok(None)
+}
+
+impl Place {
+    /// The file to read, the position to look from for `offset`, and the end.
+    pub(crate) fn resolve(
+        &self,
+        offset: Offset,
+        storage: &dyn Storage,
+        open: &OpenSegments,
+    ) -> io::Result<(Arc<dyn StorageFile>, u64, u64)> {
+        match self {
+            Self::Active(file, from, end) => Ok((Arc::clone(file), *from, *end)),
+            Self::Sealed(segment) => {
+                let files = segment.files(storage, open)?;
+                let from = match &files.offsets {
+                    Some(offsets) => index::search_offsets(offsets.as_ref(), segment.base, offset)?,
+                    None => 0,
+                };
+                Ok((files.log, from, segment.size))
+            }
+        }
+    }
+
+    /// An offset before which a sealed segment has no timestamp at or after `timestamp`.
+    pub(crate) fn offset_before(
+        &self,
+        timestamp: i64,
+        storage: &dyn Storage,
+        open: &OpenSegments,
+    ) -> io::Result<Option<Offset>> {
+        let Self::Sealed(segment) = self else {
+            return Ok(None);
+        };
+        let files = segment.files(storage, open)?;
+        match &files.times {
+            Some(times) => index::search_times(times.as_ref(), segment.base, timestamp).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Offset after the last record, of a sealed segment.
+    pub(crate) fn sealed_end(&self) -> Option<Offset> {
+        match self {
+            Self::Active(..) => None,
+            Self::Sealed(segment) => Some(segment.end),
+        }
+    }
+}
+
+/// Whether a directory's name is one of ours: `<topic>-<partition>`.
+pub(crate) fn parse_partition_directory(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition: i32 = partition.parse().ok()?;
+    (partition >= 0).then_some((topic, partition))
+}
+
+/// The directory of a partition.
+pub(crate) fn partition_directory(topics: &Path, topic: &str, partition: i32) -> PathBuf {
+    topics.join(format!("{topic}-{partition}"))
+}

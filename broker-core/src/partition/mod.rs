@@ -1,174 +1,558 @@
-//! One partition. Stub, replaced by its owner: the signatures are fixed.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
+//! One partition: append, group commit, fetch, waiting.
+//!
+//! A short lock guards the log and its tail; it is held over a page-cache write, never over a
+//! sync. Knows nothing of requests, groups or schemas. Read [`Partition::append`] first.
+//!
+//! The high watermark is the log end: a batch is readable as soon as it is appended, whatever the
+//! durability. What acks=1 acknowledges must be readable, and a single node has no replica to
+//! wait for; so a consumer may see a record that a power loss then takes away, as with any
+//! acks=1 record in Kafka. The leader epoch is bumped after such a loss, so that clients notice.
+//! Only the answer to acks=all waits, in [`Partition::durable`].
+
+mod query;
+mod sync;
+mod tail;
+mod types;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock, Weak};
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use crate::log::producer_state::SequenceVerdict;
+pub(crate) use sync::Syncer;
+pub use types::{
+    AbortedTransaction, AppendError, Appended, Isolation, OffsetAtTime, OffsetQuery,
+    PartitionOffsets, ReadBatches, ReadError, ReadRequest,
+};
+
+use crate::broker::Durability;
 use crate::error::ErrorCode;
-use crate::ids::*;
-use crate::records::BatchHeader;
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex};
+use crate::log::{Log, OpenSegments, Shutdown, TopicConfig, WriteFailure};
+use crate::records::{BatchHeader, assign_offsets, set_log_append_time};
+use crate::storage::{Persistence, Storage};
 use crate::validation::TopicSettings;
-use bytes::{Bytes, BytesMut};
-use std::sync::Arc;
+use sync::SyncRequest;
+use tail::Tail;
+
+/// What all partitions share.
+#[derive(Debug)]
+pub(crate) struct PartitionContext {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) syncer: Arc<Syncer>,
+    pub(crate) durability: Durability,
+    open_segments: OpenSegments,
+    tail_bytes: Arc<AtomicUsize>,
+}
+
+impl PartitionContext {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        syncer: Arc<Syncer>,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            storage,
+            syncer,
+            durability,
+            open_segments: OpenSegments::default(),
+            tail_bytes: Arc::default(),
+        }
+    }
+}
+
+/// What all partitions of a topic share; swapped when the topic's configs change.
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    pub(crate) settings: ArcSwap<TopicSettings>,
+    pub(crate) config: ArcSwap<TopicConfig>,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub struct Partition {
+    index: PartitionIndex,
+    topic: Arc<TopicState>,
+    context: Arc<PartitionContext>,
+    state: Mutex<State>,
+    /// Held over a sync, so that two of the same partition do not overlap.
+    syncing: Mutex<()>,
+    sync_request: SyncRequest,
+    /// The high watermark.
+    readable: watch::Sender<i64>,
+    /// Everything below is on disk.
+    durable: watch::Sender<i64>,
+    /// Set once, for good.
+    offline: OnceLock<String>,
+    this: Weak<Self>,
+}
 
 #[derive(Debug)]
-pub struct Partition;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionOffsets {
-    pub log_start: Offset,
-    pub high_watermark: Offset,
-    pub last_stable: Offset,
-    pub log_end: Offset,
-    pub leader_epoch: LeaderEpoch,
-}
-
-/// What the producer state says of a batch, before anything is validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SequenceVerdict {
-    Append,
-    /// Already stored: answer this base offset (once `last_offset` is durable when acks=all).
-    Duplicate {
-        base_offset: Offset,
-        last_offset: Offset,
-        timestamp: i64,
-    },
-    OutOfOrder {
-        expected: Sequence,
-        found: Sequence,
-    },
-    Fenced {
-        current: ProducerEpoch,
-        found: ProducerEpoch,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    pub base_offset: Offset,
-    pub last_offset: Offset,
-    /** -1 unless LogAppendTime */
-    pub log_append_time: i64,
-    pub log_start: Offset,
-}
-
-/// Why an append did not happen; `code()` gives the Kafka code.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    #[error("the verdict on the batch no longer holds")]
-    StaleVerdict,
-    #[error("duplicate")]
-    Duplicate {
-        base_offset: Offset,
-        last_offset: Offset,
-        timestamp: i64,
-    },
-    #[error("{text}")]
-    Refused { code: ErrorCode, text: String },
-    #[error("partition is offline: {0}")]
-    Offline(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct ReadRequest {
-    pub from: Offset,
-    pub max_bytes: usize,
-    /** return at least one batch even if larger */
-    pub at_least_one: bool,
-    pub isolation: Isolation,
-}
-
-#[derive(Debug, Clone)]
-pub struct ReadBatches {
-    /** whole batches, in order, contiguous */
-    pub batches: Vec<Bytes>,
-    pub bytes: usize,
-    pub offsets: PartitionOffsets,
-    pub aborted: Vec<AbortedTransaction>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AbortedTransaction {
-    pub producer_id: ProducerId,
-    pub first_offset: Offset,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    #[error("offset {requested} is outside [{log_start}, {log_end}]", log_start = offsets.log_start, log_end = offsets.log_end)]
-    OutOfRange {
-        requested: Offset,
-        offsets: PartitionOffsets,
-    },
-    #[error("partition is offline: {0}")]
-    Offline(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetQuery {
-    Earliest,
-    Latest(Isolation),
-    MaxTimestamp,
-    Timestamp(i64),
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OffsetAtTime {
-    pub offset: Offset,
-    pub timestamp: i64,
-    pub leader_epoch: LeaderEpoch,
+struct State {
+    /// `None` when it could not be opened.
+    log: Option<Log>,
+    tail: Tail,
+    unflushed_records: i64,
+    appended_since_tick: bool,
 }
 
 impl Partition {
+    /// Opens or creates the partition in `directory`, which exists. A directory that cannot be
+    /// read makes an offline partition, not an error: the others must work.
+    pub(crate) fn open(
+        context: &Arc<PartitionContext>,
+        topic: &Arc<TopicState>,
+        index: PartitionIndex,
+        directory: PathBuf,
+        shutdown: Shutdown,
+        now_ms: i64,
+    ) -> Arc<Self> {
+        let config = topic.config.load_full();
+        let storage = Arc::clone(&context.storage);
+        let shown = directory.display().to_string();
+        let opened = Log::open(storage, directory, &config, shutdown, now_ms);
+        let opened = opened.map_err(|error| {
+            tracing::error!(directory = %shown, %error, "partition is offline");
+            format!("{shown}: {error}")
+        });
+        Self::over(opened, context, topic, index, shutdown)
+    }
+
+    /// A partition that is not made: for answering what a topic would be.
+    pub(crate) fn planned(
+        context: &Arc<PartitionContext>,
+        topic: &Arc<TopicState>,
+        index: PartitionIndex,
+    ) -> Arc<Self> {
+        let planned = Err("only planned".to_owned());
+        Self::over(planned, context, topic, index, Shutdown::Clean)
+    }
+
+    fn over(
+        log: Result<Log, String>,
+        context: &Arc<PartitionContext>,
+        topic: &Arc<TopicState>,
+        index: PartitionIndex,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
+        let (log, offline) = match log {
+            Ok(log) => (Some(log), OnceLock::new()),
+            Err(reason) => (None, OnceLock::from(reason)),
+        };
+        let end = log.as_ref().map_or(0, |log| log.log_end().0);
+        Arc::new_cyclic(|this| Self {
+            index,
+            topic: Arc::clone(topic),
+            context: Arc::clone(context),
+            state: Mutex::new(State {
+                log,
+                tail: Tail::new(Arc::clone(&context.tail_bytes)),
+                unflushed_records: 0,
+                appended_since_tick: false,
+            }),
+            syncing: Mutex::new(()),
+            sync_request: SyncRequest::default(),
+            readable: watch::Sender::new(end),
+            // What was read back after a kill may be in the page cache only.
+            durable: watch::Sender::new(if shutdown == Shutdown::Clean { end } else { 0 }),
+            offline,
+            this: this.clone(),
+        })
+    }
+
+    /// Its index in the topic.
+    #[must_use]
     pub fn index(&self) -> PartitionIndex {
-        todo!()
+        self.index
     }
+
+    /// The topic's settings in force, for the validator.
+    #[must_use]
     pub fn settings(&self) -> Arc<TopicSettings> {
-        todo!()
+        self.topic.settings.load_full()
     }
+
+    /// The offsets now.
+    #[must_use]
     pub fn offsets(&self) -> PartitionOffsets {
-        todo!()
+        self.state.lock().offsets()
     }
-    /// Short lock; changes nothing.
-    pub fn sequence_verdict(&self, _header: &BatchHeader, _now_ms: i64) -> SequenceVerdict {
-        todo!()
+
+    /// Why it cannot be used, if so.
+    #[must_use]
+    pub fn offline_reason(&self) -> Option<&str> {
+        self.offline.get().map(String::as_str)
     }
-    /// Under the partition lock: sequence re-check, `still_holds`, assign offset and epoch in place, write to the page cache, update producer state and indexes, wake fetchers as far as readable. Never fsyncs.
+
+    /// Whether the batch may be appended as far as its producer goes. Short lock; changes nothing.
+    #[must_use]
+    pub fn sequence_verdict(&self, header: &BatchHeader, now_ms: i64) -> SequenceVerdict {
+        let state = self.state.lock();
+        state.log.as_ref().map_or(SequenceVerdict::Append, |log| {
+            log.producers().verdict(header, now_ms)
+        })
+    }
+
+    /// Appends a checked batch: under the partition's lock the sequence is judged again and
+    /// `still_holds` asked, then offsets and epoch are written into the batch, it goes to the page
+    /// cache, and whoever waits for it may read. Never syncs.
+    ///
+    /// `batch` is one whole batch, `header` its header.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; the log is then as before.
     pub fn append(
         &self,
-        _batch: BytesMut,
-        _header: &BatchHeader,
-        _now_ms: i64,
-        _still_holds: &dyn Fn() -> bool,
+        batch: BytesMut,
+        header: &BatchHeader,
+        now_ms: i64,
+        still_holds: &dyn Fn() -> bool,
     ) -> Result<Appended, AppendError> {
-        todo!()
+        let config = self.topic.config.load();
+        if header.size() != batch.len() || header.last_offset_delta < 0 {
+            return Err(AppendError::Refused {
+                code: ErrorCode::CORRUPT_MESSAGE,
+                text: format!("{} bytes are not the batch of their header", batch.len()),
+            });
+        }
+        if i64::try_from(batch.len()).map_or(true, |size| size > i64::from(config.segment_bytes)) {
+            return Err(AppendError::Refused {
+                code: ErrorCode::RECORD_LIST_TOO_LARGE,
+                text: format!(
+                    "batch of {} bytes is larger than segment.bytes {}",
+                    batch.len(),
+                    config.segment_bytes
+                ),
+            });
+        }
+        let mut state = self.state.lock();
+        self.check_online().map_err(AppendError::Offline)?;
+        let State {
+            log: Some(log),
+            tail,
+            unflushed_records,
+            appended_since_tick,
+        } = &mut *state
+        else {
+            return Err(AppendError::Offline("not opened".to_owned()));
+        };
+        sequence_check(log.producers().verdict(header, now_ms))?;
+        if !still_holds() {
+            return Err(AppendError::StaleVerdict);
+        }
+        let mut batch = batch;
+        let mut header = *header;
+        header.base_offset = log.log_end();
+        header.leader_epoch = log.leader_epoch();
+        let log_append_time = if config.log_append_time {
+            set_log_append_time(&mut batch, now_ms);
+            now_ms
+        } else {
+            -1
+        };
+        assign_offsets(&mut batch, header.base_offset, header.leader_epoch);
+        if config.log_append_time {
+            // Index and producer state take the stamped time.
+            header = BatchHeader::parse(&batch).unwrap_or(header);
+        }
+        if let Err(failure) = log.append(&batch, &header, &config, now_ms) {
+            drop(state);
+            return Err(self.write_failed(failure));
+        }
+        let last_offset = header.last_offset();
+        tail.push(header.base_offset, last_offset, batch);
+        *appended_since_tick = true;
+        *unflushed_records += i64::from(header.last_offset_delta) + 1;
+        let flush = *unflushed_records >= config.flush_messages;
+        if flush {
+            *unflushed_records = 0;
+        }
+        let log_start = log.log_start();
+        drop(state);
+        raise(&self.readable, last_offset.0.saturating_add(1));
+        if flush {
+            self.context.syncer.request(self);
+        }
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset,
+            log_append_time,
+            log_start,
+        })
     }
-    /// Waits until everything up to and including `last` is durable (group commit; at once when durability is `os`).
-    pub async fn durable(&self, _last: Offset) -> Result<(), AppendError> {
-        todo!()
+
+    fn write_failed(&self, failure: WriteFailure) -> AppendError {
+        match failure {
+            WriteFailure::Refused(error) => {
+                tracing::error!(partition = %self.shown(), %error, "append failed");
+                AppendError::Refused {
+                    code: ErrorCode::KAFKA_STORAGE_ERROR,
+                    text: format!("the batch could not be written: {error}"),
+                }
+            }
+            WriteFailure::Broken(error) => {
+                let reason = format!("write failed and could not be undone: {error}");
+                self.fail(&reason);
+                AppendError::Offline(reason)
+            }
+        }
     }
-    /// Whole batches from the one containing `from`. May read the disk (inline pread).
-    pub fn read(&self, _request: &ReadRequest) -> Result<ReadBatches, ReadError> {
-        todo!()
+
+    /// Waits until everything up to and including `last` is durable (group commit; at once when
+    /// durability is `os`).
+    ///
+    /// # Errors
+    /// [`AppendError::Offline`] when the sync failed: what was appended may be lost.
+    pub async fn durable(&self, last: Offset) -> Result<(), AppendError> {
+        if self.context.durability == Durability::GroupFsync {
+            let last = last.0.min(self.offsets().log_end.0.saturating_sub(1));
+            let mut durable = self.durable.subscribe();
+            while *durable.borrow_and_update() <= last {
+                self.check_online().map_err(AppendError::Offline)?;
+                self.context.syncer.request(self);
+                if durable.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        self.check_online().map_err(AppendError::Offline)
     }
-    /// Changes value (the high watermark) whenever more becomes readable; also on truncation, deletion and going offline.
-    pub fn readable(&self) -> tokio::sync::watch::Receiver<i64> {
-        todo!()
+
+    /// Syncs everything appended so far. Blocks on disk.
+    pub(crate) fn sync_now(&self) {
+        let _one_at_a_time = self.syncing.lock();
+        if self.offline.get().is_some() {
+            return;
+        }
+        let Some(unsynced) = self.state.lock().log.as_mut().map(Log::take_unsynced) else {
+            return;
+        };
+        let files = unsynced.files.iter().try_for_each(|file| file.sync_data());
+        let synced = files.and_then(|()| match &unsynced.directory {
+            Some(directory) => self.context.storage.sync_dir(directory),
+            None => Ok(()),
+        });
+        match synced {
+            Ok(()) => {
+                if let Some(log) = self.state.lock().log.as_mut() {
+                    log.synced(unsynced.end);
+                }
+                raise(&self.durable, unsynced.end.0);
+            }
+            // The kernel may have dropped the pages: a second sync would succeed and lie.
+            Err(error) => self.fail(&format!("sync failed: {error}")),
+        }
     }
-    pub fn offset_for(&self, _query: OffsetQuery) -> Result<Option<OffsetAtTime>, ReadError> {
-        todo!()
+
+    /// Changes value (the high watermark) whenever more becomes readable; also marked changed on
+    /// deletion and going offline.
+    #[must_use]
+    pub fn readable(&self) -> watch::Receiver<i64> {
+        self.readable.subscribe()
     }
-    /// KIP-101/320: the end offset of `epoch` (or of the largest epoch below it).
-    pub fn end_offset_for_epoch(&self, _epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        todo!()
+
+    /// The end offset of `epoch`, or of the largest epoch below it; `None` when `epoch` is newer
+    /// than the partition's (KIP-101, KIP-320).
+    #[must_use]
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.state.lock();
+        let log = state.log.as_ref()?;
+        log.epochs().end_offset(epoch, log.log_end())
     }
-    /// Moves the log start; -1 means the high watermark. Answers the new log start. Blocks on disk.
-    pub fn delete_records(&self, _before: Offset) -> Result<Offset, ReadError> {
-        todo!()
+
+    /// Moves the log start to `before`; -1 means the high watermark. Answers the new log start,
+    /// which is durable. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] above the high watermark or below -1.
+    pub fn delete_records(&self, before: Offset) -> Result<Offset, ReadError> {
+        let mut state = self.state.lock();
+        self.check_online().map_err(ReadError::Offline)?;
+        let offsets = state.offsets();
+        let target = if before.0 == -1 {
+            offsets.high_watermark
+        } else {
+            before
+        };
+        if target > offsets.high_watermark || target.0 < 0 {
+            return Err(ReadError::OutOfRange {
+                requested: before,
+                offsets,
+            });
+        }
+        if let Some(log) = state.log.as_mut() {
+            log.delete_before(target)
+                .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
+        }
+        Ok(state.offsets().log_start)
     }
+
     /// Bytes on disk.
+    #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        self.state.lock().log.as_ref().map_or(0, Log::size_bytes)
+    }
+
+    /// Retention, rolling by time, producer expiry, checkpoint; lets go of what an idle partition
+    /// does not need. Blocks on disk.
+    pub(crate) fn keep_house(&self, now_ms: i64) {
+        if self.offline.get().is_some() {
+            return;
+        }
+        let config = self.topic.config.load_full();
+        let mut state = self.state.lock();
+        let active = std::mem::take(&mut state.appended_since_tick);
+        let State {
+            log: Some(log),
+            tail,
+            ..
+        } = &mut *state
+        else {
+            return;
+        };
+        let kept = log
+            .roll_by_time(&config, now_ms)
+            .and_then(|_| log.apply_retention(&config, now_ms));
+        match kept {
+            Ok(0) => {}
+            Ok(segments) => {
+                tracing::info!(partition = %self.shown(), segments, "old segments removed");
+            }
+            Err(error) => tracing::error!(partition = %self.shown(), %error, "retention failed"),
+        }
+        log.expire_producers(now_ms);
+        if !active {
+            tail.shrink(IDLE_TAIL_BYTES);
+            log.close_idle_file();
+        }
+        drop(state);
+        self.sync_now();
+        if let Some(log) = self.state.lock().log.as_mut() {
+            log.save_checkpoint(Persistence::Advisory);
+        }
+    }
+
+    /// Syncs and saves everything, for an orderly stop, and takes the partition out of use. Blocks
+    /// on disk.
+    ///
+    /// # Errors
+    /// Why the partition was offline before.
+    pub(crate) fn close(&self) -> Result<(), String> {
+        loop {
+            self.sync_now();
+            self.check_online()?;
+            let mut state = self.state.lock();
+            let Some(log) = state.log.as_mut() else {
+                return Ok(());
+            };
+            // Nothing may be appended behind the mark of the orderly stop.
+            if *self.durable.borrow() >= log.log_end().0 {
+                log.save_checkpoint(Persistence::Durable);
+                self.offline
+                    .get_or_init(|| "the broker is shutting down".to_owned());
+                break;
+            }
+        }
+        self.notify_all();
+        Ok(())
+    }
+
+    /// Takes the partition out of use because its topic is deleted.
+    pub(crate) fn retire(&self) {
+        self.offline
+            .get_or_init(|| "the topic is deleted".to_owned());
+        // Whoever holds the lock finishes; whoever comes later finds it offline.
+        let mut state = self.state.lock();
+        state.log = None;
+        state.tail.shrink(0);
+        drop(state);
+        self.notify_all();
+    }
+
+    /// Takes the partition offline for good.
+    fn fail(&self, reason: &str) {
+        if self.offline.set(reason.to_owned()).is_ok() {
+            tracing::error!(partition = %self.shown(), reason, "partition is offline");
+        }
+        self.notify_all();
+    }
+
+    fn notify_all(&self) {
+        self.readable.send_modify(|_| {});
+        self.durable.send_modify(|_| {});
+    }
+
+    fn check_online(&self) -> Result<(), String> {
+        match self.offline.get() {
+            None => Ok(()),
+            Some(reason) => Err(reason.clone()),
+        }
+    }
+
+    fn this(&self) -> Weak<Self> {
+        self.this.clone()
+    }
+
+    fn shown(&self) -> String {
+        format!("{}-{}", self.topic.settings.load().name, self.index)
     }
 }
+
+impl State {
+    fn offsets(&self) -> PartitionOffsets {
+        let (log_start, log_end, leader_epoch) = self
+            .log
+            .as_ref()
+            .map_or((Offset(0), Offset(0), LeaderEpoch(0)), |log| {
+                (log.log_start(), log.log_end(), log.leader_epoch())
+            });
+        PartitionOffsets {
+            log_start,
+            high_watermark: log_end,
+            // No transaction can be open: their coordinator is not there yet.
+            last_stable: log_end,
+            log_end,
+            leader_epoch,
+        }
+    }
+}
+
+fn sequence_check(verdict: SequenceVerdict) -> Result<(), AppendError> {
+    match verdict {
+        SequenceVerdict::Append => Ok(()),
+        SequenceVerdict::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp,
+        } => Err(AppendError::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp,
+        }),
+        SequenceVerdict::OutOfOrder { expected, found } => Err(AppendError::Refused {
+            code: ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            text: format!("sequence {found} where {expected} is next"),
+        }),
+        SequenceVerdict::Fenced { current, found } => Err(AppendError::Refused {
+            code: ErrorCode::INVALID_PRODUCER_EPOCH,
+            text: format!("producer epoch {found} is older than {current}"),
+        }),
+    }
+}
+
+/// Moves a watch forward, never back: appenders may arrive here out of order.
+fn raise(watch: &watch::Sender<i64>, to: i64) {
+    watch.send_if_modified(|value| {
+        let higher = to > *value;
+        *value = (*value).max(to);
+        higher
+    });
+}
+
+/// Tail kept of a partition that nothing was appended to between two rounds of house-keeping.
+const IDLE_TAIL_BYTES: usize = 64 << 10;

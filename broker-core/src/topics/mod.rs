@@ -1,132 +1,234 @@
-//! Catalogue of topics. Stub, replaced by its owner: the signatures are fixed.
-#![expect(clippy::todo, missing_docs, reason = "stub")]
-use crate::error::ErrorCode;
-use crate::ids::*;
-use crate::partition::Partition;
-use crate::validation::{ConfigType, TopicSettings};
-use std::collections::BTreeMap;
+//! The catalogue of topics and their configs, kept in a metadata log.
+//!
+//! Reads are lock-free snapshots. A change is checked, made durable, then published; one that
+//! was under way at a crash is undone or finished at the next start. Knows nothing of requests.
+//! Read [`Topics`] first, then [`catalog`](self) (`catalog.rs`: what the metadata log says).
+
+mod catalog;
+mod changes;
+mod config;
+mod open;
+mod store;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+pub use crate::log::TopicConfig;
+pub use open::TopicsOptions;
+
+use crate::clock::Clock;
+use crate::error::ErrorCode;
+use crate::ids::{PartitionIndex, TopicId, TopicName};
+use crate::partition::{Partition, PartitionContext, TopicState};
+use crate::validation::{ConfigType, RecordValidator, TopicSettings};
+use catalog::Catalog;
+use config::ConfigTable;
+use store::MetadataStore;
+
+/// Partitions of all topics together: what one node is measured with.
+pub const PARTITIONS_MAX: i64 = 10_000;
+
+/// One topic.
 #[derive(Debug)]
 pub struct Topic {
+    /// Its name.
     pub name: TopicName,
+    /// Its id: a topic created again under the same name has another.
     pub id: TopicId,
+    /// Kept by the broker for itself.
     pub internal: bool,
-}
-impl Topic {
-    pub fn partitions(&self) -> Arc<Vec<Arc<Partition>>> {
-        todo!()
-    }
-    pub fn partition(&self, _index: PartitionIndex) -> Option<Arc<Partition>> {
-        todo!()
-    }
-    pub fn settings(&self) -> Arc<TopicSettings> {
-        todo!()
-    }
-    /// `max.message.bytes` and the like in force (see `config::TopicConfig`).
-    pub fn config(&self) -> Arc<TopicConfig> {
-        todo!()
-    }
-}
-/// Topic configs in force, parsed.
-#[derive(Debug, Clone)]
-pub struct TopicConfig {
-    pub max_message_bytes: i32,
-    pub compacted: bool,
-    pub log_append_time: bool,
-    pub timestamp_before_max_ms: i64,
-    pub timestamp_after_max_ms: i64,
-    pub segment_bytes: i32,
+    state: Arc<TopicState>,
+    partitions: ArcSwap<Vec<Arc<Partition>>>,
 }
 
-#[derive(Debug, Clone)]
+impl Topic {
+    /// All partitions, by index.
+    #[must_use]
+    pub fn partitions(&self) -> Arc<Vec<Arc<Partition>>> {
+        self.partitions.load_full()
+    }
+
+    /// One partition; `None` when there is none of that index.
+    #[must_use]
+    pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
+        let index = usize::try_from(index.0).ok()?;
+        self.partitions.load().get(index).cloned()
+    }
+
+    /// What the validator may know of it.
+    #[must_use]
+    pub fn settings(&self) -> Arc<TopicSettings> {
+        self.state.settings.load_full()
+    }
+
+    /// `max.message.bytes` and the like in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.state.config.load_full()
+    }
+}
+
+/// Why a change was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct TopicError {
+    /// The Kafka code.
     pub code: ErrorCode,
+    /// One line for the client.
     pub message: String,
 }
 
+impl TopicError {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// A topic to create.
 #[derive(Debug, Clone)]
 pub struct NewTopic {
+    /// Its name.
     pub name: String,
-    /** -1 = broker default */
+    /// -1 is the broker's default.
     pub partitions: i32,
-    /** -1 = default; > 1 is INVALID_REPLICATION_FACTOR */
+    /// -1 is the default, 1; more is INVALID_REPLICATION_FACTOR.
     pub replication_factor: i16,
+    /// Configs to set.
     pub configs: BTreeMap<String, String>,
+    /// Kept by the broker for itself.
     pub internal: bool,
 }
 
 /// One row of DescribeConfigs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
+    /// The config's name.
     pub name: String,
+    /// The value in force.
     pub value: String,
+    /// Its type.
     pub kind: ConfigType,
+    /// One sentence.
     pub documentation: &'static str,
-    /** set on the topic itself */
+    /// Set on the topic itself.
     pub is_dynamic: bool,
+    /// The value when it is not set.
     pub default: String,
 }
 
-#[derive(Debug, Clone)]
+/// An incremental change of a config.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigOp {
+    /// To this value.
     Set(String),
+    /// Back to the default.
     Delete,
+    /// Adds items to a list.
     Append(String),
+    /// Takes items from a list.
     Subtract(String),
 }
 
-/// All topics. Reads are lock-free snapshots; changes block on disk (call from a blocking thread) and are durable when they return.
+/// All topics. Reads are lock-free snapshots; changes block on disk (call from a blocking thread)
+/// and are durable when they return.
 #[derive(Debug)]
-pub struct Topics;
+pub struct Topics {
+    published: ArcSwap<Published>,
+    changing: Mutex<Changing>,
+    context: Arc<PartitionContext>,
+    table: ConfigTable,
+    validator: Arc<dyn RecordValidator>,
+    default_partitions: i32,
+    clock: Clock,
+    /// `topics/` in the data directory.
+    directory: PathBuf,
+}
+
+/// What readers see.
+#[derive(Debug, Clone, Default)]
+struct Published {
+    by_name: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: HashMap<TopicId, Arc<Topic>>,
+}
+
+/// What changers hold.
+#[derive(Debug)]
+struct Changing {
+    store: MetadataStore,
+    catalog: Catalog,
+}
+
 impl Topics {
-    pub fn get(&self, _name: &str) -> Option<Arc<Topic>> {
-        todo!()
+    /// By name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.published.load().by_name.get(name).cloned()
     }
-    pub fn get_by_id(&self, _id: TopicId) -> Option<Arc<Topic>> {
-        todo!()
+
+    /// By id.
+    #[must_use]
+    pub fn get_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.published.load().by_id.get(&id).cloned()
     }
-    /// Sorted by name.
+
+    /// All, sorted by name.
+    #[must_use]
     pub fn list(&self) -> Vec<Arc<Topic>> {
-        todo!()
+        self.published.load().by_name.values().cloned().collect()
     }
-    pub fn create(
-        &self,
-        _topic: &NewTopic,
-        _validate_only: bool,
-    ) -> Result<Arc<Topic>, TopicError> {
-        todo!()
+
+    /// Every config with its value in force, sorted by name.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION.
+    pub fn describe_configs(&self, name: &str) -> Result<Vec<ConfigEntry>, TopicError> {
+        let topic = self.known(name)?;
+        Ok(self.table.describe(&topic.settings().properties))
     }
-    pub fn delete(&self, _name: &str) -> Result<(), TopicError> {
-        todo!()
+
+    fn known(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+        self.get(name).ok_or_else(|| {
+            TopicError::new(
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                format!("topic {name} does not exist"),
+            )
+        })
     }
-    pub fn add_partitions(
-        &self,
-        _name: &str,
-        _total: i32,
-        _validate_only: bool,
-    ) -> Result<(), TopicError> {
-        todo!()
+
+    /// Retention, rolling, expiry and checkpoints of every partition. Blocks on disk.
+    pub(crate) fn keep_house(&self) {
+        let now_ms = self.clock.now_ms();
+        for topic in self.list() {
+            for partition in topic.partitions().iter() {
+                partition.keep_house(now_ms);
+            }
+        }
     }
-    pub fn describe_configs(&self, _name: &str) -> Result<Vec<ConfigEntry>, TopicError> {
-        todo!()
-    }
-    /// Incremental change (IncrementalAlterConfigs).
-    pub fn alter_configs(
-        &self,
-        _name: &str,
-        _ops: &[(String, ConfigOp)],
-        _validate_only: bool,
-    ) -> Result<(), TopicError> {
-        todo!()
-    }
-    /// Replaces all (AlterConfigs).
-    pub fn replace_configs(
-        &self,
-        _name: &str,
-        _configs: &BTreeMap<String, String>,
-        _validate_only: bool,
-    ) -> Result<(), TopicError> {
-        todo!()
+
+    /// Syncs and saves everything and takes every partition out of use. Blocks on disk.
+    ///
+    /// # Errors
+    /// The partitions that could not be saved.
+    pub fn close(&self) -> Result<(), String> {
+        let mut failed = Vec::new();
+        for topic in self.list() {
+            for partition in topic.partitions().iter() {
+                if let Err(reason) = partition.close() {
+                    failed.push(format!("{}-{}: {reason}", topic.name, partition.index()));
+                }
+            }
+        }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(failed.join("; "))
+        }
     }
 }

@@ -1,0 +1,469 @@
+//! Opening a partition's directory: after an orderly stop, or after anything else.
+//!
+//! After an orderly stop the last segment's tail is hopped over by headers and the rest is
+//! trusted. After anything else every batch from the recovery point on is read and its checksum
+//! compared; the log is cut at the first bad byte, and the leader epoch is bumped so that
+//! clients notice that offsets may have been given twice. Segments below the recovery point are
+//! not read, unless their indexes must be rebuilt.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::{self, Checkpoint};
+use super::epochs::LeaderEpochs;
+use super::index::{self, Indexes};
+use super::producer_state::ProducerState;
+use super::scan::{self, Depth, Range};
+use super::segment::{ActiveSegment, SealedSegment, remove_segment};
+use super::{Log, Shutdown, TopicConfig};
+use crate::ids::{LeaderEpoch, Offset};
+use crate::records::BatchHeader;
+use crate::storage::{Storage, StorageFile, TEMPORARY_EXTENSION};
+
+/// Extension of producer snapshots.
+pub(super) const SNAPSHOT: &str = "snapshot";
+
+impl Log {
+    /// Opens or creates the log in `directory`, which exists.
+    ///
+    /// # Errors
+    /// Those of the disk. What the log files hold is never an error here: it is cut.
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        directory: PathBuf,
+        config: &TopicConfig,
+        shutdown: Shutdown,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let opening = Opening {
+            storage: storage.as_ref(),
+            directory: &directory,
+            config,
+        };
+        let mut segments = opening.segments()?;
+        let saved = Checkpoint::load(opening.storage, &directory)?;
+        let checkpoint = saved.unwrap_or_default();
+        let mut epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
+        let mut created = false;
+        if segments.is_empty() {
+            segments.push(opening.create_segment(checkpoint.log_start)?);
+            created = true;
+        }
+        let clean = shutdown == Shutdown::Clean && saved.is_some();
+        let mut newest_epoch = epochs.latest();
+        let mut log_end = opening.recover(
+            &mut segments,
+            checkpoint.recovery_point,
+            if clean {
+                Depth::Headers
+            } else {
+                Depth::Checksums
+            },
+            &mut newest_epoch,
+        )?;
+        if log_end < checkpoint.log_start {
+            // Records that DeleteRecords had removed for good were lost before they were synced:
+            // no offset below the promised start may come back.
+            for segment in segments.drain(..) {
+                remove_segment(opening.storage, &directory, segment.indexes.base)?;
+            }
+            segments.push(opening.create_segment(checkpoint.log_start)?);
+            log_end = checkpoint.log_start;
+        }
+        let first = segments.first().map_or(log_end, |first| first.indexes.base);
+        let log_start = checkpoint.log_start.max(first).min(log_end);
+        let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
+        let before = epochs.clone();
+        epochs.truncate(Offset(log_end.0.saturating_add(1)));
+        begin_epoch(
+            &mut epochs,
+            newest_epoch,
+            clean || created,
+            log_start,
+            log_end,
+        );
+        if epochs != before {
+            checkpoint::save_epochs(&epochs, opening.storage, &directory)?;
+        }
+        let Some(last) = segments.pop() else {
+            return Err(io::Error::other("log without segment"));
+        };
+        let sealed = segments.into_iter().map(|segment| {
+            let Loaded { indexes, end, size } = segment;
+            Arc::new(SealedSegment::new(&indexes, end, size, directory.clone()))
+        });
+        let sealed = sealed.collect();
+        let mut active = ActiveSegment::new(last.indexes, last.size);
+        active.began_ms = (last.size > 0).then_some(now_ms);
+        Ok(Self {
+            sealed,
+            active,
+            log_start,
+            log_end,
+            producers,
+            epochs,
+            recovery_point: if clean {
+                log_end
+            } else {
+                checkpoint.recovery_point.min(log_end)
+            },
+            unsynced: Vec::new(),
+            directory_unsynced: created,
+            checkpointed: None,
+            storage,
+            directory,
+        }
+        .after_recovery(clean)?)
+    }
+
+    /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
+    /// what the disk does not.
+    fn after_recovery(mut self, clean: bool) -> io::Result<Self> {
+        if clean {
+            return Ok(self);
+        }
+        let dirty = self
+            .sealed
+            .iter()
+            .filter(|segment| segment.end > self.recovery_point)
+            .map(|segment| segment.base)
+            .chain((self.active.size > 0).then(|| self.active.base()));
+        let mut unsynced = Vec::new();
+        for base in dirty {
+            let file = self.storage.open(&index::log_path(&self.directory, base))?;
+            unsynced.push((base, file));
+        }
+        self.unsynced = unsynced;
+        self.directory_unsynced = true;
+        Ok(self)
+    }
+}
+
+/// A segment as found.
+#[derive(Debug)]
+struct Loaded {
+    indexes: Indexes,
+    size: u64,
+    /// Offset after its last record; for a segment not scanned, the next one's base.
+    end: Offset,
+}
+
+struct Opening<'a> {
+    storage: &'a dyn Storage,
+    directory: &'a Path,
+    config: &'a TopicConfig,
+}
+
+impl Opening<'_> {
+    /// The segments that are there, ascending, with whatever indexes they have.
+    fn segments(&self) -> io::Result<Vec<Loaded>> {
+        let mut bases = Vec::new();
+        for name in self.storage.list(self.directory)? {
+            match name.rsplit_once('.') {
+                Some((stem, "log")) => bases.extend(parse_offset(stem)),
+                Some((_, extension)) if extension == TEMPORARY_EXTENSION => {
+                    self.storage.remove(&self.directory.join(&name))?;
+                }
+                _ => {}
+            }
+        }
+        bases.sort_unstable();
+        let mut segments = Vec::with_capacity(bases.len());
+        for (at, &base) in bases.iter().enumerate() {
+            let size = self.open_log(base)?.len()?;
+            let indexes = match Indexes::load(self.storage, self.directory, base, size)? {
+                Some(indexes) => indexes,
+                None => self.rebuild(base, size, at + 1 < bases.len())?,
+            };
+            let end = bases.get(at + 1).copied().unwrap_or(base);
+            segments.push(Loaded { indexes, size, end });
+        }
+        Ok(segments)
+    }
+
+    /// Rebuilds the indexes of a segment from its headers.
+    fn rebuild(&self, base: Offset, size: u64, sealed: bool) -> io::Result<Indexes> {
+        let mut indexes = Indexes::new(base);
+        if size == 0 || !sealed {
+            // The active segment is scanned in a moment, from its start.
+            return Ok(indexes);
+        }
+        let file = self.open_log(base)?;
+        let range = Range {
+            position: 0,
+            end: size,
+            next_offset: Some(base.0),
+        };
+        scan::scan(
+            file.as_ref(),
+            range,
+            Depth::Headers,
+            &mut |header, position| {
+                indexes.note(header, position, self.config.index_interval_bytes);
+            },
+        )?;
+        indexes.note_time();
+        indexes.save(self.storage, self.directory)?;
+        tracing::info!(directory = %self.directory.display(), segment = %base, "index rebuilt");
+        Ok(indexes)
+    }
+
+    fn open_log(&self, base: Offset) -> io::Result<Arc<dyn StorageFile>> {
+        self.storage.open(&index::log_path(self.directory, base))
+    }
+
+    fn create_segment(&self, base: Offset) -> io::Result<Loaded> {
+        self.storage
+            .create(&index::log_path(self.directory, base))?;
+        Ok(Loaded {
+            indexes: Indexes::new(base),
+            size: 0,
+            end: base,
+        })
+    }
+
+    /// Scans from the recovery point on, cuts at the first fault, answers the log end.
+    fn recover(
+        &self,
+        segments: &mut Vec<Loaded>,
+        recovery_point: Offset,
+        depth: Depth,
+        newest_epoch: &mut LeaderEpoch,
+    ) -> io::Result<Offset> {
+        let last = segments.len().saturating_sub(1);
+        let first_dirty = match depth {
+            Depth::Headers => last,
+            Depth::Checksums => segments
+                .partition_point(|segment| segment.indexes.base <= recovery_point)
+                .saturating_sub(1),
+        };
+        let mut kept = segments.len();
+        for at in first_dirty..segments.len() {
+            let from = if at == first_dirty {
+                recovery_point
+            } else {
+                Offset(0)
+            };
+            let next_base = segments.get(at + 1).map(|next| next.indexes.base);
+            let Some(segment) = segments.get_mut(at) else {
+                break;
+            };
+            let mut cut = self.rescan(segment, from, depth, newest_epoch)?;
+            if cut && depth == Depth::Headers {
+                // Not as orderly as it was said to be: look closely.
+                self.rescan(segment, Offset(0), Depth::Checksums, newest_epoch)?;
+            }
+            if !cut
+                && let Some(next) = next_base
+                && next != segment.end
+            {
+                tracing::warn!(
+                    directory = %self.directory.display(),
+                    segment = %segment.indexes.base, end = %segment.end, %next,
+                    "segment does not reach the next one"
+                );
+                cut = true;
+            }
+            if cut {
+                kept = at + 1;
+                break;
+            }
+        }
+        for gone in segments.drain(kept..) {
+            tracing::warn!(
+                directory = %self.directory.display(),
+                segment = %gone.indexes.base, bytes = gone.size,
+                "segment after a cut removed"
+            );
+            remove_segment(self.storage, self.directory, gone.indexes.base)?;
+        }
+        let end = segments.last().map_or(Offset(0), |segment| segment.end);
+        remove_snapshots(self.storage, self.directory, |offset| offset > end)?;
+        Ok(end)
+    }
+
+    /// Scans one segment from the batch before `from` on; answers whether it was cut.
+    fn rescan(
+        &self,
+        segment: &mut Loaded,
+        from: Offset,
+        depth: Depth,
+        newest_epoch: &mut LeaderEpoch,
+    ) -> io::Result<bool> {
+        let base = segment.indexes.base;
+        let file = self.open_log(base)?;
+        let mut start = match depth {
+            // The index ends where the last checkpoint was: what follows is short.
+            Depth::Headers => segment.indexes.position_of(Offset(i64::MAX)),
+            Depth::Checksums => segment
+                .indexes
+                .position_of(Offset(from.0.saturating_sub(1))),
+        };
+        if start > 0 && !begins_batch(file.as_ref(), start, segment.size, &segment.indexes)? {
+            start = 0;
+        }
+        let indexes = &mut segment.indexes;
+        let start_offset = if start == 0 { base } else { from.max(base) };
+        indexes.truncate(start, start_offset);
+        if start == 0 {
+            *indexes = Indexes::new(base);
+        }
+        let interval = self.config.index_interval_bytes;
+        let range = Range {
+            position: start,
+            end: segment.size,
+            next_offset: (start == 0).then_some(base.0),
+        };
+        let scanned = scan::scan(file.as_ref(), range, depth, &mut |header, position| {
+            indexes.note(header, position, interval);
+            *newest_epoch = header.leader_epoch.max(*newest_epoch);
+        })?;
+        segment.end = Offset(scanned.next_offset.unwrap_or(base.0));
+        let cut = scanned.fault.is_some();
+        if let Some(fault) = scanned.fault
+            && depth == Depth::Checksums
+        {
+            tracing::warn!(
+                directory = %self.directory.display(), segment = %base,
+                position = scanned.position, lost_bytes = segment.size - scanned.position,
+                log_end = %segment.end, %fault,
+                "log cut at the first bad byte"
+            );
+            file.truncate(scanned.position)?;
+            // Durable at once: bytes beyond must never come back behind newer ones.
+            file.sync_data()?;
+            segment.size = scanned.position;
+        }
+        indexes.note_time();
+        indexes.save(self.storage, self.directory)?;
+        Ok(cut)
+    }
+
+    /// Producer state at the log end: the newest snapshot, and the headers that follow it.
+    fn producers(
+        &self,
+        segments: &[Loaded],
+        log_start: Offset,
+        log_end: Offset,
+        now_ms: i64,
+    ) -> io::Result<ProducerState> {
+        let mut state = ProducerState::default();
+        let mut from = log_start;
+        for offset in snapshots(self.storage, self.directory)?.into_iter().rev() {
+            let path = index::segment_path(self.directory, offset, SNAPSHOT);
+            let bytes = crate::storage::read_file(self.storage, &path, SNAPSHOT_BYTES_MAX)
+                .ok()
+                .flatten();
+            let decoded = bytes.and_then(|bytes| ProducerState::decode(&bytes, offset));
+            if let Some(decoded) = decoded.filter(|_| offset <= log_end) {
+                (state, from) = (decoded, offset);
+                break;
+            }
+        }
+        for segment in segments.iter().filter(|segment| segment.end > from) {
+            let file = self.open_log(segment.indexes.base)?;
+            let range = Range {
+                position: segment
+                    .indexes
+                    .position_of(Offset(from.0.saturating_sub(1))),
+                end: segment.size,
+                next_offset: None,
+            };
+            scan::scan(file.as_ref(), range, Depth::Headers, &mut |header, _| {
+                if header.base_offset >= from {
+                    // Seen when it was written, as far as its timestamp can be believed.
+                    state.apply(header, header.max_timestamp.min(now_ms));
+                }
+            })?;
+        }
+        state.expire(now_ms);
+        Ok(state)
+    }
+}
+
+/// Whether a batch begins at `position` whose last offset is what the index says.
+fn begins_batch(
+    file: &dyn StorageFile,
+    position: u64,
+    size: u64,
+    indexes: &Indexes,
+) -> io::Result<bool> {
+    let mut bytes = [0; crate::records::BATCH_HEADER_BYTES];
+    if position >= size {
+        return Ok(false);
+    }
+    crate::storage::read_full_at(file, &mut bytes, position)?;
+    let Ok(header) = BatchHeader::parse(&bytes) else {
+        return Ok(false);
+    };
+    let relative = header.last_offset().0 - indexes.base.0;
+    Ok(indexes.offsets.iter().any(|entry| {
+        u64::from(entry.position) == position && i64::from(entry.relative_offset) == relative
+    }))
+}
+
+fn begin_epoch(
+    epochs: &mut LeaderEpochs,
+    newest: LeaderEpoch,
+    orderly: bool,
+    log_start: Offset,
+    log_end: Offset,
+) {
+    if orderly {
+        if epochs.is_empty() {
+            epochs.begin(newest, log_start);
+        }
+    } else {
+        if epochs.is_empty() && log_start < log_end {
+            epochs.begin(newest, log_start);
+        }
+        epochs.begin(LeaderEpoch(newest.0.saturating_add(1)), log_end);
+    }
+}
+
+/// Offsets of the snapshots that are there, ascending.
+fn snapshots(storage: &dyn Storage, directory: &Path) -> io::Result<Vec<Offset>> {
+    let mut offsets: Vec<Offset> = storage
+        .list(directory)?
+        .iter()
+        .filter_map(|name| parse_offset(name.strip_suffix(".snapshot")?))
+        .collect();
+    offsets.sort_unstable();
+    Ok(offsets)
+}
+
+fn remove_snapshots(
+    storage: &dyn Storage,
+    directory: &Path,
+    mut gone: impl FnMut(Offset) -> bool,
+) -> io::Result<()> {
+    for offset in snapshots(storage, directory)? {
+        if gone(offset) {
+            storage.remove(&index::segment_path(directory, offset, SNAPSHOT))?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the snapshot at `newest` and one before it, in case the log is cut.
+pub(super) fn remove_old_snapshots(
+    storage: &dyn Storage,
+    directory: &Path,
+    newest: Offset,
+) -> io::Result<()> {
+    let before = snapshots(storage, directory)?
+        .into_iter()
+        .rfind(|offset| *offset < newest);
+    remove_snapshots(storage, directory, |offset| {
+        offset < newest && Some(offset) != before
+    })
+}
+
+fn parse_offset(stem: &str) -> Option<Offset> {
+    let digits = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| stem.parse().ok().map(Offset)).flatten()
+}
+
+/// [`super::producer_state::PRODUCERS_MAX`] producers of five batches each are 18 MB.
+const SNAPSHOT_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,167 @@
+//! Segments: one that is written, and those that are sealed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::index::{self, Indexes};
+use crate::ids::Offset;
+use crate::storage::{Storage, StorageFile};
+
+/// The segment that appends go to.
+#[derive(Debug)]
+pub(crate) struct ActiveSegment {
+    pub(crate) indexes: Indexes,
+    pub(crate) size: u64,
+    /// When its first batch came, in ms since the epoch.
+    pub(crate) began_ms: Option<i64>,
+    /// Entries of the indexes that are in the files already: offsets, times.
+    pub(crate) saved: (usize, usize),
+    file: Option<Arc<dyn StorageFile>>,
+}
+
+impl ActiveSegment {
+    /// Over a log file of `size` bytes with these indexes, of which none is saved.
+    pub(crate) fn new(indexes: Indexes, size: u64) -> Self {
+        Self {
+            indexes,
+            size,
+            began_ms: None,
+            saved: (0, 0),
+            file: None,
+        }
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.indexes.base
+    }
+
+    /// The open file, opened when need be.
+    pub(crate) fn file(
+        &mut self,
+        storage: &dyn Storage,
+        directory: &Path,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = storage.open(&index::log_path(directory, self.base()))?;
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Lets go of the file, which is opened again when needed. Only when all is synced: an error
+    /// of the disk is reported to files that were open when it happened.
+    pub(crate) fn close_file(&mut self) {
+        self.file = None;
+    }
+
+    pub(crate) fn save_indexes(
+        &mut self,
+        storage: &dyn Storage,
+        directory: &Path,
+    ) -> io::Result<()> {
+        let (offsets, times) = self.saved;
+        self.indexes.save_from(storage, directory, offsets, times)?;
+        self.saved = (self.indexes.offsets.len(), self.indexes.times.len());
+        Ok(())
+    }
+}
+
+/// A segment that changes no more. Its files are opened when read and closed again when too
+/// many are open.
+#[derive(Debug)]
+pub(crate) struct SealedSegment {
+    pub(crate) base: Offset,
+    /// Offset after its last record.
+    pub(crate) end: Offset,
+    pub(crate) size: u64,
+    /// -1 when it holds no timestamp.
+    pub(crate) max_timestamp: i64,
+    directory: PathBuf,
+    files: Mutex<Option<SegmentFiles>>,
+}
+
+/// The open files of a sealed segment.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFiles {
+    pub(crate) log: Arc<dyn StorageFile>,
+    /// `None` when the file is not there: the look-up then starts at the front.
+    pub(crate) offsets: Option<Arc<dyn StorageFile>>,
+    pub(crate) times: Option<Arc<dyn StorageFile>>,
+}
+
+impl SealedSegment {
+    pub(crate) fn new(indexes: &Indexes, end: Offset, size: u64, directory: PathBuf) -> Self {
+        Self {
+            base: indexes.base,
+            end,
+            size,
+            max_timestamp: indexes.max_timestamp,
+            directory,
+            files: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn files(
+        self: &Arc<Self>,
+        storage: &dyn Storage,
+        open: &OpenSegments,
+    ) -> io::Result<SegmentFiles> {
+        if let Some(files) = self.files.lock().as_ref() {
+            return Ok(files.clone());
+        }
+        let files = SegmentFiles {
+            log: storage.open(&index::log_path(&self.directory, self.base))?,
+            offsets: storage
+                .open(&index::index_path(&self.directory, self.base))
+                .ok(),
+            times: storage
+                .open(&index::time_index_path(&self.directory, self.base))
+                .ok(),
+        };
+        *self.files.lock() = Some(files.clone());
+        open.opened(self);
+        Ok(files)
+    }
+
+    /// Removes its files. Readers that have them open finish in peace.
+    pub(crate) fn remove(&self, storage: &dyn Storage) -> io::Result<()> {
+        remove_segment(storage, &self.directory, self.base)
+    }
+}
+
+/// Removes the files of a segment, the log last: a crash leaves no index without its log.
+pub(crate) fn remove_segment(
+    storage: &dyn Storage,
+    directory: &Path,
+    base: Offset,
+) -> io::Result<()> {
+    storage.remove(&index::index_path(directory, base))?;
+    storage.remove(&index::time_index_path(directory, base))?;
+    storage.remove(&index::log_path(directory, base))
+}
+
+/// Bounds how many sealed segments have open files, over all partitions.
+#[derive(Debug, Default)]
+pub(crate) struct OpenSegments(Mutex<VecDeque<Weak<SealedSegment>>>);
+
+impl OpenSegments {
+    fn opened(&self, segment: &Arc<SealedSegment>) {
+        let mut open = self.0.lock();
+        open.push_back(Arc::downgrade(segment));
+        let oldest = (open.len() > OPEN_SEGMENTS_MAX)
+            .then(|| open.pop_front())
+            .flatten();
+        drop(open);
+        if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
+            *oldest.files.lock() = None;
+        }
+    }
+}
+
+/// Three files each: far below the usual limit of 1,024 open files.
+const OPEN_SEGMENTS_MAX: usize = 128;

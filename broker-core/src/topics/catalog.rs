@@ -1,0 +1,240 @@
+//! What the metadata log says there is: pure, changed only by applying a record.
+//!
+//! A record's value is a kind byte, a version byte, then fields: integers big-endian, texts and
+//! counts after a u32.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::config::Properties;
+use crate::ids::TopicId;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MetadataRecord {
+    TopicCreated(TopicEntry),
+    TopicDeleted(TopicId),
+    PartitionsAdded {
+        id: TopicId,
+        total: i32,
+    },
+    ConfigsChanged {
+        id: TopicId,
+        configs: Properties,
+    },
+    /// Every producer id below is given away or lost.
+    ProducerIdsReserved {
+        next: i64,
+    },
+}
+
+/// A topic as catalogued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicEntry {
+    pub(crate) id: TopicId,
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+    pub(crate) internal: bool,
+    pub(crate) configs: Properties,
+}
+
+/// All topics, and the producer ids given away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    pub(crate) topics: BTreeMap<TopicId, TopicEntry>,
+    pub(crate) next_producer_id: i64,
+}
+
+impl Catalog {
+    /// Applies a change. One that speaks of an unknown topic changes nothing.
+    pub(crate) fn apply(&mut self, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::TopicCreated(topic) => {
+                self.topics.insert(topic.id, topic.clone());
+            }
+            MetadataRecord::TopicDeleted(id) => {
+                self.topics.remove(id);
+            }
+            MetadataRecord::PartitionsAdded { id, total } => {
+                if let Some(topic) = self.topics.get_mut(id) {
+                    topic.partitions = topic.partitions.max(*total);
+                }
+            }
+            MetadataRecord::ConfigsChanged { id, configs } => {
+                if let Some(topic) = self.topics.get_mut(id) {
+                    topic.configs.clone_from(configs);
+                }
+            }
+            MetadataRecord::ProducerIdsReserved { next } => {
+                self.next_producer_id = self.next_producer_id.max(*next);
+            }
+        }
+    }
+
+    /// The fewest records that make this catalog.
+    pub(crate) fn records(&self) -> Vec<MetadataRecord> {
+        let topics = self.topics.values().cloned();
+        let mut records: Vec<_> = topics.map(MetadataRecord::TopicCreated).collect();
+        records.push(MetadataRecord::ProducerIdsReserved {
+            next: self.next_producer_id,
+        });
+        records
+    }
+
+    pub(crate) fn partitions_count(&self) -> i64 {
+        let topics = self.topics.values();
+        topics.map(|topic| i64::from(topic.partitions)).sum()
+    }
+}
+
+impl MetadataRecord {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::TopicCreated(topic) => {
+                out.extend_from_slice(&[1, VERSION]);
+                out.extend_from_slice(topic.id.0.as_bytes());
+                put_text(&mut out, &topic.name);
+                out.extend_from_slice(&topic.partitions.to_be_bytes());
+                out.push(u8::from(topic.internal));
+                put_properties(&mut out, &topic.configs);
+            }
+            Self::TopicDeleted(id) => {
+                out.extend_from_slice(&[2, VERSION]);
+                out.extend_from_slice(id.0.as_bytes());
+            }
+            Self::PartitionsAdded { id, total } => {
+                out.extend_from_slice(&[3, VERSION]);
+                out.extend_from_slice(id.0.as_bytes());
+                out.extend_from_slice(&total.to_be_bytes());
+            }
+            Self::ConfigsChanged { id, configs } => {
+                out.extend_from_slice(&[4, VERSION]);
+                out.extend_from_slice(id.0.as_bytes());
+                put_properties(&mut out, configs);
+            }
+            Self::ProducerIdsReserved { next } => {
+                out.extend_from_slice(&[5, VERSION]);
+                out.extend_from_slice(&next.to_be_bytes());
+            }
+        }
+        out
+    }
+
+    /// `None` when the bytes are no record of a known kind and version.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut left = bytes;
+        let [kind, version] = take::<2>(&mut left)?;
+        if version != VERSION {
+            return None;
+        }
+        let record = match kind {
+            1 => Self::TopicCreated(TopicEntry {
+                id: take_id(&mut left)?,
+                name: take_text(&mut left)?,
+                partitions: i32::from_be_bytes(take(&mut left)?),
+                internal: take::<1>(&mut left)? != [0],
+                configs: take_properties(&mut left)?,
+            }),
+            2 => Self::TopicDeleted(take_id(&mut left)?),
+            3 => Self::PartitionsAdded {
+                id: take_id(&mut left)?,
+                total: i32::from_be_bytes(take(&mut left)?),
+            },
+            4 => Self::ConfigsChanged {
+                id: take_id(&mut left)?,
+                configs: take_properties(&mut left)?,
+            },
+            5 => Self::ProducerIdsReserved {
+                next: i64::from_be_bytes(take(&mut left)?),
+            },
+            _ => return None,
+        };
+        left.is_empty().then_some(record)
+    }
+}
+
+const VERSION: u8 = 1;
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
+    let count = u32::try_from(properties.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&count.to_be_bytes());
+    for (name, value) in properties {
+        put_text(out, name);
+        put_text(out, value);
+    }
+}
+
+fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
+    let (found, rest) = left.split_first_chunk::<N>()?;
+    *left = rest;
+    Some(*found)
+}
+
+fn take_id(left: &mut &[u8]) -> Option<TopicId> {
+    Some(TopicId(Uuid::from_bytes(take(left)?)))
+}
+
+fn take_text(left: &mut &[u8]) -> Option<String> {
+    let length = usize::try_from(u32::from_be_bytes(take(left)?)).ok()?;
+    let (text, rest) = left.split_at_checked(length)?;
+    *left = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+fn take_properties(left: &mut &[u8]) -> Option<Properties> {
+    let count = u32::from_be_bytes(take(left)?);
+    let mut properties = Properties::new();
+    for _ in 0..count {
+        properties.insert(take_text(left)?, take_text(left)?);
+    }
+    Some(properties)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_a_catalog_is_its_records() {
+        let id = TopicId(Uuid::from_u128(7));
+        let configs = Properties::from([("a".to_owned(), "b".to_owned())]);
+        let records = [
+            MetadataRecord::TopicCreated(TopicEntry {
+                id,
+                name: "orders".to_owned(),
+                partitions: 3,
+                internal: false,
+                configs: Properties::new(),
+            }),
+            MetadataRecord::PartitionsAdded { id, total: 5 },
+            MetadataRecord::ConfigsChanged { id, configs },
+            MetadataRecord::ProducerIdsReserved { next: 2000 },
+        ];
+        let mut catalog = Catalog::default();
+        for record in &records {
+            let bytes = record.encode();
+            assert_eq!(MetadataRecord::decode(&bytes).as_ref(), Some(record));
+            for cut in 0..bytes.len() {
+                assert_eq!(MetadataRecord::decode(&bytes[..cut]), None);
+            }
+            catalog.apply(record);
+        }
+        assert_eq!(catalog.partitions_count(), 5);
+        let mut replayed = Catalog::default();
+        catalog
+            .records()
+            .iter()
+            .for_each(|record| replayed.apply(record));
+        assert_eq!(replayed, catalog);
+        catalog.apply(&MetadataRecord::TopicDeleted(id));
+        assert_eq!(catalog.topics.len(), 0);
+    }
+}
