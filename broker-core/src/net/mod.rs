@@ -1,10 +1,100 @@
-//! Listener and connections. Stub, replaced by its owner.
-#![expect(clippy::todo, reason = "stub")]
-use crate::broker::Broker;
+//! Listener and connections: sockets in, frames to [`crate::api::dispatch`], answers out.
+//!
+//! Requests of one connection are handled one at a time and answered in their order, as Kafka does.
+//! Back-pressure is one semaphore over the bytes of all requests in memory: a connection that
+//! cannot have its share stops reading. Knows nothing of messages. Read [`connection`] next.
+
+pub mod client;
+mod connection;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-/// Accepts and serves Kafka connections until `shutdown`; returns once every connection has finished its request in flight.
-pub async fn serve(_broker: Arc<Broker>, _listener: TcpListener, _shutdown: CancellationToken) {
-    todo!()
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use connection::{Connection, Shared};
+use metrics::Metrics;
+
+/// How long requests in flight may take once the broker stops.
+const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Pause after an accept that failed: out of file descriptors, most often.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// At most one log line per this time about refused connections.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Accepts and serves Kafka connections until `shutdown`; returns once every connection has
+/// finished its request in flight, or after 30 seconds.
+pub async fn serve(broker: Arc<Broker>, listener: TcpListener, shutdown: CancellationToken) {
+    // A permit per byte; the semaphore counts up to 2^61, a request's share to 2^32.
+    let memory_bytes = broker
+        .config
+        .request_memory_bytes_max
+        .clamp(1, Semaphore::MAX_PERMITS);
+    let shared = Arc::new(Shared {
+        memory: Arc::new(Semaphore::new(memory_bytes)),
+        memory_bytes,
+        metrics: Metrics::new(),
+        broker: Arc::clone(&broker),
+    });
+    let permits = Arc::new(Semaphore::new(
+        broker
+            .config
+            .connections_max
+            .clamp(1, Semaphore::MAX_PERMITS),
+    ));
+    let connections = TaskTracker::new();
+    let mut last_refusal: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            if last_refusal.is_none_or(|last| last.elapsed() >= REFUSAL_LOG_INTERVAL) {
+                last_refusal = Some(Instant::now());
+                tracing::warn!(
+                    %address,
+                    connections_max = broker.config.connections_max,
+                    "connection refused: too many connections"
+                );
+            }
+            continue;
+        };
+        // Small answers must not wait for the client's acknowledgement of earlier ones.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%address, %error, "TCP_NODELAY could not be set");
+        }
+        let connection = Connection::new(Arc::clone(&shared), stream, address, shutdown.clone());
+        connections.spawn(async move {
+            connection.run().await;
+            drop(permit);
+        });
+    }
+    connections.close();
+    if tokio::time::timeout(SHUTDOWN_WAIT_MAX, connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = connections.len(),
+            "stopped without waiting longer for requests in flight"
+        );
+    }
 }

@@ -28,8 +28,12 @@ impl ApiVersionsRequest {
         let mut reader = Reader::new(body);
         let mut request = Self::default();
         if version >= FLEXIBLE_FROM {
-            reader.string(true)?.clone_into(&mut request.client_software_name);
-            reader.string(true)?.clone_into(&mut request.client_software_version);
+            reader
+                .string(true)?
+                .clone_into(&mut request.client_software_name);
+            reader
+                .string(true)?
+                .clone_into(&mut request.client_software_version);
             reader.skip_tags(true)?;
         }
         reader.finish()?;

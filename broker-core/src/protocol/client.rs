@@ -151,4 +151,3 @@ impl From<ClientError> for std::io::Error {
         Self::new(std::io::ErrorKind::InvalidData, error)
     }
 }
-

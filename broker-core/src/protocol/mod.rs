@@ -24,6 +24,9 @@ pub mod produce;
 pub mod reader;
 pub mod writer;
 
+#[cfg(test)]
+mod oracle_tests;
+
 pub use apis::{API_VERSIONS, APIS, Api, FETCH, PRODUCE};
 pub use reader::Malformed;
 

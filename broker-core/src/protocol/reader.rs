@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
     pub fn tags(
         &mut self,
         flexible: bool,
-        mut known: impl FnMut(u32, &mut Reader<'a>) -> Result<(), Malformed>,
+        mut known: impl FnMut(u32, &mut Self) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         if !flexible {
             return Ok(());

@@ -1,0 +1,72 @@
+//! CreatePartitions, key 37, versions 0 to 3.
+//!
+//! v2 flexible; v3 throttling code only. The answer names every topic asked for.
+
+use std::sync::Arc;
+
+use kafka_wire::create_partitions_request::CreatePartitionsTopic;
+use kafka_wire::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_wire::{CreatePartitionsRequest, CreatePartitionsResponse};
+
+use super::{blocking, code_and_message, refuse};
+use crate::broker::Broker;
+use crate::error::ErrorCode;
+use crate::topics::TopicError;
+use crate::wire;
+
+/// Raises partition counts; each topic succeeds or fails alone.
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let mut results = Vec::new();
+    for asked in request.topics {
+        let name = asked.name.clone();
+        let outcome = add(broker, asked, request.validate_only).await;
+        let (error_code, error_message) = code_and_message(&outcome);
+        results.push(wire!(CreatePartitionsTopicResult {
+            name,
+            error_code,
+            error_message,
+        }));
+    }
+    wire!(CreatePartitionsResponse { results })
+}
+
+async fn add(
+    broker: &Arc<Broker>,
+    asked: CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), TopicError> {
+    let node_id = broker.config.node_id;
+    if let Some(assignments) = &asked.assignments {
+        for assignment in assignments {
+            if assignment.broker_ids != [node_id] {
+                return refuse(
+                    ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+                    format!(
+                        "replicas {:?}: the only broker is {node_id}",
+                        assignment.broker_ids
+                    ),
+                );
+            }
+        }
+        if let Some(topic) = broker.topics.get(&asked.name) {
+            let added = i64::from(asked.count)
+                - i64::try_from(topic.partitions().len()).unwrap_or(i64::MAX);
+            if i64::try_from(assignments.len()) != Ok(added) {
+                return refuse(
+                    ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+                    format!(
+                        "{} assignments for {added} new partitions",
+                        assignments.len()
+                    ),
+                );
+            }
+        }
+    }
+    let topics = Arc::clone(&broker.topics);
+    let name = asked.name.into_string();
+    let count = asked.count;
+    blocking(move || topics.add_partitions(&name, count, validate_only)).await
+}

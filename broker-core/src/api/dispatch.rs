@@ -1,0 +1,421 @@
+//! From a frame to the handler of its API, and from its response to a frame.
+//!
+//! Also answers ApiVersions itself (key 18, versions 0 to 4; KIP-35, KIP-511).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_wire_core::{DecodeError, EncodeError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    RequestContext, alter_configs, create_partitions, create_topics, delete_records, delete_topics,
+    describe_cluster, describe_configs, describe_topic_partitions, fetch, groups,
+    incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch,
+    produce,
+};
+use crate::broker::Broker;
+use crate::error::ErrorCode;
+use crate::protocol::api_versions::{self, ApiVersionsRequest};
+use crate::protocol::apis::{self, API_VERSIONS, Api, FETCH, JOIN_GROUP, PRODUCE, SYNC_GROUP};
+use crate::protocol::fetch::FetchRequest;
+use crate::protocol::header::{self, RequestKey};
+use crate::protocol::produce::ProduceRequest;
+use crate::protocol::reader::{Malformed, Reader};
+use crate::protocol::writer::Writer;
+use crate::protocol::{cold, frame};
+
+/// What the requests of one connection share.
+#[derive(Debug)]
+pub struct Session {
+    /// The peer.
+    pub address: SocketAddr,
+    client_id: Arc<str>,
+    client_software: Arc<str>,
+}
+
+impl Session {
+    /// A connection from `address` that has asked nothing yet.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            client_id: Arc::from(""),
+            client_software: Arc::from(""),
+        }
+    }
+
+    /// `client.id` of the latest request.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// Software name and version, when ApiVersions told them.
+    #[must_use]
+    pub fn client_software(&self) -> &str {
+        &self.client_software
+    }
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Reply {
+    /// Which API.
+    pub api: &'static Api,
+    /// The frame in chunks, length prefix included; `None` for a produce with acks=0.
+    pub frame: Option<Vec<Bytes>>,
+    /// First error in the answer, for the metrics.
+    pub error: ErrorCode,
+}
+
+/// Why a connection is closed instead of answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Close {
+    /// The length prefix is out of bounds.
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    /// The header is malformed.
+    #[error("request header is malformed: {0}")]
+    Header(Malformed),
+    /// No such API, or not offered.
+    #[error("API key {api_key} version {version} is not supported")]
+    UnsupportedApi {
+        /// From the header.
+        api_key: i16,
+        /// From the header.
+        version: i16,
+    },
+    /// The API is offered, this version is not.
+    #[error("{api} version {version} is not supported, only {min} to {max}")]
+    UnsupportedVersion {
+        /// Name of the API.
+        api: &'static str,
+        /// From the header.
+        version: i16,
+        /// Lowest served.
+        min: i16,
+        /// Highest served.
+        max: i16,
+    },
+    /// A hot message is malformed.
+    #[error("{api} version {version} is malformed: {reason}")]
+    Malformed {
+        /// Name of the API.
+        api: &'static str,
+        /// From the header.
+        version: i16,
+        /// What is wrong and where.
+        reason: Malformed,
+    },
+    /// A cold message is malformed.
+    #[error("{api} version {version} is malformed: {reason}")]
+    Undecodable {
+        /// Name of the API.
+        api: &'static str,
+        /// From the header.
+        version: i16,
+        /// What is wrong and where.
+        reason: DecodeError,
+    },
+    /// Our own answer cannot be expressed in the version: a defect.
+    #[error("answer of {api} version {version} cannot be encoded: {reason}")]
+    Unencodable {
+        /// Name of the API.
+        api: &'static str,
+        /// From the header.
+        version: i16,
+        /// The codec's reason.
+        reason: EncodeError,
+    },
+    /// A produce with acks=0 was refused: closing is the only way to tell (as Kafka does).
+    #[error("produce with acks=0 was refused with {code}: {message}")]
+    Unacknowledged {
+        /// First error.
+        code: ErrorCode,
+        /// Its text.
+        message: String,
+    },
+    /// The broker stops while the request waits for other members of its group.
+    #[error("the broker is shutting down")]
+    Shutdown,
+}
+
+/// Answers one frame (without its length prefix).
+///
+/// `memory` is the frame's share of the request memory; it is returned as soon as the request does
+/// not hold the frame any more.
+///
+/// # Errors
+/// When the connection must be closed.
+pub async fn dispatch(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    mut frame: BytesMut,
+    memory: Option<OwnedSemaphorePermit>,
+    shutdown: &CancellationToken,
+) -> Result<Reply, Close> {
+    let mut reader = Reader::new(&frame);
+    let key = RequestKey::read(&mut reader).map_err(Close::Header)?;
+    let version = key.version;
+    let Some(api) = apis::find(key.api_key) else {
+        return Err(Close::UnsupportedApi {
+            api_key: key.api_key,
+            version,
+        });
+    };
+    if !api.serves(version) {
+        if api.key == API_VERSIONS {
+            return Ok(answer_api_versions(
+                api,
+                0,
+                key.correlation_id,
+                ErrorCode::UNSUPPORTED_VERSION,
+            ));
+        }
+        return Err(Close::UnsupportedVersion {
+            api: api.name,
+            version,
+            min: api.min,
+            max: api.max,
+        });
+    }
+    let client_id = header::read_client_id(&mut reader, api.is_flexible(version))
+        .map_err(Close::Header)?
+        .unwrap_or_default();
+    if *client_id != *session.client_id {
+        session.client_id = Arc::from(client_id);
+    }
+    let header_bytes = reader.position();
+    frame.advance(header_bytes);
+
+    let context = RequestContext {
+        client_id: Arc::clone(&session.client_id),
+        client_software: Arc::clone(&session.client_software),
+        address: session.address,
+        correlation_id: key.correlation_id,
+        version,
+    };
+    match api.key {
+        PRODUCE => {
+            let reply = dispatch_produce(broker, &context, api, frame).await;
+            drop(memory);
+            reply
+        }
+        FETCH => {
+            let request = FetchRequest::decode(&frame, version)
+                .map_err(|reason| malformed(api, version, reason))?;
+            drop(frame);
+            drop(memory);
+            let response = fetch::handle(broker, &context, request, shutdown).await;
+            let error = fetch::first_error(&response);
+            let mut writer = start(api, &context);
+            response.encode(&mut writer, version);
+            Ok(Reply {
+                api,
+                frame: Some(writer.finish()),
+                error,
+            })
+        }
+        API_VERSIONS => {
+            let request = ApiVersionsRequest::decode(&frame, version)
+                .map_err(|reason| malformed(api, version, reason))?;
+            let mut error = ErrorCode::NONE;
+            if version >= 3 {
+                if request.is_valid() {
+                    session.client_software = Arc::from(format!(
+                        "{}/{}",
+                        request.client_software_name, request.client_software_version
+                    ));
+                } else {
+                    error = ErrorCode::INVALID_REQUEST;
+                }
+            }
+            Ok(answer_api_versions(api, version, key.correlation_id, error))
+        }
+        JOIN_GROUP | SYNC_GROUP => {
+            // These wait for other members, possibly for minutes: a stopping broker does not.
+            drop(memory);
+            tokio::select! {
+                reply = dispatch_cold(broker, &context, api, frame.freeze()) => reply,
+                () = shutdown.cancelled() => Err(Close::Shutdown),
+            }
+        }
+        _ => {
+            let reply = dispatch_cold(broker, &context, api, frame.freeze()).await;
+            drop(memory);
+            reply
+        }
+    }
+}
+
+async fn dispatch_produce(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    api: &'static Api,
+    body: BytesMut,
+) -> Result<Reply, Close> {
+    let request = ProduceRequest::decode(body, context.version)
+        .map_err(|reason| malformed(api, context.version, reason))?;
+    let acks = request.acks;
+    let response = produce::handle(broker, context, request).await;
+    let failed = produce::first_error(&response);
+    let error = failed.map_or(ErrorCode::NONE, |partition| partition.error);
+    if acks == 0 {
+        return match failed {
+            None => Ok(Reply {
+                api,
+                frame: None,
+                error,
+            }),
+            Some(partition) => Err(Close::Unacknowledged {
+                code: error,
+                message: partition.error_message.clone().unwrap_or_default(),
+            }),
+        };
+    }
+    let mut writer = start(api, context);
+    response.encode(&mut writer, context.version);
+    Ok(Reply {
+        api,
+        frame: Some(writer.finish()),
+        error,
+    })
+}
+
+fn answer_api_versions(
+    api: &'static Api,
+    version: i16,
+    correlation_id: i32,
+    error: ErrorCode,
+) -> Reply {
+    let mut writer = Writer::default();
+    header::write_response(&mut writer, api, version, correlation_id);
+    api_versions::encode_response(&mut writer, version, error);
+    Reply {
+        api,
+        frame: Some(writer.finish()),
+        error,
+    }
+}
+
+fn malformed(api: &Api, version: i16, reason: Malformed) -> Close {
+    Close::Malformed {
+        api: api.name,
+        version,
+        reason,
+    }
+}
+
+fn start(api: &Api, context: &RequestContext) -> Writer {
+    let mut writer = Writer::default();
+    header::write_response(&mut writer, api, context.version, context.correlation_id);
+    writer
+}
+
+/// Decodes, handles and encodes: the same for every API that is not hot.
+async fn dispatch_cold(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    api: &'static Api,
+    body: Bytes,
+) -> Result<Reply, Close> {
+    let version = context.version;
+    /// The handler of a request, and where its answer keeps an error for the metrics.
+    macro_rules! answer {
+        (|$request:ident| $call:expr) => {
+            answer!(|$request| $call, |_response| 0)
+        };
+        (|$request:ident| $call:expr, |$response:ident| $error:expr) => {{
+            let $request = cold::decode(body, version).map_err(|reason| Close::Undecodable {
+                api: api.name,
+                version,
+                reason,
+            })?;
+            let $response = &$call.await;
+            let error = ErrorCode($error);
+            let mut writer = start(api, context);
+            cold::encode(&mut writer, $response, version).map_err(|reason| Close::Unencodable {
+                api: api.name,
+                version,
+                reason,
+            })?;
+            Ok(Reply {
+                api,
+                frame: Some(writer.finish()),
+                error,
+            })
+        }};
+    }
+    match api.key {
+        2 => answer!(
+            |request| list_offsets::handle(broker, context, request),
+            |response| list_offsets::first_error(response)
+        ),
+        3 => answer!(
+            |request| metadata::handle(broker, context, request),
+            |response| metadata::first_error(response)
+        ),
+        8 => answer!(|request| groups::offset_commit(broker, context, version, request)),
+        9 => answer!(
+            |request| groups::offset_fetch(broker, context, version, request),
+            |response| response.error_code
+        ),
+        10 => answer!(
+            |request| groups::find_coordinator(broker, context, version, request),
+            |response| response.error_code
+        ),
+        JOIN_GROUP => answer!(
+            |request| groups::join_group(broker, context, version, request),
+            |response| response.error_code
+        ),
+        12 => answer!(
+            |request| groups::heartbeat(broker, context, version, request),
+            |response| response.error_code
+        ),
+        13 => answer!(
+            |request| groups::leave_group(broker, context, version, request),
+            |response| response.error_code
+        ),
+        SYNC_GROUP => answer!(
+            |request| groups::sync_group(broker, context, version, request),
+            |response| response.error_code
+        ),
+        15 => answer!(|request| groups::describe_groups(broker, context, version, request)),
+        16 => answer!(
+            |request| groups::list_groups(broker, context, version, request),
+            |response| response.error_code
+        ),
+        19 => answer!(
+            |request| create_topics::handle(broker, context, request),
+            |response| create_topics::first_error(response)
+        ),
+        20 => answer!(|request| delete_topics::handle(broker, context, request)),
+        21 => answer!(|request| delete_records::handle(broker, request)),
+        22 => answer!(
+            |request| init_producer_id::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        23 => answer!(|request| offset_for_leader_epoch::handle(broker, request)),
+        32 => answer!(|request| describe_configs::handle(broker, request)),
+        33 => answer!(|request| alter_configs::handle(broker, request)),
+        37 => answer!(|request| create_partitions::handle(broker, request)),
+        42 => answer!(|request| groups::delete_groups(broker, context, version, request)),
+        44 => answer!(|request| incremental_alter_configs::handle(broker, request)),
+        47 => answer!(
+            |request| groups::offset_delete(broker, context, version, request),
+            |response| response.error_code
+        ),
+        60 => answer!(
+            |request| describe_cluster::handle(broker, request),
+            |response| response.error_code
+        ),
+        75 => answer!(|request| describe_topic_partitions::handle(broker, request)),
+        _ => Err(Close::UnsupportedApi {
+            api_key: api.key,
+            version,
+        }),
+    }
+}

@@ -1,0 +1,173 @@
+//! Metadata, key 3, versions 0 to 13.
+//!
+//! v0 an empty list asks for all topics, from v1 null does and empty asks for none; v4 whether to
+//! create missing topics; v7 leader epoch; v8 to 10 authorized operations (KIP-430); v9 flexible;
+//! v10 topic ids, v12 look-up by id (KIP-516); v13 error of the whole answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kafka_wire::metadata_request::MetadataRequestTopic;
+use kafka_wire::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_wire::{MetadataRequest, MetadataResponse};
+use kafka_wire_core::StrBytes;
+
+use super::{CLUSTER_OPERATIONS, RequestContext, TOPIC_OPERATIONS, blocking, text};
+use crate::broker::Broker;
+use crate::error::ErrorCode;
+use crate::ids::TopicName;
+use crate::protocol::{topic_id, wire_uuid};
+use crate::topics::{NewTopic, Topic};
+use crate::wire;
+
+/// Describes the cluster of one and the topics asked for, creating missing ones when both client
+/// and broker allow it.
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    let config = &broker.config;
+    let operations = if request.include_topic_authorized_operations {
+        TOPIC_OPERATIONS
+    } else {
+        i32::MIN
+    };
+    let asked = match request.topics {
+        None => None,
+        Some(topics) if topics.is_empty() && context.version == 0 => None,
+        Some(topics) => Some(topics),
+    };
+    let mut topics = Vec::new();
+    match asked {
+        None => {
+            for topic in broker.topics.list() {
+                topics.push(describe(&topic, config.node_id, operations));
+            }
+        }
+        Some(asked) => {
+            let create = config.auto_create_topics && request.allow_auto_topic_creation;
+            for asked in asked {
+                topics.push(answer(broker, asked, create, context.version, operations).await);
+            }
+        }
+    }
+    let mut response = wire!(MetadataResponse {
+        brokers: vec![wire!(MetadataResponseBroker {
+            node_id: config.node_id,
+            host: text(&config.advertised_host),
+            port: config.advertised_port,
+        })],
+        cluster_id: Some(text(&broker.cluster_id)),
+        controller_id: config.node_id,
+        topics,
+    });
+    if request.include_cluster_authorized_operations && (8..=10).contains(&context.version) {
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
+    response
+}
+
+/// The first error of a topic.
+pub(super) fn first_error(response: &MetadataResponse) -> i16 {
+    response
+        .topics
+        .iter()
+        .map(|topic| topic.error_code)
+        .find(|code| *code != 0)
+        .unwrap_or_default()
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    asked: MetadataRequestTopic,
+    create: bool,
+    version: i16,
+    operations: i32,
+) -> MetadataResponseTopic {
+    let node_id = broker.config.node_id;
+    let Some(name) = asked.name else {
+        return match broker.topics.get_by_id(topic_id(asked.topic_id)) {
+            Some(topic) => describe(&topic, node_id, operations),
+            None => wire!(MetadataResponseTopic {
+                error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+                // The name is nullable only from v12, where look-up by id begins.
+                name: (version < 12).then(StrBytes::default),
+                topic_id: asked.topic_id,
+            }),
+        };
+    };
+    if let Some(topic) = broker.topics.get(&name) {
+        return describe(&topic, node_id, operations);
+    }
+    let code = if TopicName::new(&name).is_none() {
+        ErrorCode::INVALID_TOPIC_EXCEPTION
+    } else if create {
+        match auto_create(broker, name.as_str().to_owned()).await {
+            Ok(topic) => return describe(&topic, node_id, operations),
+            Err(code) => code,
+        }
+    } else {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    };
+    wire!(MetadataResponseTopic {
+        error_code: code.0,
+        name: Some(name),
+    })
+}
+
+/// Creates a topic with the broker's defaults; a topic that someone else created meanwhile will do.
+async fn auto_create(broker: &Arc<Broker>, name: String) -> Result<Arc<Topic>, ErrorCode> {
+    let topics = Arc::clone(&broker.topics);
+    let wanted = NewTopic {
+        name: name.clone(),
+        partitions: -1,
+        replication_factor: -1,
+        configs: BTreeMap::new(),
+        internal: false,
+    };
+    match blocking(move || topics.create(&wanted, false)).await {
+        Ok(topic) => {
+            tracing::info!(topic = name, "created on first use");
+            Ok(topic)
+        }
+        Err(error) if error.code == ErrorCode::TOPIC_ALREADY_EXISTS => broker
+            .topics
+            .get(&name)
+            .ok_or(ErrorCode::LEADER_NOT_AVAILABLE),
+        Err(error) => {
+            tracing::warn!(
+                topic = name,
+                code = error.code.name(),
+                reason = error.message,
+                "a topic could not be created on first use"
+            );
+            Err(error.code)
+        }
+    }
+}
+
+fn describe(topic: &Topic, node_id: i32, operations: i32) -> MetadataResponseTopic {
+    let partitions = topic
+        .partitions()
+        .iter()
+        .map(|partition| {
+            wire!(MetadataResponsePartition {
+                partition_index: partition.index().0,
+                leader_id: node_id,
+                leader_epoch: partition.offsets().leader_epoch.0,
+                replica_nodes: vec![node_id],
+                isr_nodes: vec![node_id],
+            })
+        })
+        .collect();
+    wire!(MetadataResponseTopic {
+        name: Some(text(topic.name.as_str())),
+        topic_id: wire_uuid(topic.id),
+        is_internal: topic.internal,
+        partitions,
+        topic_authorized_operations: operations,
+    })
+}

@@ -1,0 +1,569 @@
+//! Produce, key 0, versions 3 to 13: the heart.
+//!
+//! v8 record errors (KIP-467), v13 topic ids (KIP-516). Per partition, in the order of the request
+//! and without side effect until the append: batch frame and CRC, producer state (a retry of a
+//! stored batch succeeds even if its schema was deleted meanwhile), records, admission by the
+//! validator, append. A refused batch moves no state and consumes no offset.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::{Instant, timeout_at};
+
+use super::wait::join_all;
+use super::{RequestContext, find_partition, find_topic};
+use crate::broker::Broker;
+use crate::error::ErrorCode;
+use crate::ids::Offset;
+use crate::partition::{AppendError, Partition, SequenceVerdict};
+use crate::protocol::produce::{
+    BatchIndexError, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic,
+    ProduceTopicResponse,
+};
+use crate::records::check::only_batch;
+use crate::records::{
+    BatchError, BatchHeader, BatchView, DecompressionScratch, ProduceLimits, check_produced,
+    check_records,
+};
+use crate::topics::Topic;
+use crate::validation::{Receipt, RecordError, Rejection, RequestOrigin, TopicSettings, Verdict};
+
+/// acks=all.
+const ACKS_ALL: i16 = -1;
+
+/// Batches larger than this are judged where the runtime may move other tasks away, in bytes.
+const INLINE_BYTES_MAX: usize = 256 * 1024;
+
+/// Rounds of fetching what the validator lacks, or of judging again what changed meanwhile.
+const JUDGEMENTS_MAX: usize = 5;
+
+/// Texts and record errors of one response, in bytes: half the clients show nothing of them, and a
+/// response of megabytes helps none.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<DecompressionScratch> = RefCell::default();
+}
+
+/// Where a batch was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stored {
+    base_offset: Offset,
+    last_offset: Offset,
+    log_append_time_ms: i64,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refused {
+    code: ErrorCode,
+    message: String,
+    record_errors: Vec<BatchIndexError>,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            record_errors: Vec::new(),
+        }
+    }
+}
+
+impl From<BatchError> for Refused {
+    fn from(error: BatchError) -> Self {
+        let message = error.to_string();
+        let record_errors = error
+            .record_indexes()
+            .iter()
+            .map(|&batch_index| BatchIndexError {
+                batch_index,
+                message: Some(message.clone()),
+            })
+            .collect();
+        Self {
+            code: error.code(),
+            record_errors,
+            message,
+        }
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        let mut errors = rejection.errors;
+        // librdkafka reads them in one forward pass: out of order or twice means lost.
+        errors.sort_by_key(|error| error.batch_index);
+        errors.dedup_by_key(|error| error.batch_index);
+        Self {
+            code: ErrorCode::INVALID_RECORD,
+            message: rejection.message,
+            record_errors: errors
+                .into_iter()
+                .map(
+                    |RecordError {
+                         batch_index,
+                         message,
+                     }| BatchIndexError {
+                        batch_index,
+                        message,
+                    },
+                )
+                .collect(),
+        }
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            AppendError::Refused { code, .. } => code,
+            AppendError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            // Retriable: the next attempt is judged against the registry as it is then.
+            AppendError::StaleVerdict => ErrorCode::REQUEST_TIMED_OUT,
+            AppendError::Duplicate { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        };
+        Self::new(code, message)
+    }
+}
+
+/// A partition whose answer must wait for the disk.
+struct Waiting {
+    topic: usize,
+    entry: usize,
+    partition: Arc<Partition>,
+    last_offset: Offset,
+}
+
+/// Stores the batches and answers one entry per partition, in the order of the request.
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: ProduceRequest,
+) -> ProduceResponse {
+    let deadline = Instant::now()
+        + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default().max(1));
+    let acks_are_known = matches!(request.acks, ACKS_ALL..=1);
+    let mut response = ProduceResponse::default();
+    let mut waiting = Vec::new();
+    let mut error_bytes = ERROR_BYTES_MAX;
+    for (topic_place, asked) in request.topics.into_iter().enumerate() {
+        let ProduceTopic {
+            name,
+            id,
+            partitions,
+        } = asked;
+        let topic = if acks_are_known {
+            writable_topic(broker, &name, id)
+        } else {
+            Err(Refused::new(
+                ErrorCode::INVALID_REQUIRED_ACKS,
+                format!("acks {} is not one of -1, 0 and 1", request.acks),
+            ))
+        };
+        let mut answers = Vec::with_capacity(partitions.len());
+        for asked in partitions {
+            let mut log_start_offset = -1;
+            let outcome = match &topic {
+                Err(refused) => Err(refused.clone()),
+                Ok(topic) => match find_partition(topic, asked.index) {
+                    Err(code) => Err(Refused::new(
+                        code,
+                        format!("topic {} has no partition {}", topic.name, asked.index),
+                    )),
+                    Ok(partition) => {
+                        let batch = asked.records.unwrap_or_default();
+                        let outcome =
+                            store(broker, context, topic, &partition, batch, deadline).await;
+                        log_start_offset = partition.offsets().log_start.0;
+                        if let Ok(stored) = &outcome
+                            && request.acks == ACKS_ALL
+                        {
+                            waiting.push(Waiting {
+                                topic: topic_place,
+                                entry: answers.len(),
+                                partition,
+                                last_offset: stored.last_offset,
+                            });
+                        }
+                        outcome
+                    }
+                },
+            };
+            answers.push(entry(
+                asked.index,
+                log_start_offset,
+                outcome,
+                &mut error_bytes,
+            ));
+        }
+        response.topics.push(ProduceTopicResponse {
+            name,
+            id,
+            partitions: answers,
+        });
+    }
+    wait_for_disk(waiting, deadline, &mut response).await;
+    response
+}
+
+/// The first entry that is an error.
+pub(super) fn first_error(response: &ProduceResponse) -> Option<&ProducePartitionResponse> {
+    response
+        .topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .find(|partition| partition.error.is_error())
+}
+
+/// A topic that clients may write to.
+fn writable_topic(broker: &Broker, name: &str, id: uuid::Uuid) -> Result<Arc<Topic>, Refused> {
+    let topic = find_topic(broker, name, id).map_err(|code| {
+        let topic = if id.is_nil() {
+            name.to_owned()
+        } else {
+            id.to_string()
+        };
+        Refused::new(code, format!("topic {topic} does not exist"))
+    })?;
+    if topic.internal {
+        return Err(Refused::new(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            format!(
+                "topic {} is internal: only the broker writes it",
+                topic.name
+            ),
+        ));
+    }
+    Ok(topic)
+}
+
+/// Checks, judges and appends one partition's batch.
+async fn store(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    topic: &Topic,
+    partition: &Partition,
+    batch: BytesMut,
+    deadline: Instant,
+) -> Result<Stored, Refused> {
+    let now_ms = broker.config.clock.now_ms();
+    let config = topic.config();
+    let limits = ProduceLimits {
+        max_message_bytes: config.max_message_bytes,
+        compacted: config.compacted,
+        produce_version: context.version,
+        log_append_time: config.log_append_time,
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+        now_ms,
+    };
+    let header = check_frame(&batch, &limits, config.segment_bytes)?;
+    match partition.sequence_verdict(&header, now_ms) {
+        SequenceVerdict::Append => {}
+        SequenceVerdict::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp,
+        } => {
+            return Ok(Stored {
+                base_offset,
+                last_offset,
+                log_append_time_ms: if config.log_append_time {
+                    timestamp
+                } else {
+                    -1
+                },
+            });
+        }
+        SequenceVerdict::OutOfOrder { expected, found } => {
+            return Err(Refused::new(
+                ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                format!(
+                    "sequence {found} of producer {} is not the expected {expected}",
+                    header.producer_id
+                ),
+            ));
+        }
+        SequenceVerdict::Fenced { current, found } => {
+            return Err(Refused::new(
+                ErrorCode::INVALID_PRODUCER_EPOCH,
+                format!(
+                    "epoch {found} of producer {} is older than {current}",
+                    header.producer_id
+                ),
+            ));
+        }
+    }
+
+    let settings = topic.settings();
+    let origin = RequestOrigin {
+        client_id: &context.client_id,
+        client_software: &context.client_software,
+        address: context.address,
+        partition: partition.index(),
+    };
+    let view = BatchView {
+        header,
+        bytes: &batch,
+    };
+    may_take_long(batch.len(), || {
+        SCRATCH.with_borrow_mut(|scratch| check_records(&view, &limits, scratch))
+    })?;
+    let receipt = judge(broker, &settings, &view, &origin, deadline).await?;
+    let still_holds = || broker.validator.still_holds(&settings, &receipt);
+    match partition.append(batch, &header, now_ms, &still_holds) {
+        Ok(appended) => Ok(Stored {
+            base_offset: appended.base_offset,
+            last_offset: appended.last_offset,
+            log_append_time_ms: appended.log_append_time,
+        }),
+        // A retry on another connection won the race between our look-up and the append.
+        Err(AppendError::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp,
+        }) => Ok(Stored {
+            base_offset,
+            last_offset,
+            log_append_time_ms: if config.log_append_time {
+                timestamp
+            } else {
+                -1
+            },
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What can be said of a batch without reading its records.
+fn check_frame(
+    batch: &[u8],
+    limits: &ProduceLimits,
+    segment_bytes: i32,
+) -> Result<BatchHeader, Refused> {
+    let view = only_batch(batch)?;
+    check_produced(&view, limits)?;
+    if view.header.is_transactional() {
+        return Err(Refused::new(
+            ErrorCode::INVALID_TXN_STATE,
+            format!("producer {} has no transaction", view.header.producer_id),
+        ));
+    }
+    let size = view.header.size();
+    if usize::try_from(segment_bytes).is_ok_and(|segment_bytes| size > segment_bytes) {
+        return Err(Refused::new(
+            ErrorCode::RECORD_LIST_TOO_LARGE,
+            format!("batch of {size} bytes is larger than segment.bytes {segment_bytes}"),
+        ));
+    }
+    view.verify_crc()?;
+    Ok(view.header)
+}
+
+/// Asks the validator until it has a verdict that holds now.
+async fn judge(
+    broker: &Broker,
+    settings: &TopicSettings,
+    view: &BatchView<'_>,
+    origin: &RequestOrigin<'_>,
+    deadline: Instant,
+) -> Result<Receipt, Refused> {
+    let validator = &broker.validator;
+    for _ in 0..JUDGEMENTS_MAX {
+        let verdict = may_take_long(view.bytes.len(), || {
+            validator.validate(settings, view, origin)
+        });
+        match verdict {
+            // Asked again under the partition lock; here it saves the answer from being a retry.
+            Verdict::Accepted(receipt) if validator.still_holds(settings, &receipt) => {
+                return Ok(receipt);
+            }
+            Verdict::Accepted(_) => {}
+            Verdict::Rejected(rejection) => return Err(rejection.into()),
+            Verdict::Unresolved(wanted) => {
+                match timeout_at(deadline, validator.resolve(wanted)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(unavailable)) => {
+                        return Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, unavailable.0));
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+    Err(Refused::new(
+        ErrorCode::REQUEST_TIMED_OUT,
+        format!(
+            "the schemas of topic {} could not be resolved in time",
+            settings.name
+        ),
+    ))
+}
+
+/// Runs `work`; for large batches the runtime first hands the thread's other tasks to another one.
+fn may_take_long<T>(batch_bytes: usize, work: impl FnOnce() -> T) -> T {
+    if batch_bytes > INLINE_BYTES_MAX
+        && Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+    {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
+/// Waits until everything that acks=all acknowledges is durable, all partitions at once.
+async fn wait_for_disk(
+    mut waiting: Vec<Waiting>,
+    deadline: Instant,
+    response: &mut ProduceResponse,
+) {
+    let outcomes = match waiting.len() {
+        0 => return,
+        1 => {
+            let Waiting {
+                partition,
+                last_offset,
+                ..
+            } = &waiting[0];
+            vec![timeout_at(deadline, partition.durable(*last_offset)).await]
+        }
+        _ => {
+            join_all(
+                waiting
+                    .iter()
+                    .map(|one| timeout_at(deadline, one.partition.durable(one.last_offset)))
+                    .collect(),
+            )
+            .await
+        }
+    };
+    for (one, outcome) in waiting.drain(..).zip(outcomes) {
+        let refused = match outcome {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => Refused::from(error),
+            Err(_) => Refused::new(
+                ErrorCode::REQUEST_TIMED_OUT,
+                "the batch was not durable before the request timed out",
+            ),
+        };
+        if let Some(entry) = response
+            .topics
+            .get_mut(one.topic)
+            .and_then(|topic| topic.partitions.get_mut(one.entry))
+        {
+            entry.error = refused.code;
+            entry.base_offset = -1;
+            entry.log_append_time_ms = -1;
+            entry.error_message = Some(refused.message);
+        }
+    }
+}
+
+fn entry(
+    index: i32,
+    log_start_offset: i64,
+    outcome: Result<Stored, Refused>,
+    error_bytes: &mut usize,
+) -> ProducePartitionResponse {
+    let mut answer = ProducePartitionResponse {
+        index,
+        error: ErrorCode::NONE,
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset,
+        record_errors: Vec::new(),
+        error_message: None,
+    };
+    match outcome {
+        Ok(stored) => {
+            answer.base_offset = stored.base_offset.0;
+            answer.log_append_time_ms = stored.log_append_time_ms;
+        }
+        Err(refused) => {
+            answer.error = refused.code;
+            answer.error_message = take_text(Some(refused.message), error_bytes);
+            answer.record_errors = take_errors(refused.record_errors, error_bytes);
+        }
+    }
+    answer
+}
+
+/// The text, when the budget has room for it.
+fn take_text(text: Option<String>, error_bytes: &mut usize) -> Option<String> {
+    let text = text?;
+    let left = error_bytes.checked_sub(text.len())?;
+    *error_bytes = left;
+    Some(text)
+}
+
+/// As many record errors as the budget has room for; texts are given up before entries.
+fn take_errors(errors: Vec<BatchIndexError>, error_bytes: &mut usize) -> Vec<BatchIndexError> {
+    /// Index, length of the text, tagged fields.
+    const ENTRY_BYTES: usize = 8;
+    let mut taken = Vec::new();
+    for BatchIndexError {
+        batch_index,
+        message,
+    } in errors
+    {
+        let Some(left) = error_bytes.checked_sub(ENTRY_BYTES) else {
+            break;
+        };
+        *error_bytes = left;
+        taken.push(BatchIndexError {
+            batch_index,
+            message: take_text(message, error_bytes),
+        });
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_errors_ascend_without_duplicates() {
+        let error = |batch_index| RecordError {
+            batch_index,
+            message: None,
+        };
+        let refused = Refused::from(Rejection {
+            errors: vec![error(3), error(1), error(3)],
+            message: "m".to_owned(),
+        });
+        let indexes: Vec<i32> = refused
+            .record_errors
+            .iter()
+            .map(|error| error.batch_index)
+            .collect();
+        assert_eq!(indexes, [1, 3]);
+        assert_eq!(refused.code, ErrorCode::INVALID_RECORD);
+    }
+
+    #[test]
+    fn errors_of_one_response_fit_their_budget() {
+        let mut budget = 100;
+        let errors = take_errors(
+            (0..100)
+                .map(|batch_index| BatchIndexError {
+                    batch_index,
+                    message: Some("x".repeat(30)),
+                })
+                .collect(),
+            &mut budget,
+        );
+        let texts = errors
+            .iter()
+            .filter(|error| error.message.is_some())
+            .count();
+        assert_eq!((errors.len(), texts, budget), (5, 2, 0));
+    }
+}

@@ -1,0 +1,309 @@
+//! One connection: read a frame, have it answered, write the answer, again.
+//!
+//! An idle connection holds no buffer: it waits for readability first and reads then.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use crate::api::{Close, Session, dispatch};
+use crate::broker::Broker;
+use crate::protocol::frame::{PREFIX_BYTES, frame_length};
+
+/// First read of an idle connection, in bytes: holds most requests that are not Produce.
+const READ_BYTES_MIN: usize = 4 * 1024;
+
+/// First read of a connection that sends large frames, in bytes: it comes before the frame has its
+/// share of the request memory.
+const READ_AHEAD_BYTES_MAX: usize = 256 * 1024;
+
+/// A frame's buffer starts no larger than this, whatever length the peer announces; then it
+/// doubles with what has arrived.
+const READ_BYTES_STEP: usize = 1024 * 1024;
+
+/// Slices per vectored write.
+const WRITE_SLICES_MAX: usize = 64;
+
+/// A connection without request for this long is closed (`connections.max.idle.ms`).
+const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// A peer that stops in the middle of a frame, or stops reading its answer, is cut off after this
+/// long: it holds memory that others wait for.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) broker: Arc<Broker>,
+    /// A permit per byte of request in memory.
+    pub(super) memory: Arc<Semaphore>,
+    pub(super) memory_bytes: usize,
+    pub(super) metrics: Metrics,
+}
+
+/// One client connection.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    /// Bytes received and not yet handed on.
+    input: BytesMut,
+    /// Size of the latest frame: the next is likely to be like it.
+    last_frame_bytes: usize,
+    session: Session,
+    shutdown: CancellationToken,
+}
+
+/// Why a connection ended.
+enum End {
+    /// The peer closed it between two requests.
+    Closed,
+    /// The broker stops.
+    Shutdown,
+    /// The socket failed, or the peer left in the middle of something.
+    Io(io::Error),
+    /// We close it; API key and version when the header told them.
+    Refused(Close, Option<(i16, i16)>),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: TcpStream,
+        address: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            stream,
+            input: BytesMut::new(),
+            last_frame_bytes: 0,
+            session: Session::new(address),
+            shutdown,
+        }
+    }
+
+    /// Serves requests until either side ends the connection.
+    pub(super) async fn run(mut self) {
+        self.shared.metrics.connections.increment(1);
+        let end = self.serve().await;
+        self.shared.metrics.connections.decrement(1);
+        let address = self.session.address;
+        let client_id = self.session.client_id();
+        match end {
+            End::Closed => tracing::debug!(%address, client_id, "connection closed by the client"),
+            End::Shutdown | End::Refused(Close::Shutdown, _) => {
+                tracing::debug!(%address, client_id, "connection closed by the broker's stop");
+            }
+            End::Io(error) => tracing::debug!(%address, client_id, %error, "connection lost"),
+            End::Refused(reason, key) => {
+                let (api_key, version) = key.unzip();
+                tracing::warn!(
+                    %address,
+                    client_id,
+                    client_software = self.session.client_software(),
+                    api_key,
+                    version,
+                    %reason,
+                    "connection closed by the broker"
+                );
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        let shutdown = self.shutdown.clone();
+        let mut stopped = pin!(shutdown.cancelled());
+        loop {
+            let read = if self.shutdown.is_cancelled() {
+                return End::Shutdown;
+            } else {
+                tokio::select! {
+                    biased;
+                    read = self.read_frame() => read,
+                    () = &mut stopped => return End::Shutdown,
+                }
+            };
+            let (frame, memory) = match read {
+                Ok(Some(read)) => read,
+                Ok(None) => return End::Closed,
+                Err(end) => return end,
+            };
+            // Boxed, so that the task of an idle connection stays small.
+            if let Err(end) = Box::pin(self.answer(frame, memory)).await {
+                return end;
+            }
+        }
+    }
+
+    async fn answer(&mut self, frame: BytesMut, memory: OwnedSemaphorePermit) -> Result<(), End> {
+        let shared = Arc::clone(&self.shared);
+        let started = Instant::now();
+        shared
+            .metrics
+            .bytes_in
+            .increment((frame.len() + PREFIX_BYTES) as u64);
+        let key = read_key(&frame);
+        let reply = dispatch(
+            &shared.broker,
+            &mut self.session,
+            frame,
+            Some(memory),
+            &self.shutdown,
+        )
+        .await
+        .map_err(|close| End::Refused(close, key))?;
+        shared.metrics.request(&reply, started.elapsed());
+        if let Some(chunks) = reply.frame {
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            self.write(&chunks).await?;
+            shared.metrics.bytes_out.increment(bytes as u64);
+        }
+        Ok(())
+    }
+
+    /// The next frame without its length prefix, and its share of the request memory; `None` when
+    /// the peer closed the connection between two frames.
+    async fn read_frame(&mut self) -> Result<Option<(BytesMut, OwnedSemaphorePermit)>, End> {
+        let prefix = loop {
+            if let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() {
+                break *prefix;
+            }
+            let likely =
+                (self.last_frame_bytes + PREFIX_BYTES).clamp(READ_BYTES_MIN, READ_AHEAD_BYTES_MAX);
+            if self.read_some(likely, likely, IDLE_MAX).await? == 0 {
+                return if self.input.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(cut_off())
+                };
+            }
+        };
+        let limit = self.shared.broker.config.socket_request_bytes_max;
+        let length =
+            frame_length(prefix, limit).map_err(|error| End::Refused(error.into(), None))?;
+        let share = u32::try_from(length.min(self.shared.memory_bytes)).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.shared.memory)
+            .acquire_many_owned(share)
+            .await
+            .map_err(|_| End::Shutdown)?;
+        self.input.advance(PREFIX_BYTES);
+        while let Some(missing) = length.checked_sub(self.input.len())
+            && missing > 0
+        {
+            let room = missing.min(READ_BYTES_STEP.max(self.input.len()));
+            // Never beyond this frame: the next one shall lie in a buffer of its own.
+            if self.read_some(room, missing, STALL_MAX).await? == 0 {
+                return Err(cut_off());
+            }
+        }
+        let frame = self.input.split_to(length);
+        self.last_frame_bytes = length;
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        Ok(Some((frame, memory)))
+    }
+
+    /// Reads at most `bytes_max` bytes, making `room` when there is none; 0 at the end.
+    async fn read_some(
+        &mut self,
+        room: usize,
+        bytes_max: usize,
+        wait_max: Duration,
+    ) -> Result<usize, End> {
+        loop {
+            if self.input.capacity() == self.input.len() {
+                self.readable(wait_max).await?;
+                self.input.reserve(room);
+            }
+            match self
+                .stream
+                .try_read_buf(&mut (&mut self.input).limit(bytes_max))
+            {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+                Err(_) if self.input.is_empty() => self.input = BytesMut::new(),
+                Err(_) => self.readable(wait_max).await?,
+            }
+        }
+    }
+
+    async fn readable(&self, wait_max: Duration) -> Result<(), End> {
+        match timeout(wait_max, self.stream.readable()).await {
+            Ok(readable) => Ok(readable?),
+            Err(_) => Err(End::Io(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing received in time",
+            ))),
+        }
+    }
+
+    async fn write(&self, chunks: &[Bytes]) -> Result<(), End> {
+        let mut first = 0;
+        let mut skipped = 0;
+        while first < chunks.len() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+            let mut count = 0;
+            for (slice, chunk) in slices.iter_mut().zip(&chunks[first..]) {
+                let start = if count == 0 { skipped } else { 0 };
+                *slice = IoSlice::new(chunk.get(start..).unwrap_or_default());
+                count += 1;
+            }
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => {
+                    let mut left = written + skipped;
+                    skipped = 0;
+                    while let Some(chunk) = chunks.get(first) {
+                        if left < chunk.len() {
+                            skipped = left;
+                            break;
+                        }
+                        left -= chunk.len();
+                        first += 1;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match timeout(STALL_MAX, self.stream.writable()).await {
+                        Ok(writable) => writable?,
+                        Err(_) => {
+                            return Err(End::Io(io::Error::new(
+                                io::ErrorKind::TimedOut,
+                                "the client does not read its answer",
+                            )));
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cut_off() -> End {
+    End::Io(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "connection ended within a request",
+    ))
+}
+
+/// API key and version, for the log.
+fn read_key(frame: &[u8]) -> Option<(i16, i16)> {
+    let [a, b, c, d] = *frame.first_chunk()?;
+    Some((i16::from_be_bytes([a, b]), i16::from_be_bytes([c, d])))
+}
