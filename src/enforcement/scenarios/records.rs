@@ -492,3 +492,48 @@ fn levels() {
     let shown = world.value("orders", "assay.errors.include.values=true", &garbage);
     assert_ends(&shown, "; bytes 0000000001ffff");
 }
+
+/// Whatever the bytes are, there is a verdict, and its text is one bounded line.
+#[test]
+fn arbitrary_bytes_get_a_verdict() {
+    let world = World::shop();
+    let seeds = [
+        ("orders", framed(1, ALICE)),
+        ("orders", framed(2, &format!("{ALICE}06"))),
+        ("payments", framed(4, "7b22616d6f756e74223a317d")),
+        ("shop", framed_message(5, &[1, 0], "3805")),
+        ("shop", framed_message(5, &[0], "082a1205616c696365")),
+    ];
+    // xorshift64: the same bytes in every run.
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % bound as u64).expect("below the bound")
+    };
+    let mut refused = 0;
+    for _ in 0..4_000 {
+        let (topic, seed) = &seeds[random(seeds.len())];
+        let mut value = seed.clone();
+        for _ in 0..=random(3) {
+            let at = random(value.len().max(1));
+            match random(4) {
+                0 => value.truncate(at),
+                1 if at < value.len() => value[at] = u8::try_from(random(256)).expect("a byte"),
+                2 => value.insert(
+                    at.min(value.len()),
+                    u8::try_from(random(256)).expect("a byte"),
+                ),
+                _ => value
+                    .extend((0..random(20)).map(|_| u8::try_from(random(256)).expect("a byte"))),
+            }
+        }
+        let properties = ["", "assay.value.framing=none"][random(2)];
+        let text = world.value(topic, properties, &value);
+        assert!(text.len() <= 1_500 && !text.contains('\n'), "{text}");
+        assert!(text == "ok" || text.starts_with("ASY-2"), "{text}");
+        refused += usize::from(text != "ok");
+    }
+    assert!(refused > 2_000, "{refused}");
+}
