@@ -1,0 +1,40 @@
+//! `/compatibility…`: would this schema be accepted?
+
+use serde_json::{Map, Value};
+
+use super::Answer;
+use super::dto::schema_request;
+use super::extract::{self, Call};
+use crate::error::RegistryError;
+use crate::subject_name::normalize;
+
+/// Against one version, or against all that the level looks at.
+pub(super) fn check(
+    call: &Call<'_>,
+    subject: &str,
+    version: Option<&str>,
+) -> Result<Answer, RegistryError> {
+    let selector = version.map(extract::version).transpose()?;
+    let request = schema_request(&call.object()?)?;
+    let verbose = call.query.flag("verbose");
+    let checked = call.registry.check_compatibility(
+        &normalize(subject),
+        selector,
+        &request,
+        call.query.flag("normalize"),
+    );
+    let messages = match checked {
+        Ok(messages) => messages,
+        // To somebody who wants to know why, an unreadable schema is a reason.
+        Err(RegistryError::InvalidSchema(message)) if verbose && message != "Empty schema" => {
+            vec![message]
+        }
+        Err(error) => return Err(error),
+    };
+    let mut body = Map::new();
+    body.insert("is_compatible".to_owned(), Value::Bool(messages.is_empty()));
+    if verbose {
+        body.insert("messages".to_owned(), Value::from(messages));
+    }
+    Ok(Answer::Value(Value::Object(body)))
+}

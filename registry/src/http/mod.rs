@@ -1,0 +1,302 @@
+//! Confluent's HTTP API: the only place of this crate that speaks HTTP.
+//!
+//! One handler takes every path of the API, because paths are rewritten before they are routed:
+//! percent-escapes, trailing slashes, `/contexts/{ctx}/…` and aliases. [`route`] is the route table;
+//! [`extract`] the rewriting; [`dto`] the bodies. Answers are JSON whatever was asked for.
+
+mod compatibility;
+mod config;
+mod contexts;
+mod dto;
+mod error;
+mod extract;
+mod mode;
+mod route;
+mod schemas;
+mod subjects;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Value, json};
+
+use crate::error::RegistryError;
+use crate::service::Registry;
+use extract::{Call, Target};
+use route::Route;
+
+/// Who sends a request. An authenticating layer in front puts it into the request's extensions;
+/// without one the change log says `anonymous`.
+#[derive(Debug, Clone)]
+pub struct Actor(pub String);
+
+const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
+const REGISTRY_JSON: &str = "application/vnd.schemaregistry+json";
+const PLAIN_JSON: &str = "application/json";
+/// Read as JSON, as the reference does.
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What `/v1/metadata/version` says before the crate's own version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// First segments of the API's paths.
+const ROOTS: [&str; 7] = [
+    "/subjects",
+    "/schemas",
+    "/compatibility",
+    "/config",
+    "/mode",
+    "/contexts",
+    "/associations",
+];
+
+pub(crate) fn router(registry: Registry) -> Router {
+    let mut router = Router::new().route("/", any(serve));
+    for root in ROOTS {
+        router = router
+            .route(root, any(serve))
+            .route(&format!("{root}/"), any(serve))
+            .route(&format!("{root}/{{*rest}}"), any(serve));
+    }
+    for name in ["id", "version", "deployment"] {
+        router = router
+            .route(&format!("/v1/metadata/{name}"), any(serve))
+            .route(&format!("/v1/metadata/{name}/"), any(serve));
+    }
+    router.with_state(registry)
+}
+
+pub(crate) fn fallback_not_found(router: Router) -> Router {
+    router.fallback(|| async { error::response(&RegistryError::NotFound, V1_JSON) })
+}
+
+/// The one handler: target, route, method, body, operation, answer.
+async fn serve(State(registry): State<Registry>, request: Request) -> Response {
+    let method = request.method().clone();
+    let content_type = answer_type(request.headers().get(ACCEPT));
+    let mut label = "unmatched";
+    let result = answer(&registry, request, &mut label).await;
+    let response = match result {
+        Ok(answer) => answer.into_response(content_type),
+        Err(error) => error::response(&error, content_type),
+    };
+    metrics::counter!(
+        "assay_registry_requests_total",
+        "route" => label,
+        "method" => method_label(&method),
+        "code" => response.status().as_str().to_owned(),
+    )
+    .increment(1);
+    response
+}
+
+async fn answer(
+    registry: &Registry,
+    request: Request,
+    label: &mut &'static str,
+) -> Result<Answer, RegistryError> {
+    let target = Target::parse(request.uri().path(), request.uri().query().unwrap_or(""))?
+        .through_aliases(&registry.snapshot());
+    let route = Route::find(&target.segments).ok_or(RegistryError::NotFound)?;
+    *label = route.label();
+    if matches!(route, Route::Associations) {
+        // Clients ask before they fall back to the topic's name, and only a 404 tells them that
+        // there are no associations; a 405 would be an error to them.
+        return Err(RegistryError::NotFound);
+    }
+    let method = match *request.method() {
+        Method::HEAD => Method::GET,
+        ref other => other.clone(),
+    };
+    if !route.allows(&method) {
+        return Err(RegistryError::MethodNotAllowed);
+    }
+    let actor = request
+        .extensions()
+        .get::<Actor>()
+        .map_or_else(|| "anonymous".to_owned(), |actor| actor.0.clone());
+    let body = if matches!(method, Method::POST | Method::PUT) && !matches!(route, Route::Root) {
+        read_body(request, registry.inner.defaults.body_bytes_max).await?
+    } else {
+        Bytes::new()
+    };
+    let call = Call {
+        registry,
+        query: &target.query,
+        body: &body,
+        actor,
+    };
+    dispatch(&call, &route, &method).await
+}
+
+async fn dispatch(
+    call: &Call<'_>,
+    route: &Route<'_>,
+    method: &Method,
+) -> Result<Answer, RegistryError> {
+    match *route {
+        Route::Root => Ok(Answer::Value(json!({}))),
+        Route::Associations => Err(RegistryError::NotFound),
+        Route::MetadataId => Ok(Answer::Value(json!({
+            "scope": {
+                "path": [],
+                "clusters": { "schema-registry-cluster": "schema-registry" },
+            }
+        }))),
+        Route::MetadataVersion => Ok(Answer::Value(json!({
+            "version": format!("assay-{VERSION}"),
+            "commitId": VERSION,
+        }))),
+        Route::MetadataDeployment => Ok(Answer::Value(json!({ "attributes": [] }))),
+        Route::Schemas => schemas::list(call),
+        Route::SchemaTypes => Ok(Answer::Value(json!(["JSON", "PROTOBUF", "AVRO"]))),
+        Route::SchemaById(id) => schemas::by_id(call, id),
+        Route::SchemaTextById(id) => schemas::text_by_id(call, id),
+        Route::SubjectsById(id) => schemas::subjects_by_id(call, id),
+        Route::VersionsById(id) => schemas::versions_by_id(call, id),
+        Route::SchemaByGuid(guid) => schemas::by_guid(call, guid),
+        Route::IdsByGuid(guid) => schemas::ids_by_guid(call, guid),
+        Route::Subjects => subjects::list(call),
+        Route::Subject(subject) if *method == Method::POST => subjects::look_up(call, subject),
+        Route::Subject(subject) => subjects::delete(call, subject).await,
+        Route::SubjectMetadata(subject) => subjects::by_metadata(call, subject),
+        Route::Versions(subject) if *method == Method::POST => {
+            subjects::register(call, subject).await
+        }
+        Route::Versions(subject) => subjects::versions(call, subject),
+        Route::Version(subject, version) if *method == Method::DELETE => {
+            subjects::delete_version(call, subject, version).await
+        }
+        Route::Version(subject, version) => subjects::version(call, subject, version),
+        Route::VersionText(subject, version) => subjects::version_text(call, subject, version),
+        Route::ReferencedBy(subject, version) => subjects::referenced_by(call, subject, version),
+        Route::Compatibility(subject) => compatibility::check(call, subject, None),
+        Route::CompatibilityWith(subject, version) => {
+            compatibility::check(call, subject, Some(version))
+        }
+        Route::Config(subject) => config::serve(call, subject, method).await,
+        Route::Mode(subject) => mode::serve(call, subject, method).await,
+        Route::Contexts => contexts::list(call),
+        Route::Context(context) => contexts::delete(call, context).await,
+    }
+}
+
+/// Reads a JSON body of bounded length.
+async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, RegistryError> {
+    if let Some(sent) = request.headers().get(CONTENT_TYPE) {
+        let sent = sent.to_str().unwrap_or("").split(';').next().unwrap_or("");
+        let known = [V1_JSON, REGISTRY_JSON, PLAIN_JSON, OCTET_STREAM];
+        if !sent.trim().is_empty() && !known.iter().any(|k| sent.trim().eq_ignore_ascii_case(k)) {
+            return Err(RegistryError::UnsupportedMediaType);
+        }
+    }
+    match Limited::new(request.into_body(), bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(RegistryError::BodyTooLarge),
+        Err(error) => Err(RegistryError::BadRequest(format!(
+            "the request body could not be read: {error}"
+        ))),
+    }
+}
+
+/// The media type to answer with: the best of the three that the client names, else Confluent's.
+/// Never a refusal: some clients ask for HTML and read JSON.
+fn answer_type(accept: Option<&HeaderValue>) -> &'static str {
+    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut best = (V1_JSON, 0.0_f32);
+    for range in accept.split(',') {
+        let mut parts = range.split(';');
+        let name = parts.next().unwrap_or("").trim();
+        let quality = parts
+            .find_map(|part| part.trim().strip_prefix("q=")?.parse().ok())
+            .unwrap_or(1.0_f32);
+        let known = [V1_JSON, REGISTRY_JSON, PLAIN_JSON]
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name));
+        let known = if name == "*/*" { Some(V1_JSON) } else { known };
+        if let Some(known) = known
+            && (quality > best.1 || (known == V1_JSON && quality >= best.1))
+        {
+            best = (known, quality);
+        }
+    }
+    best.0
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// JSON.
+    Value(Value),
+    /// JSON made earlier.
+    Bytes(Bytes),
+    /// 204.
+    Empty,
+}
+
+impl Answer {
+    fn into_response(self, content_type: &'static str) -> Response {
+        let (status, body) = match self {
+            Self::Value(value) => (StatusCode::OK, Body::from(value.to_string())),
+            Self::Bytes(bytes) => (StatusCode::OK, Body::from(bytes)),
+            Self::Empty => (StatusCode::NO_CONTENT, Body::empty()),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        if status == StatusCode::OK {
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_accept_header_gets_json() {
+        for (accept, expected) in [
+            (None, V1_JSON),
+            (Some("*/*"), V1_JSON),
+            (Some("text/html"), V1_JSON),
+            (Some("text/html, image/gif, image/jpeg, */*; q=0.2"), V1_JSON),
+            (Some("application/json"), PLAIN_JSON),
+            (Some("application/vnd.schemaregistry+json"), REGISTRY_JSON),
+            (
+                Some("application/vnd.schemaregistry.v1+json, application/json"),
+                V1_JSON,
+            ),
+            (
+                Some("application/json, application/vnd.schemaregistry.v1+json"),
+                V1_JSON,
+            ),
+            (
+                Some("application/json;q=0.9, application/vnd.schemaregistry.v1+json;q=0.1"),
+                PLAIN_JSON,
+            ),
+        ] {
+            let value = accept.map(HeaderValue::from_static);
+            assert_eq!(answer_type(value.as_ref()), expected, "{accept:?}");
+        }
+    }
+}

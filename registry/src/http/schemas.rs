@@ -1,0 +1,211 @@
+//! `/schemas…`: listings, and reads by id and by GUID.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Answer;
+use super::dto::{Showing, content_entity, version_entity};
+use super::extract::{Call, schema_id};
+use super::subjects::{LIST_MAX, stamp_of};
+use crate::error::RegistryError;
+use crate::model::SchemaId;
+use crate::service::candidate::Stamp;
+use crate::service::read::{ById, SubjectPrefix, find_by_id};
+use crate::snapshot::{SchemaImage, Snapshot};
+
+/// Longest page of whole schemas: the reference's default.
+const SCHEMAS_MAX: usize = 1000;
+
+fn not_found(shown: &str) -> RegistryError {
+    RegistryError::SchemaIdNotFound(shown.to_owned())
+}
+
+/// `GET /schemas`.
+pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let query = call.query;
+    let prefix = SubjectPrefix::parse(query.get("subjectPrefix").unwrap_or(""));
+    let (deleted, latest_only) = (query.flag("deleted"), query.flag("latestOnly"));
+    let rule_type = query.get("ruleType").filter(|name| !name.is_empty());
+    let aliases = if query.flag("aliases") {
+        aliases_by_target(&snapshot, prefix)
+    } else {
+        BTreeMap::new()
+    };
+    let showing = Showing::default();
+    let rows = snapshot
+        .subjects()
+        .iter()
+        .filter(|name| prefix.selects(name) || aliases.contains_key(name.as_str()))
+        .filter_map(|name| Some((name, snapshot.subject(name)?)))
+        .flat_map(|(name, image)| {
+            let newest = image
+                .versions()
+                .filter(|(_, image)| deleted || !image.deleted)
+                .map(|(version, _)| version)
+                .next_back();
+            image
+                .versions()
+                .filter(move |(version, image)| {
+                    (deleted || !image.deleted) && (!latest_only || Some(*version) == newest)
+                })
+                .map(move |(version, image)| (name, version, image))
+        })
+        .filter(|(_, _, image)| {
+            rule_type.is_none_or(|wanted| {
+                let rules = image.schema.rule_set.as_ref();
+                rules.is_some_and(|set| set.rules().any(|r| r.rule_type.as_deref() == Some(wanted)))
+            })
+        });
+    let page = query.page(rows, SCHEMAS_MAX)?;
+    let none = Vec::new();
+    let entities = page.into_iter().map(|(name, version, image)| {
+        let aliases = aliases.get(name.as_str()).unwrap_or(&none);
+        let stamp = Some(stamp_of(image));
+        version_entity(name, version, &image.schema, showing, stamp, aliases)
+    });
+    Ok(Answer::Value(entities.collect()))
+}
+
+/// Aliases that the prefix selects, by the subject they point at.
+fn aliases_by_target(
+    snapshot: &Snapshot,
+    prefix: SubjectPrefix<'_>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut targets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, _) in snapshot.configs() {
+        if prefix.selects(name)
+            && let Some(target) = snapshot.alias_target(name)
+        {
+            targets.entry(target).or_default().insert(name.clone());
+        }
+    }
+    targets
+        .into_iter()
+        .map(|(target, names)| (target, names.into_iter().collect()))
+        .collect()
+}
+
+/// `GET /schemas/ids/{id}`: what every consumer asks once per schema.
+pub(super) fn by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let showing = Showing::of(call.query);
+    let subject = call.query.get("subject");
+    let found =
+        find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
+    let with_max_id = call.query.flag("fetchMaxId");
+    if found.is_representative && showing.is_plain() && !with_max_id {
+        let answer = found.image.answer.get_or_init(|| {
+            let value = entity_of(&snapshot, &found, showing, None);
+            Bytes::from(value.to_string())
+        });
+        return Ok(Answer::Bytes(answer.clone()));
+    }
+    let max_id = with_max_id.then(|| snapshot.id_high_water(&found.image.schema.context));
+    Ok(Answer::Value(entity_of(&snapshot, &found, showing, max_id)))
+}
+
+fn entity_of(
+    snapshot: &Snapshot,
+    found: &ById<'_>,
+    showing: Showing<'_>,
+    max_id: Option<i32>,
+) -> Value {
+    let stamp = stamp(snapshot, found.subject, found.version);
+    let shown_use = Some((found.subject, found.version));
+    content_entity(shown_use, &found.image.schema, showing, max_id, stamp)
+}
+
+fn stamp(snapshot: &Snapshot, subject: &str, version: crate::model::Version) -> Option<Stamp> {
+    let image = snapshot.subject(subject)?.version(version)?;
+    Some(stamp_of(image))
+}
+
+/// `GET /schemas/ids/{id}/schema`: the text itself. The reference answers 500 for an unknown id;
+/// here it is the 404 of its neighbours.
+pub(super) fn text_by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let subject = call.query.get("subject");
+    let found =
+        find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
+    let text = Showing::of(call.query).text(&found.image.schema);
+    Ok(Answer::Bytes(text.into()))
+}
+
+fn image_by_id<'s>(
+    snapshot: &'s Snapshot,
+    call: &Call<'_>,
+    id: SchemaId,
+) -> Result<&'s SchemaImage, RegistryError> {
+    find_by_id(snapshot, id, call.query.get("subject"))
+        .map(|found| found.image)
+        .ok_or(RegistryError::SchemaNotFound)
+}
+
+/// `GET /schemas/ids/{id}/subjects`.
+pub(super) fn subjects_by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let image = image_by_id(&snapshot, call, schema_id(id)?)?;
+    let deleted = call.query.flag("deleted");
+    let mut names: Vec<&str> = image
+        .uses
+        .iter()
+        .filter(|(name, version)| deleted || !snapshot.is_deleted(name, *version))
+        .map(|(name, _)| name.as_ref())
+        .collect();
+    names.dedup();
+    let page = call.query.page(names.into_iter().map(Value::from), LIST_MAX)?;
+    Ok(Answer::Value(Value::Array(page)))
+}
+
+/// `GET /schemas/ids/{id}/versions`.
+pub(super) fn versions_by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let image = image_by_id(&snapshot, call, schema_id(id)?)?;
+    let deleted = call.query.flag("deleted");
+    let pairs = image
+        .uses
+        .iter()
+        .filter(|(name, version)| deleted || !snapshot.is_deleted(name, *version))
+        .map(|(name, version)| json!({ "subject": name.as_ref(), "version": version.0 }));
+    let page = call.query.page(pairs, LIST_MAX)?;
+    Ok(Answer::Value(Value::Array(page)))
+}
+
+/// `GET /schemas/guids/{guid}`: the default context first.
+pub(super) fn by_guid(call: &Call<'_>, text: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let guid = Uuid::parse_str(text).map_err(|_| not_found(text))?;
+    let schema = std::iter::once(".")
+        .chain(snapshot.contexts())
+        .find_map(|context| snapshot.schema_by_guid(context, guid))
+        .ok_or_else(|| not_found(text))?;
+    let stamp = snapshot
+        .any_subject_of(&schema.context, schema.id)
+        .and_then(|(subject, version)| stamp(&snapshot, subject, version));
+    let showing = Showing::of(call.query);
+    Ok(Answer::Value(content_entity(None, schema, showing, None, stamp)))
+}
+
+/// `GET /schemas/guids/{guid}/ids`: empty for an unknown one.
+pub(super) fn ids_by_guid(call: &Call<'_>, text: &str) -> Result<Answer, RegistryError> {
+    let snapshot = call.registry.snapshot();
+    let Ok(guid) = Uuid::parse_str(text) else {
+        return Ok(Answer::Value(json!([])));
+    };
+    let mut found: Vec<(&str, i32)> = snapshot
+        .contexts()
+        .flat_map(|context| {
+            let ids = snapshot.ids_by_guid(context, guid);
+            ids.iter().map(move |id| (context, id.0))
+        })
+        .collect();
+    found.sort_unstable();
+    let values = found
+        .into_iter()
+        .map(|(context, id)| json!({ "context": context, "id": id }));
+    Ok(Answer::Value(values.collect()))
+}

@@ -1,0 +1,431 @@
+//! Registering a schema under a subject: the whole story, in the order that decides the answer.
+//!
+//! Source: Confluent's `registerOrForward` and `register`; step by step as clients observe it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::candidate::{Among, Candidate, Found, Reading, Stamp, format_of, look_up};
+use super::scope::{config_in_scope, forbidden, mode_in_scope};
+use super::{Decision, Defaults, Registry, now_ms};
+use crate::change::{Audit, Change, ChangeSet};
+use crate::compatibility::{self, Rules};
+use crate::error::RegistryError;
+use crate::model::{
+    Metadata, Mode, RequestedReference, RuleSet, SchemaId, SchemaRequest, SubjectConfig,
+    VERSION_PROPERTY, Version,
+};
+use crate::snapshot::{RegisteredSchema, Snapshot, SubjectImage};
+use crate::subject_name::{QualifiedSubject, context_prefix};
+
+/// Texts longer than this are parsed off the async threads, in bytes.
+pub(crate) const HEAVY_TEXT_BYTES: usize = 64 * 1024;
+
+/// How to register.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RegisterOptions {
+    pub(crate) normalize: bool,
+    /// Skip the compatibility check.
+    pub(crate) force: bool,
+}
+
+/// What a registration answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Registered {
+    pub(crate) version: Version,
+    pub(crate) schema: Arc<RegisteredSchema>,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+impl From<Found> for Registered {
+    fn from(found: Found) -> Self {
+        Self {
+            version: found.version,
+            schema: found.schema,
+            stamp: found.stamp,
+        }
+    }
+}
+
+impl Registry {
+    /// Registers a schema, or finds that it is registered already.
+    pub(crate) async fn register(
+        &self,
+        subject: String,
+        request: SchemaRequest,
+        options: RegisterOptions,
+        actor: String,
+    ) -> Result<Registered, RegistryError> {
+        if let Some(rules) = &request.rule_set {
+            rules.validate().map_err(RegistryError::InvalidRuleSet)?;
+        }
+        if !QualifiedSubject::parse(&subject).is_valid() {
+            return Err(RegistryError::InvalidSubject(subject));
+        }
+        let heavy = request.text.len() > HEAVY_TEXT_BYTES;
+        let registration = Registration {
+            subject,
+            request,
+            options,
+            actor,
+            defaults: self.inner.defaults,
+        };
+        if !heavy {
+            // Most registrations repeat an earlier one: they are answered without the writer's turn.
+            let snapshot = self.snapshot();
+            if let Some(found) = registration.find_existing(&snapshot)? {
+                return Ok(found);
+            }
+        }
+        self.change(heavy, move |snapshot| registration.decide(snapshot))
+            .await
+    }
+}
+
+#[derive(Debug)]
+struct Registration {
+    subject: String,
+    request: SchemaRequest,
+    options: RegisterOptions,
+    actor: String,
+    defaults: Defaults,
+}
+
+impl Registration {
+    fn reading(&self, config: &SubjectConfig, mode: Mode, as_new: bool) -> Reading {
+        let asked = self.options.normalize || config.normalize.unwrap_or(false);
+        Reading {
+            // What is imported is taken as it is.
+            normalize: asked && !mode.takes_ids(),
+            as_new,
+            validate_fields: config.validate_fields.unwrap_or(false) && !mode.takes_ids(),
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.request.text.trim().is_empty()
+    }
+
+    /// Step 1: an equal version of the subject answers before any mode is looked at.
+    fn find_existing(&self, snapshot: &Snapshot) -> Result<Option<Registered>, RegistryError> {
+        format_of(&self.request)?;
+        let config = config_in_scope(snapshot, &self.subject);
+        if self.is_blank() || config.has_defaults_or_overrides() {
+            return Ok(None);
+        }
+        if snapshot.subject(&self.subject).is_none() {
+            return Ok(None);
+        }
+        let mode = mode_in_scope(snapshot, &self.subject);
+        let reading = self.reading(&config, mode, false);
+        let candidate = Candidate::read(snapshot, &self.subject, &self.request, reading)?;
+        let among = if self.request.version == -1 {
+            Among::Latest
+        } else {
+            Among::Live
+        };
+        let Some(found) = look_up(snapshot, &self.subject, &candidate, among) else {
+            return Ok(None);
+        };
+        let same_id = self.request.id.is_none_or(|id| id == found.schema.id);
+        let answers = match self.request.version {
+            0 | -1 => same_id,
+            version => self.request.id.is_some() && same_id && found.version == Version(version),
+        };
+        Ok(answers.then(|| found.into()))
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> Result<Decision<Registered>, RegistryError> {
+        if let Some(found) = self.find_existing(snapshot)? {
+            return Ok(Decision::Unchanged(found));
+        }
+        let config = config_in_scope(snapshot, &self.subject);
+        let mode = mode_in_scope(snapshot, &self.subject);
+        self.require_mode(mode)?;
+        let importing = mode.takes_ids();
+        let image = snapshot.subject(&self.subject).map(Arc::as_ref);
+        let next = image.map_or(0, SubjectImage::newest_number).checked_add(1);
+        let next = Version(next.ok_or(RegistryError::Internal)?);
+        let request = self.request_to_store(&config, image, next, importing)?;
+        let as_new = request.id.is_none() && config.validate_new_schemas.unwrap_or(true);
+        let reading = self.reading(&config, mode, as_new && !importing);
+        let candidate = Candidate::read(snapshot, &self.subject, &request, reading)?;
+        let context = QualifiedSubject::parse(&self.subject).context;
+
+        let known = candidate
+            .id_in(snapshot, context)
+            .filter(|known| request.id.is_none_or(|id| id == *known));
+        if request.version == 0
+            && let Some(found) = self.already_there(snapshot, image, &candidate, known)
+        {
+            return Ok(Decision::Unchanged(found));
+        }
+        if !importing && !self.options.force {
+            self.require_compatible(&config, image, &candidate)?;
+        }
+        let version = if request.version > 0 {
+            Version(request.version)
+        } else {
+            next
+        };
+        let id = match request.id.or(known) {
+            Some(id) => {
+                require_free_or_same(snapshot, context, id, &candidate)?;
+                id
+            }
+            None => next_id(snapshot, context)?,
+        };
+        Ok(self.store(snapshot, &candidate, version, id))
+    }
+
+    fn require_mode(&self, mode: Mode) -> Result<(), RegistryError> {
+        let what = match (mode, self.request.id.is_some()) {
+            (Mode::ReadOnly | Mode::ReadOnlyOverride, _) => "in read-only mode",
+            (Mode::ReadWrite, true) => "not in import mode",
+            (Mode::Import | Mode::Forward, false) => "not in read-write mode",
+            (Mode::ReadWrite, false) | (Mode::Import | Mode::Forward, true) => return Ok(()),
+        };
+        Err(forbidden(&self.subject, what))
+    }
+
+    /// What is asked, completed from the latest version and the settings.
+    fn request_to_store(
+        &self,
+        config: &SubjectConfig,
+        image: Option<&SubjectImage>,
+        next: Version,
+        importing: bool,
+    ) -> Result<SchemaRequest, RegistryError> {
+        let mut request = self.request.clone();
+        if importing {
+            if self.is_blank() {
+                return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
+            }
+            return Ok(request);
+        }
+        if request.version > 0 && request.version != next.0 {
+            return Err(RegistryError::InvalidSchema(
+                "Version is not one more than previous version".to_owned(),
+            ));
+        }
+        let latest = image.and_then(SubjectImage::latest).map(|(_, latest)| latest);
+        if self.is_blank() {
+            let Some(latest) = latest else {
+                return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
+            };
+            request.text.clone_from(&latest.schema.text);
+            request.format = Some(latest.schema.format.name().to_owned());
+            request.references = latest
+                .schema
+                .references
+                .iter()
+                .map(|reference| RequestedReference {
+                    name: Some(reference.name.clone()),
+                    subject: Some(reference.subject.clone()),
+                    version: Some(reference.version),
+                })
+                .collect();
+        }
+        let metadata = request
+            .metadata
+            .as_ref()
+            .or_else(|| latest.and_then(|latest| latest.schema.metadata.as_ref()));
+        let metadata = Metadata::merge(config.default_metadata.as_ref(), metadata);
+        let mut metadata = Metadata::merge(metadata.as_ref(), config.override_metadata.as_ref());
+        let rules = request
+            .rule_set
+            .as_ref()
+            .or_else(|| latest.and_then(|latest| latest.schema.rule_set.as_ref()));
+        let rules = RuleSet::merge(config.default_rule_set.as_ref(), rules);
+        request.rule_set = RuleSet::merge(rules.as_ref(), config.override_rule_set.as_ref());
+        let pinned = metadata.as_ref().and_then(Metadata::pinned_version).is_some();
+        if request.version != 0 || pinned {
+            metadata
+                .get_or_insert_default()
+                .properties
+                .insert(VERSION_PROPERTY.to_owned(), next.0.to_string());
+        }
+        request.metadata = metadata;
+        Ok(request)
+    }
+
+    /// The subject has this very content live, by identity or by comparison.
+    fn already_there(
+        &self,
+        snapshot: &Snapshot,
+        image: Option<&SubjectImage>,
+        candidate: &Candidate,
+        known: Option<SchemaId>,
+    ) -> Option<Registered> {
+        let image = image?;
+        if let Some(id) = known
+            && let Some(binding) = image.binding(id)
+            && !binding.soft_deleted
+            && let Some(version) = image.version(binding.version)
+        {
+            return Some(Registered {
+                version: binding.version,
+                schema: Arc::clone(&version.schema),
+                stamp: None,
+            });
+        }
+        if known.is_some() {
+            return None;
+        }
+        let found = look_up(snapshot, &self.subject, candidate, Among::Live)?;
+        let same_id = self.request.id.is_none_or(|id| id == found.schema.id);
+        same_id.then(|| found.into())
+    }
+
+    fn require_compatible(
+        &self,
+        config: &SubjectConfig,
+        image: Option<&SubjectImage>,
+        candidate: &Candidate,
+    ) -> Result<(), RegistryError> {
+        let Some(image) = image else {
+            return Ok(());
+        };
+        let rules = Rules::of(config, self.defaults.level);
+        let metadata = candidate.metadata.as_ref();
+        let messages = compatibility::check(rules, &candidate.parsed, metadata, image.live());
+        if messages.is_empty() {
+            return Ok(());
+        }
+        Err(RegistryError::Incompatible {
+            subject: self.subject.clone(),
+            messages,
+        })
+    }
+
+    fn store(
+        &self,
+        snapshot: &Snapshot,
+        candidate: &Candidate,
+        version: Version,
+        id: SchemaId,
+    ) -> Decision<Registered> {
+        let context = QualifiedSubject::parse(&self.subject).context;
+        let at_ms = now_ms();
+        let mut changes = Vec::new();
+        if context != "." && !snapshot.is_context_recorded(context) {
+            changes.push(Change::RecordContext {
+                context: context.to_owned(),
+                recorded: true,
+            });
+        }
+        if id.0 > snapshot.id_high_water(context) {
+            changes.push(Change::RaiseIds {
+                context: context.to_owned(),
+                high_water: id,
+            });
+        }
+        let schema = match snapshot.schema(context, id) {
+            Some(schema) => Arc::clone(schema),
+            None => {
+                let schema = Arc::new(candidate.registered(context, id));
+                changes.push(Change::PutSchema(Arc::clone(&schema)));
+                schema
+            }
+        };
+        let replaced = snapshot
+            .subject(&self.subject)
+            .and_then(|image| image.version(version))
+            .map(|image| image.schema.id)
+            .filter(|replaced| *replaced != id);
+        changes.push(Change::PutVersion {
+            subject: self.subject.clone(),
+            version,
+            id,
+            deleted: false,
+            registered_ms: at_ms,
+        });
+        changes.extend(self.superseded(snapshot, version, id));
+        if let Some(replaced) = replaced
+            && snapshot
+                .schema_image(context, replaced)
+                .is_some_and(|image| image.uses.len() <= 1)
+        {
+            changes.push(Change::RemoveSchema {
+                context: context.to_owned(),
+                id: replaced,
+            });
+        }
+        let set = ChangeSet {
+            changes,
+            audit: Audit {
+                actor: self.actor.clone(),
+                operation: "register",
+                subject: self.subject.clone(),
+                before: None,
+                after: Some(json!({
+                    "version": version.0,
+                    "id": id.0,
+                    "guid": schema.guid.to_string(),
+                    "schemaType": schema.format.name(),
+                })),
+            },
+            at_ms,
+        };
+        let answer = Registered {
+            version,
+            schema,
+            stamp: None,
+        };
+        Decision::Change(set, answer)
+    }
+
+    /// Soft-deleted versions with the id that is live again go for good, unless something refers
+    /// to them.
+    fn superseded(&self, snapshot: &Snapshot, version: Version, id: SchemaId) -> Vec<Change> {
+        let Some(image) = snapshot.subject(&self.subject) else {
+            return Vec::new();
+        };
+        image
+            .versions()
+            .filter(|(number, old)| {
+                *number < version
+                    && old.deleted
+                    && old.schema.id == id
+                    && snapshot.referrers(&self.subject, *number).next().is_none()
+            })
+            .map(|(number, _)| Change::RemoveVersion {
+                subject: self.subject.clone(),
+                version: number,
+            })
+            .collect()
+    }
+}
+
+fn require_free_or_same(
+    snapshot: &Snapshot,
+    context: &str,
+    id: SchemaId,
+    candidate: &Candidate,
+) -> Result<(), RegistryError> {
+    let Some(bound) = snapshot.schema(context, id) else {
+        return Ok(());
+    };
+    if bound.guid == candidate.guid && bound.format == candidate.format {
+        return Ok(());
+    }
+    Err(RegistryError::OperationNotPermitted(format!(
+        "Overwrite new schema with id {} in context {} is not permitted.",
+        id.0,
+        context_prefix(context)
+    )))
+}
+
+/// Ids are never given out twice, not even after a permanent delete.
+fn next_id(snapshot: &Snapshot, context: &str) -> Result<SchemaId, RegistryError> {
+    let mut id = snapshot.id_high_water(context);
+    loop {
+        id = id.checked_add(1).ok_or_else(|| {
+            RegistryError::OperationNotPermitted("all schema ids are spent".to_owned())
+        })?;
+        if snapshot.schema(context, SchemaId(id)).is_none() {
+            return Ok(SchemaId(id));
+        }
+    }
+}
