@@ -440,7 +440,7 @@ fn unframed_topics() {
             "orders",
             "assay.value.framing=none assay.value.schema=version:7",
             hex(ALICE),
-            "ASY-2107",
+            "ASY-2107 value has no schema to be judged by: version:7 of orders-value does not exist",
         ),
         ("orders", "assay.value.framing=none", Vec::new(), "ASY-2001"),
         ("shop", "assay.value.framing=none", hex("082a"), "ok"),
@@ -491,6 +491,20 @@ fn levels() {
     assert_eq!(world.value("shop", properties, &foreign), "ok");
     let shown = world.value("orders", "assay.errors.include.values=true", &garbage);
     assert_ends(&shown, "; bytes 0000000001ffff");
+}
+
+/// A GUID names content: any id of it that is bound to the subject will do.
+#[test]
+fn a_guid_with_several_ids() {
+    let mut world = World::shop();
+    let bound = world.register("copies-value", SchemaFormat::Avro, AVRO_KEY);
+    world.register("other-value", SchemaFormat::Avro, AVRO_KEY);
+    let value = [&[1][..], identity::guid(AVRO_KEY, &[]).as_bytes(), &[0x54]].concat();
+    assert_eq!(world.value("copies", "", &value), "ok");
+    let one = batch(Compression::None, &[(None, Some(&value), &[])]);
+    let judgement = world.judge("copies", "", &one);
+    assert_eq!(judgement.pairs.pairs[0].id, SchemaId(bound));
+    assert_starts(&world.value("payments", "", &value), "ASY-2103");
 }
 
 /// Whatever the bytes are, there is a verdict, and its text is one bounded line.
