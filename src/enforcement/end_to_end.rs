@@ -353,3 +353,28 @@ async fn a_broken_batch_is_refused_where_anything_is_enforced() {
         rejection.message
     );
 }
+
+#[tokio::test]
+async fn metrics_count_parts() {
+    let world = World::open().await;
+    let id = world.register("orders-value", "AVRO", ORDER).await;
+    let (good, bad) = (framed(id, "540a616c696365"), framed(id, "54"));
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        super::describe_metrics();
+        let enforced = settings("orders", &[]);
+        let observed = settings("orders", &[("assay.value.validation.mode", "observe")]);
+        world.accept(&enforced, &[&good, &good]);
+        world.reject(&enforced, &[&good, &bad, &bad]);
+        world.accept(&observed, &[&bad]);
+    });
+    let page = recorder.handle().render();
+    for line in [
+        r#"assay_records_validated_total{topic="orders",part="value",format="AVRO"} 3"#,
+        r#"assay_records_rejected_total{topic="orders",part="value",code="ASY-2201",reason="truncated"} 2"#,
+        r#"assay_records_would_reject_total{topic="orders",part="value",code="ASY-2201",reason="truncated"} 1"#,
+        "assay_validation_duration_seconds_count 3",
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+}

@@ -7,7 +7,7 @@
 
 use broker_core::records::{BatchError, BatchView, DecompressionScratch, Record, RecordHeaders};
 use broker_core::validation::RecordError;
-use registry::{RegisteredSchema, SchemaId, Snapshot};
+use registry::{Binding, RegisteredSchema, SchemaId, Snapshot};
 use serde_formats::wire::{MessageIndexes, SchemaClaim};
 use serde_formats::{CompiledSchema, MessageId, SchemaFormat, Scratch, ValidationOptions};
 
@@ -458,7 +458,7 @@ impl<'s> PartJudge<'s> {
                             Some(subject.as_str())
                         }
                     };
-                    pairs.add(part, named, schema.id, schema.guid);
+                    pairs.add(part, named, resolved.schema.id, resolved.schema.guid);
                 }
                 self.newest = (self.newest + 1) % MET_MAX;
                 self.met[self.newest] = Some(resolved);
@@ -515,7 +515,7 @@ impl<'s> PartJudge<'s> {
                 "the subject name strategy of the topic needs one",
             ));
         }
-        let Some(binding) = self.snapshot.binding(subject, schema.id) else {
+        let Some((schema, binding)) = self.bound(schema, located.claim, subject) else {
             return Err(refuse(
                 Code::NotBoundToSubject,
                 &format!("it is no version of {subject}"),
@@ -539,12 +539,37 @@ impl<'s> PartJudge<'s> {
         })
     }
 
+    /// The schema as a version of the subject. A GUID names content, which imports may have put under
+    /// several ids: any of them may be the bound one.
+    fn bound(
+        &self,
+        schema: &'s RegisteredSchema,
+        claim: SchemaClaim,
+        subject: &str,
+    ) -> Option<(&'s RegisteredSchema, Binding)> {
+        if let Some(binding) = self.snapshot.binding(subject, schema.id) {
+            return Some((schema, binding));
+        }
+        let SchemaClaim::Guid(guid) = claim else {
+            return None;
+        };
+        let context = &self.topic.context;
+        self.snapshot
+            .ids_by_guid(context, guid)
+            .iter()
+            .rev()
+            .find_map(|id| {
+                let binding = self.snapshot.binding(subject, *id)?;
+                Some((self.snapshot.schema(context, *id)?.as_ref(), binding))
+            })
+    }
+
     fn resolve_pinned(&self) -> Result<Resolved<'s>, Box<Fault>> {
         let missing = || {
             self.fault(
                 Code::NoPinnedSchema,
                 &format!(
-                    "{:?} of {} is not there",
+                    "{} of {} does not exist",
                     self.policy.schema, self.policy.topic_subject
                 ),
             )

@@ -145,3 +145,21 @@ pub(super) static CONFIG_KEYS: &[TopicConfigKey] = rows!("key", "value";
         documentation: "Whether texts about refused records may show the first payload bytes.",
     },
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_the_guide() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/enforcement.md");
+        let guide = std::fs::read_to_string(path).expect("the guide exists");
+        for key in CONFIG_KEYS {
+            let name = key
+                .name
+                .replace(".key.", ".{key,value}.")
+                .replace(".value.", ".{key,value}.");
+            assert!(guide.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}

@@ -113,6 +113,16 @@ pub enum PinnedSchema {
     Id(i32),
 }
 
+impl fmt::Display for PinnedSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Version(version) => write!(f, "version:{version}"),
+            Self::Id(id) => write!(f, "id:{id}"),
+        }
+    }
+}
+
 /// How the subject is found. AssociatedNameStrategy is [`NameStrategy::TopicName`] here: its own
 /// fallback where a topic has no association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -440,7 +440,7 @@ fn unframed_topics() {
             "orders",
             "assay.value.framing=none assay.value.schema=version:7",
             hex(ALICE),
-            "ASY-2107",
+            "ASY-2107 value has no schema to be judged by: version:7 of orders-value does not exist",
         ),
         ("orders", "assay.value.framing=none", Vec::new(), "ASY-2001"),
         ("shop", "assay.value.framing=none", hex("082a"), "ok"),
@@ -491,4 +491,63 @@ fn levels() {
     assert_eq!(world.value("shop", properties, &foreign), "ok");
     let shown = world.value("orders", "assay.errors.include.values=true", &garbage);
     assert_ends(&shown, "; bytes 0000000001ffff");
+}
+
+/// A GUID names content: any id of it that is bound to the subject will do.
+#[test]
+fn a_guid_with_several_ids() {
+    let mut world = World::shop();
+    let bound = world.register("copies-value", SchemaFormat::Avro, AVRO_KEY);
+    world.register("other-value", SchemaFormat::Avro, AVRO_KEY);
+    let value = [&[1][..], identity::guid(AVRO_KEY, &[]).as_bytes(), &[0x54]].concat();
+    assert_eq!(world.value("copies", "", &value), "ok");
+    let one = batch(Compression::None, &[(None, Some(&value), &[])]);
+    let judgement = world.judge("copies", "", &one);
+    assert_eq!(judgement.pairs.pairs[0].id, SchemaId(bound));
+    assert_starts(&world.value("payments", "", &value), "ASY-2103");
+}
+
+/// Whatever the bytes are, there is a verdict, and its text is one bounded line.
+#[test]
+fn arbitrary_bytes_get_a_verdict() {
+    let world = World::shop();
+    let seeds = [
+        ("orders", framed(1, ALICE)),
+        ("orders", framed(2, &format!("{ALICE}06"))),
+        ("payments", framed(4, "7b22616d6f756e74223a317d")),
+        ("shop", framed_message(5, &[1, 0], "3805")),
+        ("shop", framed_message(5, &[0], "082a1205616c696365")),
+    ];
+    // xorshift64: the same bytes in every run.
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % bound as u64).expect("below the bound")
+    };
+    let mut refused = 0;
+    for _ in 0..4_000 {
+        let (topic, seed) = &seeds[random(seeds.len())];
+        let mut value = seed.clone();
+        for _ in 0..=random(3) {
+            let at = random(value.len().max(1));
+            match random(4) {
+                0 => value.truncate(at),
+                1 if at < value.len() => value[at] = u8::try_from(random(256)).expect("a byte"),
+                2 => value.insert(
+                    at.min(value.len()),
+                    u8::try_from(random(256)).expect("a byte"),
+                ),
+                _ => value
+                    .extend((0..random(20)).map(|_| u8::try_from(random(256)).expect("a byte"))),
+            }
+        }
+        let properties = ["", "assay.value.framing=none"][random(2)];
+        let text = world.value(topic, properties, &value);
+        assert!(text.len() <= 1_500 && !text.contains('\n'), "{text}");
+        assert!(text == "ok" || text.starts_with("ASY-2"), "{text}");
+        refused += usize::from(text != "ok");
+    }
+    assert!(refused > 2_000, "{refused}");
 }
