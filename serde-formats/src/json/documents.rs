@@ -44,6 +44,19 @@ impl Documents {
         documents
     }
 
+    /// Objects in all documents: no fewer than there are schemas.
+    pub(super) fn count_objects(&self) -> usize {
+        fn count(value: &Value) -> usize {
+            match value {
+                Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+                Value::Array(items) => items.iter().map(count).sum(),
+                _ => 0,
+            }
+        }
+        let references = self.references.iter().map(|(_, value)| count(value));
+        count(&self.root) + references.sum::<usize>()
+    }
+
     /// Where the root document lives: its `$id`, or an anonymous place.
     pub(super) fn base_uri(&self) -> Result<Uri<String>, ParseError> {
         let id = self.root.get(self.draft.id_keyword()).and_then(Value::as_str);

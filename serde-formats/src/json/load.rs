@@ -27,6 +27,7 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
         loaded: HashMap::new(),
         waiting: Vec::new(),
         fingerprints: HashMap::new(),
+        is_dynamic: false,
     };
     let root_uri = base.as_str().to_owned();
     let scope = Scope {
@@ -43,9 +44,15 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
     while let Some((id, value, scope, path)) = loader.waiting.pop() {
         loader.fill(id, value, &scope, &path)?;
     }
+    let dynamic_schemas = if loader.is_dynamic {
+        loader.nodes.len() + documents.count_objects()
+    } else {
+        0
+    };
     Ok(Model {
         nodes: loader.nodes,
         root,
+        dynamic_schemas,
     })
 }
 
@@ -95,6 +102,8 @@ struct Loader<'r> {
     waiting: Vec<(NodeId, &'r Value, Scope, String)>,
     /// By address, of arrays and objects.
     fingerprints: HashMap<usize, Fingerprint>,
+    /// `$dynamicRef` or `$recursiveRef` is used.
+    is_dynamic: bool,
 }
 
 impl<'r> Loader<'r> {
@@ -275,6 +284,7 @@ impl<'r> Loader<'r> {
             match members.get(keyword) {
                 None => {}
                 Some(Value::String(reference)) => {
+                    self.is_dynamic |= keyword != "$ref";
                     parts.push(Class::Reference(self.target(reference, scope, path)?));
                     if !scope.is_modern() {
                         break;

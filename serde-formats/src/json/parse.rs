@@ -9,7 +9,7 @@ use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
 use super::text::Json;
-use super::validate::{self, JsonValidator, LEVELS_MAX};
+use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 
@@ -118,20 +118,22 @@ impl JsonSchema {
     /// When the schema is stored but cannot be executed: it breaks its metaschema, a reference is
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        let validator = self.validator()?;
-        let schemas_per_value = match self.model() {
-            Ok(model) => model.schemas_per_value(),
+        let burden = match self.model() {
+            Ok(model) => model.burden(),
             Err(error) => return Err(CompileError(error.message.clone())),
         };
-        if schemas_per_value >= LEVELS_MAX {
+        if burden.depth >= LEVELS_MAX || burden.visits > VISITS_PER_VALUE_MAX {
             return Err(CompileError(format!(
-                "{schemas_per_value} schemas apply to one value, at most {LEVELS_MAX} are judged"
+                "{} schemas, {} deep, have to be judged for one value; at most \
+                 {VISITS_PER_VALUE_MAX} and {LEVELS_MAX} are",
+                burden.visits, burden.depth
             )));
         }
+        let validator = self.validator()?;
         Ok(JsonValidator::new(
             self.record_name(),
             validator,
-            schemas_per_value,
+            burden.depth,
         ))
     }
 

@@ -80,18 +80,30 @@ impl JsonValidator {
                 ),
             });
         }
-        let view = View {
-            text,
-            tape: &scratch.tape,
-        };
-        let root = TapeNode::root(&view);
-        if self.validator.is_valid(root) {
+        let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
+        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
+        let view = View::new(text, &scratch.tape, steps);
+        let is_valid = self.validator.is_valid(TapeNode::root(&view));
+        if view.is_exhausted() {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path: "$".to_owned(),
+                byte_offset: 0,
+                detail: format!("the schema's alternatives take more than {steps} steps to judge"),
+            });
+        }
+        if is_valid {
             return Ok(());
         }
-        if levels <= EXPLAINED_LEVELS_MAX
-            && let Err(error) = self.validator.validate(root)
-        {
-            return Err(violation(root, &error));
+        if levels <= EXPLAINED_LEVELS_MAX {
+            let view = View::new(text, &scratch.tape, steps);
+            let root = TapeNode::root(&view);
+            if let Err(error) = self.validator.validate(root)
+                && !view.is_exhausted()
+            {
+                let violation_view = View::new(text, &scratch.tape, u64::MAX);
+                return Err(violation(TapeNode::root(&violation_view), &error));
+            }
         }
         Err(Violation {
             reason: ViolationReason::Constraint,
@@ -107,6 +119,12 @@ impl JsonValidator {
 pub(super) const LEVELS_MAX: usize = 2000;
 /// The same for finding the reason, where a level takes some 1700 bytes.
 const EXPLAINED_LEVELS_MAX: usize = 600;
+/// Looks at values that any payload may take to judge, and more for each of its values.
+const STEPS_MIN: u64 = 100_000;
+const STEPS_PER_VALUE: u64 = 1000;
+/// Schemas judged for one value, each counted as often as it is reached. Past it a schema is not
+/// compiled: definitions that refer to each other twice double the work with every definition.
+pub(super) const VISITS_PER_VALUE_MAX: u64 = 50_000;
 /// Largest compiled regular expression, and largest lazy state table, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Steps a backtracking regular expression may take on one string before the payload is refused.
@@ -417,6 +435,34 @@ mod tests {
         }
     }
 
+    /// Schemas whose alternatives multiply: refused as schemas, or payload by payload.
+    #[test]
+    fn exponential_schemas_end_quickly() {
+        let doubling = |layers: usize| {
+            let definitions: Vec<String> = (0..layers)
+                .map(|index| {
+                    let next = format!(r##"{{"$ref":"#/definitions/d{}"}}"##, index + 1);
+                    format!(r##""d{index}":{{"anyOf":[{next},{{"allOf":[{next}]}}]}}"##)
+                })
+                .collect();
+            format!(
+                r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d{layers}":{{"type":"string"}}}}}}"##,
+                definitions.join(",")
+            )
+        };
+        let error = JsonSchema::parse(&doubling(40), &[], ParseMode::New).expect_err("too many");
+        assert!(error.message.contains("for one value"), "{error}");
+        assert_eq!(judge(&doubling(6), b"\"a\""), Ok(()));
+        let payload = format!("{}1{}", r#"{"x":"#.repeat(60), "}".repeat(60));
+        for recursive in [
+            r##"{"anyOf":[{"properties":{"x":{"$ref":"#"}},"required":["y"]},{"properties":{"x":{"$ref":"#"}},"required":["z"]}]}"##,
+            r##"{"allOf":[{"properties":{"x":{"$ref":"#"}}},{"properties":{"x":{"$ref":"#"},"y":false}}]}"##,
+            r##"{"oneOf":[{"type":"integer"},{"properties":{"x":{"$ref":"#"}},"required":["x"]},{"properties":{"x":{"$ref":"#"}},"required":["y"]}]}"##,
+        ] {
+            let _verdict = judge(recursive, payload.as_bytes());
+        }
+    }
+
     /// Schemas built to exhaust the stack, on the stack size of a worker thread.
     #[test]
     fn schema_bombs_end_quickly() {
@@ -457,7 +503,7 @@ mod tests {
                     let Ok(parsed) = JsonSchema::parse(&schema, &[], ParseMode::New) else {
                         return;
                     };
-                    super::super::compare(&parsed, &parsed, Default::default());
+                    let _same = super::super::compare(&parsed, &parsed, Default::default());
                     if let Ok(validator) = parsed.compile() {
                         let options = ValidationOptions::default();
                         let mut scratch = JsonScratch::default();
