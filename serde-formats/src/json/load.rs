@@ -12,13 +12,17 @@ use serde_json::{Map, Number, Value};
 
 use super::documents::{Documents, unresolved};
 use super::model::{
-    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest, StringClass,
+    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest,
+    StringClass,
 };
 use super::text::SCHEMA_DEPTH_MAX;
-use crate::schema::ParseError;
+use crate::schema::{ParseError, ParseMode};
 
 /// Loads the root document and everything it refers to.
-pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
+///
+/// Patterns of an existing schema are not looked at: they may be of a dialect that only the
+/// reference knows, and the schema is then stored but not executed.
+pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, ParseError> {
     let registry = documents.registry()?;
     let base = documents.base_uri()?;
     let mut loader = Loader {
@@ -28,6 +32,7 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
         waiting: Vec::new(),
         fingerprints: HashMap::new(),
         is_dynamic: false,
+        checks_patterns: mode == ParseMode::New,
     };
     let root_uri = base.as_str().to_owned();
     let scope = Scope {
@@ -104,6 +109,7 @@ struct Loader<'r> {
     fingerprints: HashMap<usize, Fingerprint>,
     /// `$dynamicRef` or `$recursiveRef` is used.
     is_dynamic: bool,
+    checks_patterns: bool,
 }
 
 impl<'r> Loader<'r> {
@@ -156,7 +162,12 @@ impl<'r> Loader<'r> {
                 }
                 hash
             }
-            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), never_equal },
+            scalar => {
+                return Fingerprint {
+                    hash: hash_of(&scalar.to_string()),
+                    never_equal,
+                };
+            }
         };
         let known = Fingerprint { hash, never_equal };
         self.fingerprints.insert(address, known);
@@ -164,7 +175,12 @@ impl<'r> Loader<'r> {
     }
 
     /// The node for a schema met as a keyword's value.
-    fn schema(&mut self, value: &'r Value, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+    fn schema(
+        &mut self,
+        value: &'r Value,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<NodeId, ParseError> {
         let address = std::ptr::from_ref(value) as usize;
         if let Some(id) = self.loaded.get(&address) {
             return Ok(*id);
@@ -309,7 +325,10 @@ impl<'r> Loader<'r> {
                 // Parts of one schema are of different classes, so never alike.
                 subschemas.push(self.add_part(part, &(path, subschemas.len()))?);
             }
-            return Ok(Class::Combined(Criterion::AllOf, self.combined_first(subschemas)));
+            return Ok(Class::Combined(
+                Criterion::AllOf,
+                self.combined_first(subschemas),
+            ));
         }
         Ok(parts.pop().unwrap_or(Class::Empty))
     }
@@ -338,7 +357,11 @@ impl<'r> Loader<'r> {
             }
         }
         if let Some(schema) = members.get("not") {
-            parts.push(Class::Not(self.schema(schema, scope, &format!("{path}/not"))?));
+            parts.push(Class::Not(self.schema(
+                schema,
+                scope,
+                &format!("{path}/not"),
+            )?));
         }
         if scope.draft != Draft::Draft4
             && let Some(value) = members.get("const")
@@ -356,7 +379,10 @@ impl<'r> Loader<'r> {
                 for name in names {
                     let Value::String(name) = name else {
                         let found = kind_name(name);
-                        return Err(error(path, &format!("expected type: String, found: {found}")));
+                        return Err(error(
+                            path,
+                            &format!("expected type: String, found: {found}"),
+                        ));
                     };
                     let class = self.typed(name, members, scope, path, &mut seen)?;
                     subschemas.push(self.add_part(class, name)?);
@@ -379,20 +405,24 @@ impl<'r> Loader<'r> {
         let is_empty = |name: &str| {
             scope.is_modern()
                 && name == "properties"
-                && members.get(name).and_then(Value::as_object).is_some_and(Map::is_empty)
+                && members
+                    .get(name)
+                    .and_then(Value::as_object)
+                    .is_some_and(Map::is_empty)
         };
         let objects = |name: &&str| members.contains_key(*name) && !is_empty(name);
-        if !seen.object && (OBJECT_KEYWORDS.iter().any(|name| objects(name)) || any_of(more_object_keywords(scope.draft))) {
+        if !seen.object
+            && (OBJECT_KEYWORDS.iter().any(objects) || any_of(more_object_keywords(scope.draft)))
+        {
             parts.push(self.object(members, scope, path)?);
         }
         if !seen.number && any_of(NUMBER_KEYWORDS) {
             parts.push(number_class(&keywords, scope.draft, false)?);
         }
         if !seen.string && any_of(STRING_KEYWORDS) {
-            parts.push(string_class(&keywords)?);
+            parts.push(self.string(&keywords)?);
         }
-        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
-            && any_of(&["if", "then", "else"])
+        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6) && any_of(&["if", "then", "else"])
         {
             let mut subschemas = Vec::new();
             for keyword in ["if", "then", "else"] {
@@ -417,7 +447,7 @@ impl<'r> Loader<'r> {
         Ok(match name {
             "string" => {
                 seen.string = true;
-                string_class(&keywords)?
+                self.string(&keywords)?
             }
             "integer" | "number" => {
                 seen.number = true;
@@ -460,7 +490,8 @@ impl<'r> Loader<'r> {
         } else {
             ("items", "additionalItems")
         };
-        let items_are_rest = scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
+        let items_are_rest =
+            scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
         match members.get(tuple) {
             Some(Value::Array(schemas)) => {
                 for (index, schema) in schemas.iter().enumerate() {
@@ -489,7 +520,9 @@ impl<'r> Loader<'r> {
             None => {}
         }
         // A boolean `items` without positions allows or forbids items at all.
-        if !(items_are_rest && tuple == "items" || class.all_items.is_some() && additional == "items") {
+        if !(items_are_rest && tuple == "items"
+            || class.all_items.is_some() && additional == "items")
+        {
             class.additional = self.rest(additional, members, scope, path)?;
         }
         if scope.is_modern() {
@@ -526,7 +559,7 @@ impl<'r> Loader<'r> {
             dependent_schemas: Vec::new(),
         };
         for (pattern, _) in &class.patterns {
-            check_pattern(pattern, &format!("{path}/patternProperties"))?;
+            self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
         }
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
@@ -567,7 +600,11 @@ impl<'r> Loader<'r> {
         path: &str,
     ) -> Result<Vec<(String, NodeId)>, ParseError> {
         let mut schemas = Vec::new();
-        for (name, schema) in (Keywords { members, path }).object(keyword)?.into_iter().flatten() {
+        for (name, schema) in (Keywords { members, path })
+            .object(keyword)?
+            .into_iter()
+            .flatten()
+        {
             let id = self.schema(schema, scope, &format!("{path}/{keyword}/{name}"))?;
             schemas.push((name.clone(), id));
         }
@@ -589,6 +626,24 @@ impl<'r> Loader<'r> {
                 Rest::Schema(self.schema(schema, scope, &format!("{path}/{keyword}"))?)
             }
         })
+    }
+
+    fn string(&self, keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
+        if let Some(pattern) = keywords.string("pattern")? {
+            self.check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
+        }
+        string_class(keywords)
+    }
+
+    /// Whether a pattern can be executed, within the validator's limits.
+    fn check_pattern(&self, pattern: &str, path: &str) -> Result<(), ParseError> {
+        if !self.checks_patterns || super::validate::pattern_matcher(pattern).is_some() {
+            return Ok(());
+        }
+        Err(error(
+            path,
+            &format!("invalid regular expression {pattern:?}"),
+        ))
     }
 
     /// The reference keeps combined members of a combined schema before the others.
@@ -648,9 +703,6 @@ const fn more_object_keywords(draft: Draft) -> &'static [&'static str] {
 
 fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
     let pattern = keywords.string("pattern")?;
-    if let Some(pattern) = pattern {
-        check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
-    }
     keywords.string("format")?;
     Ok(Class::String(StringClass {
         min_length: keywords.integer("minLength")?,
@@ -684,14 +736,6 @@ fn number_class(
         class.exclusive_maximum = keywords.number("exclusiveMaximum")?;
     }
     Ok(Class::Number(class))
-}
-
-/// Whether a pattern can be executed, within the validator's limits.
-fn check_pattern(pattern: &str, path: &str) -> Result<(), ParseError> {
-    match super::validate::pattern_matcher(pattern) {
-        Some(_) => Ok(()),
-        None => Err(error(path, &format!("invalid regular expression {pattern:?}"))),
-    }
 }
 
 /// Typed access to one schema's keywords.
@@ -767,7 +811,10 @@ impl<'m> Keywords<'m, '_> {
 fn strings(value: &Value, path: &str) -> Result<Vec<String>, ParseError> {
     let Value::Array(items) = value else {
         let found = kind_name(value);
-        return Err(error(path, &format!("expected type: JsonArray, found: {found}")));
+        return Err(error(
+            path,
+            &format!("expected type: JsonArray, found: {found}"),
+        ));
     };
     items
         .iter()

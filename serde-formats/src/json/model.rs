@@ -78,6 +78,7 @@ pub(super) enum Class {
 
 /// How the members of a combined schema are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are the keywords")]
 pub(super) enum Criterion {
     AllOf,
     AnyOf,
@@ -173,8 +174,17 @@ impl Model {
         let mut ready: Vec<usize> = (0..children.len())
             .filter(|node| waiting.get(*node) == Some(&0))
             .collect();
-        let mut own = vec![Burden { depth: 1, visits: 1 }; children.len()];
-        let mut most = Burden { depth: 1, visits: 1 };
+        let mut own = vec![
+            Burden {
+                depth: 1,
+                visits: 1
+            };
+            children.len()
+        ];
+        let mut most = Burden {
+            depth: 1,
+            visits: 1,
+        };
         let mut done = 0;
         while let Some(node) = ready.pop() {
             done += 1;

@@ -136,13 +136,19 @@ impl<'a> TapeNode<'a> {
             }
             Kind::String | Kind::Name | Kind::ShadowedName => state.hash_one(self.as_string()),
             Kind::Array => {
-                let elements = self.as_array().into_iter().flat_map(|array| array.elements());
+                let elements = self
+                    .as_array()
+                    .into_iter()
+                    .flat_map(|array| array.elements());
                 elements.fold(state.hash_one(3_u8), |hash, element| {
                     state.hash_one((hash, element.hash_with(state)))
                 })
             }
             Kind::Object => {
-                let members = self.as_object().into_iter().flat_map(|object| object.members());
+                let members = self
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|object| object.members());
                 members.fold(state.hash_one(4_u8), |hash, (name, value)| {
                     hash.wrapping_add(state.hash_one((name, value.hash_with(state))))
                 })
@@ -262,9 +268,9 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
             Value::Number(expected) => self
                 .as_number()
                 .is_some_and(|number| jsonschema::json::cmp::equal_numbers(&number, expected)),
-            Value::String(expected) => self.raw().is_some_and(|(raw, escaped)| {
-                compare_raw(raw, escaped, expected, false).is_eq()
-            }),
+            Value::String(expected) => self
+                .raw()
+                .is_some_and(|(raw, escaped)| compare_raw(raw, escaped, expected, false).is_eq()),
             Value::Array(expected) => self.as_array().is_some_and(|array| {
                 array.count() == expected.len()
                     && array
@@ -275,7 +281,8 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
             Value::Object(expected) => self.as_object().is_some_and(|object| {
                 object.count() == expected.len()
                     && expected.iter().all(|(name, expected)| {
-                        object.member(name)
+                        object
+                            .member(name)
                             .is_some_and(|value| value.equals_value(expected))
                     })
             }),
@@ -308,9 +315,7 @@ pub(super) struct Members<'a> {
 impl<'a> Members<'a> {
     fn matches(&self, name: u32, key: &str) -> std::cmp::Ordering {
         match self.view.entry(name) {
-            Some(entry) => {
-                compare_raw(Tape::raw(self.view.text, entry), entry.escaped, key, false)
-            }
+            Some(entry) => compare_raw(Tape::raw(self.view.text, entry), entry.escaped, key, false),
             None => std::cmp::Ordering::Less,
         }
     }
