@@ -174,6 +174,13 @@ fn texts() {
                 let error = parsed.as_ref().err().map(ToString::to_string);
                 format!("{id} valid {is_valid}: {schema:.200}: {error:?}")
             });
+            let as_existing = expected.get("valid_as_existing").and_then(Value::as_bool);
+            if as_existing.unwrap_or(is_valid) {
+                let existing = JsonSchema::parse(schema, &references(case), ParseMode::Existing);
+                tally.check(existing.is_ok(), || {
+                    format!("{id} as existing: {existing:?}")
+                });
+            }
             let Ok(parsed) = parsed else { continue };
             for (key, form) in [
                 ("canonical", TextForm::Canonical),

@@ -16,10 +16,13 @@ use super::model::{
     StringClass,
 };
 use super::text::SCHEMA_DEPTH_MAX;
-use crate::schema::ParseError;
+use crate::schema::{ParseError, ParseMode};
 
 /// Loads the root document and everything it refers to.
-pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
+///
+/// Patterns of an existing schema are not looked at: they may be of a dialect that only the
+/// reference knows, and the schema is then stored but not executed.
+pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, ParseError> {
     let registry = documents.registry()?;
     let base = documents.base_uri()?;
     let mut loader = Loader {
@@ -28,6 +31,8 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
         loaded: HashMap::new(),
         waiting: Vec::new(),
         fingerprints: HashMap::new(),
+        is_dynamic: false,
+        checks_patterns: mode == ParseMode::New,
     };
     let root_uri = base.as_str().to_owned();
     let scope = Scope {
@@ -44,9 +49,15 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
     while let Some((id, value, scope, path)) = loader.waiting.pop() {
         loader.fill(id, value, &scope, &path)?;
     }
+    let dynamic_schemas = if loader.is_dynamic {
+        loader.nodes.len() + documents.count_objects()
+    } else {
+        0
+    };
     Ok(Model {
         nodes: loader.nodes,
         root,
+        dynamic_schemas,
     })
 }
 
@@ -96,6 +107,9 @@ struct Loader<'r> {
     waiting: Vec<(NodeId, &'r Value, Scope, String)>,
     /// By address, of arrays and objects.
     fingerprints: HashMap<usize, Fingerprint>,
+    /// `$dynamicRef` or `$recursiveRef` is used.
+    is_dynamic: bool,
+    checks_patterns: bool,
 }
 
 impl<'r> Loader<'r> {
@@ -286,6 +300,7 @@ impl<'r> Loader<'r> {
             match members.get(keyword) {
                 None => {}
                 Some(Value::String(reference)) => {
+                    self.is_dynamic |= keyword != "$ref";
                     parts.push(Class::Reference(self.target(reference, scope, path)?));
                     if !scope.is_modern() {
                         break;
@@ -397,8 +412,7 @@ impl<'r> Loader<'r> {
         };
         let objects = |name: &&str| members.contains_key(*name) && !is_empty(name);
         if !seen.object
-            && (OBJECT_KEYWORDS.iter().any(|name| objects(name))
-                || any_of(more_object_keywords(scope.draft)))
+            && (OBJECT_KEYWORDS.iter().any(objects) || any_of(more_object_keywords(scope.draft)))
         {
             parts.push(self.object(members, scope, path)?);
         }
@@ -406,7 +420,7 @@ impl<'r> Loader<'r> {
             parts.push(number_class(&keywords, scope.draft, false)?);
         }
         if !seen.string && any_of(STRING_KEYWORDS) {
-            parts.push(string_class(&keywords)?);
+            parts.push(self.string(&keywords)?);
         }
         if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6) && any_of(&["if", "then", "else"])
         {
@@ -433,7 +447,7 @@ impl<'r> Loader<'r> {
         Ok(match name {
             "string" => {
                 seen.string = true;
-                string_class(&keywords)?
+                self.string(&keywords)?
             }
             "integer" | "number" => {
                 seen.number = true;
@@ -545,7 +559,7 @@ impl<'r> Loader<'r> {
             dependent_schemas: Vec::new(),
         };
         for (pattern, _) in &class.patterns {
-            check_pattern(pattern, &format!("{path}/patternProperties"))?;
+            self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
         }
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
@@ -614,6 +628,24 @@ impl<'r> Loader<'r> {
         })
     }
 
+    fn string(&self, keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
+        if let Some(pattern) = keywords.string("pattern")? {
+            self.check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
+        }
+        string_class(keywords)
+    }
+
+    /// Whether a pattern can be executed, within the validator's limits.
+    fn check_pattern(&self, pattern: &str, path: &str) -> Result<(), ParseError> {
+        if !self.checks_patterns || super::validate::pattern_matcher(pattern).is_some() {
+            return Ok(());
+        }
+        Err(error(
+            path,
+            &format!("invalid regular expression {pattern:?}"),
+        ))
+    }
+
     /// The reference keeps combined members of a combined schema before the others.
     fn combined_first(&self, mut subschemas: Vec<NodeId>) -> Vec<NodeId> {
         subschemas.sort_by_key(|id| {
@@ -671,9 +703,6 @@ const fn more_object_keywords(draft: Draft) -> &'static [&'static str] {
 
 fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
     let pattern = keywords.string("pattern")?;
-    if let Some(pattern) = pattern {
-        check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
-    }
     keywords.string("format")?;
     Ok(Class::String(StringClass {
         min_length: keywords.integer("minLength")?,
@@ -707,17 +736,6 @@ fn number_class(
         class.exclusive_maximum = keywords.number("exclusiveMaximum")?;
     }
     Ok(Class::Number(class))
-}
-
-/// Whether a pattern can be executed, within the validator's limits.
-fn check_pattern(pattern: &str, path: &str) -> Result<(), ParseError> {
-    match super::validate::pattern_matcher(pattern) {
-        Some(_) => Ok(()),
-        None => Err(error(
-            path,
-            &format!("invalid regular expression {pattern:?}"),
-        )),
-    }
 }
 
 /// Typed access to one schema's keywords.

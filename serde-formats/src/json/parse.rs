@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use jsonschema::Validator;
 
-use super::documents::Documents;
+use super::documents::{Documents, is_unresolved};
 use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
 use super::text::Json;
-use super::validate::{self, JsonValidator, LEVELS_MAX};
+use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 
@@ -63,9 +63,9 @@ impl JsonSchema {
             })
             .collect::<Result<Vec<_>, ParseError>>()?;
         let documents = Documents::new(&root, &references);
-        let model = load(&documents);
+        let model = load(&documents, mode);
         if let Err(error) = &model
-            && (mode == ParseMode::New || !error.message.starts_with("unresolved $ref"))
+            && (mode == ParseMode::New || !is_unresolved(error))
         {
             return Err(error.clone());
         }
@@ -116,20 +116,22 @@ impl JsonSchema {
     /// When the schema is stored but cannot be executed: it breaks its metaschema, a reference is
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        let validator = self.validator()?;
-        let schemas_per_value = match self.model() {
-            Ok(model) => model.schemas_per_value(),
+        let burden = match self.model() {
+            Ok(model) => model.burden(),
             Err(error) => return Err(CompileError(error.message.clone())),
         };
-        if schemas_per_value >= LEVELS_MAX {
+        if burden.depth >= LEVELS_MAX || burden.visits > VISITS_PER_VALUE_MAX {
             return Err(CompileError(format!(
-                "{schemas_per_value} schemas apply to one value, at most {LEVELS_MAX} are judged"
+                "{} schemas, {} deep, have to be judged for one value; at most \
+                 {VISITS_PER_VALUE_MAX} and {LEVELS_MAX} are",
+                burden.visits, burden.depth
             )));
         }
+        let validator = self.validator()?;
         Ok(JsonValidator::new(
             self.record_name(),
             validator,
-            schemas_per_value,
+            burden.depth,
         ))
     }
 
@@ -224,6 +226,10 @@ mod tests {
         let kept = JsonSchema::parse(text, &[], ParseMode::Existing).expect("already stored");
         assert!(kept.compile().is_err());
         assert!(!super::super::compare(&kept, &kept, Default::default()).is_empty());
+        let java_only = r#"{"pattern":"(?<!a)++"}"#;
+        assert!(JsonSchema::parse(java_only, &[], ParseMode::New).is_err());
+        let kept = JsonSchema::parse(java_only, &[], ParseMode::Existing).expect("already stored");
+        assert!(kept.compile().is_err());
         let metaschema = r#"{"$ref":"http://json-schema.org/draft-07/schema#"}"#;
         assert!(JsonSchema::parse(metaschema, &[], ParseMode::New).is_ok());
     }

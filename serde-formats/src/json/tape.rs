@@ -74,6 +74,11 @@ const ENTRIES_KEPT: usize = 1 << 16;
 pub(super) const SCANNED_MEMBERS_MAX: u32 = 8;
 
 impl Tape {
+    /// Values and names.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Most containers open at once.
     pub(super) const fn depth(&self) -> usize {
         self.depth

@@ -19,9 +19,9 @@ pub(super) enum Json {
     /// Already in the printed form, see [`print_decimal`].
     Number(String),
     String(String),
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// Names are unique; order is that of first appearance.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Json {

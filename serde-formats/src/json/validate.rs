@@ -80,18 +80,30 @@ impl JsonValidator {
                 ),
             });
         }
-        let view = View {
-            text,
-            tape: &scratch.tape,
-        };
-        let root = TapeNode::root(&view);
-        if self.validator.is_valid(root) {
+        let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
+        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
+        let view = View::new(text, &scratch.tape, steps);
+        let is_valid = self.validator.is_valid(TapeNode::root(&view));
+        if view.is_exhausted() {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path: "$".to_owned(),
+                byte_offset: 0,
+                detail: format!("the schema's alternatives take more than {steps} steps to judge"),
+            });
+        }
+        if is_valid {
             return Ok(());
         }
-        if levels <= EXPLAINED_LEVELS_MAX
-            && let Err(error) = self.validator.validate(root)
-        {
-            return Err(violation(root, &error));
+        if levels <= EXPLAINED_LEVELS_MAX {
+            let view = View::new(text, &scratch.tape, steps);
+            let root = TapeNode::root(&view);
+            if let Err(error) = self.validator.validate(root)
+                && !view.is_exhausted()
+            {
+                let violation_view = View::new(text, &scratch.tape, u64::MAX);
+                return Err(violation(TapeNode::root(&violation_view), &error));
+            }
         }
         Err(Violation {
             reason: ViolationReason::Constraint,
@@ -107,6 +119,12 @@ impl JsonValidator {
 pub(super) const LEVELS_MAX: usize = 2000;
 /// The same for finding the reason, where a level takes some 1700 bytes.
 const EXPLAINED_LEVELS_MAX: usize = 600;
+/// Looks at values that any payload may take to judge, and more for each of its values.
+const STEPS_MIN: u64 = 100_000;
+const STEPS_PER_VALUE: u64 = 1000;
+/// Schemas judged for one value, each counted as often as it is reached. Past it a schema is not
+/// compiled: definitions that refer to each other twice double the work with every definition.
+pub(super) const VISITS_PER_VALUE_MAX: u64 = 50_000;
 /// Largest compiled regular expression, and largest lazy state table, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Steps a backtracking regular expression may take on one string before the payload is refused.
@@ -147,17 +165,14 @@ pub(super) fn pattern_matcher(pattern: &str) -> Option<impl Fn(&str) -> bool + u
 
 /// Checks that a payload is one JSON value and records where its values are.
 pub(super) fn check_syntax<'p>(payload: &'p [u8], tape: &mut Tape) -> Result<&'p str, Violation> {
-    let text = match simdutf8::basic::from_utf8(payload) {
-        Ok(text) => text,
-        Err(_) => {
-            let valid = std::str::from_utf8(payload).map_or_else(|e| e.valid_up_to(), str::len);
-            return Err(Violation {
-                reason: ViolationReason::InvalidUtf8,
-                path: "$".to_owned(),
-                byte_offset: valid,
-                detail: "payload is not UTF-8".to_owned(),
-            });
-        }
+    let Ok(text) = simdutf8::basic::from_utf8(payload) else {
+        let valid = std::str::from_utf8(payload).map_or_else(|e| e.valid_up_to(), str::len);
+        return Err(Violation {
+            reason: ViolationReason::InvalidUtf8,
+            path: "$".to_owned(),
+            byte_offset: valid,
+            detail: "payload is not UTF-8".to_owned(),
+        });
     };
     tape.parse(text).map_err(
         |SyntaxError {
@@ -466,6 +481,77 @@ mod tests {
         }
     }
 
+    const EVERYTHING: &str = r##"{
+        "type": ["object", "array", "string", "number", "null"],
+        "minLength": 2, "maxLength": 4, "multipleOf": 0.5, "maximum": 100, "exclusiveMinimum": -3,
+        "minItems": 1, "uniqueItems": true, "contains": {"type": ["number", "string", "object"]},
+        "not": {"enum": [1, "aa", [1, 2.0], {"a": 1, "b": [null]}]},
+        "propertyNames": {"maxLength": 2}, "maxProperties": 10,
+        "dependencies": {"a": ["b"]}, "patternProperties": {"^c": {"$ref": "#"}},
+        "properties": {"a": {"$ref": "#"}, "b": {"const": {"a": [1.0]}}},
+        "items": {"anyOf": [{"$ref": "#"}, {"type": "boolean"}]},
+        "additionalProperties": {"oneOf": [{"type": "integer"}, {"minimum": 2}, {"type": "array"}]}
+    }"##;
+
+    fn payload() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-4..6_i64).prop_map(Value::from),
+            (-4..6_i32).prop_map(|number| Value::from(f64::from(number) / 2.0)),
+            any::<u64>().prop_map(Value::from),
+            "[a-c\"\\\\é😀]{0,5}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 48, 14, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
+                prop::collection::vec(("[a-d\"]{1,3}", inner), 0..14)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        /// Judging positions in the payload is judging the value they stand for.
+        #[test]
+        fn agrees_with_judging_a_tree(value in payload(), data in payload()) {
+            let schema: Value = serde_json::from_str(EVERYTHING).expect("JSON");
+            let data_schema = serde_json::json!({"enum": [data, {"x": data}], "type": ["array", "object", "string", "number", "null", "boolean"]});
+            for (schema, value) in [(&schema, &value), (&data_schema, &data), (&data_schema, &value)] {
+                let tree = jsonschema::options().with_draft(jsonschema::Draft::Draft7).build(schema).expect("schema");
+                let own = judge(&schema.to_string(), value.to_string().as_bytes());
+                proptest::prop_assert_eq!(own.is_ok(), tree.is_valid(value), "{} {} {:?}", schema, value, own);
+            }
+        }
+
+        /// No text, however odd, makes parsing, comparing or judging panic.
+        #[test]
+        fn odd_schemas_do_not_panic(
+            edits in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<proptest::sample::Index>()), 1..4),
+        ) {
+            let text = EVERYTHING.to_owned();
+            let mut value: Value = serde_json::from_str(&text).expect("JSON");
+            for (to, from) in edits {
+                let Value::Object(members) = &mut value else { break };
+                let names: Vec<String> = members.keys().cloned().collect();
+                if names.is_empty() { break; }
+                let moved = members.get(from.get(&names)).cloned().expect("named");
+                members.insert(to.get(&names).clone(), moved);
+            }
+            let text = value.to_string();
+            for mode in [ParseMode::New, ParseMode::Existing] {
+                if let Ok(schema) = JsonSchema::parse(&text, &[], mode) {
+                    let _same = super::super::compare(&schema, &schema, Default::default());
+                    if let Ok(validator) = schema.compile() {
+                        let mut scratch = JsonScratch::default();
+                        let _verdict = validator.validate(text.as_bytes(), ValidationOptions::default(), &mut scratch);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn decode_level_is_syntax_only() {
         let options = ValidationOptions {
@@ -499,6 +585,34 @@ mod tests {
                 &mut JsonScratch::default(),
             );
             assert!(verdict.is_err());
+        }
+    }
+
+    /// Schemas whose alternatives multiply: refused as schemas, or payload by payload.
+    #[test]
+    fn exponential_schemas_end_quickly() {
+        let doubling = |layers: usize| {
+            let definitions: Vec<String> = (0..layers)
+                .map(|index| {
+                    let next = format!(r##"{{"$ref":"#/definitions/d{}"}}"##, index + 1);
+                    format!(r##""d{index}":{{"anyOf":[{next},{{"allOf":[{next}]}}]}}"##)
+                })
+                .collect();
+            format!(
+                r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d{layers}":{{"type":"string"}}}}}}"##,
+                definitions.join(",")
+            )
+        };
+        let error = JsonSchema::parse(&doubling(40), &[], ParseMode::New).expect_err("too many");
+        assert!(error.message.contains("for one value"), "{error}");
+        assert_eq!(judge(&doubling(6), b"\"a\""), Ok(()));
+        let payload = format!("{}1{}", r#"{"x":"#.repeat(60), "}".repeat(60));
+        for recursive in [
+            r##"{"anyOf":[{"properties":{"x":{"$ref":"#"}},"required":["y"]},{"properties":{"x":{"$ref":"#"}},"required":["z"]}]}"##,
+            r##"{"allOf":[{"properties":{"x":{"$ref":"#"}}},{"properties":{"x":{"$ref":"#"},"y":false}}]}"##,
+            r##"{"oneOf":[{"type":"integer"},{"properties":{"x":{"$ref":"#"}},"required":["x"]},{"properties":{"x":{"$ref":"#"}},"required":["y"]}]}"##,
+        ] {
+            let _verdict = judge(recursive, payload.as_bytes());
         }
     }
 
@@ -550,7 +664,7 @@ mod tests {
                     let Ok(parsed) = JsonSchema::parse(&schema, &[], ParseMode::New) else {
                         return;
                     };
-                    super::super::compare(&parsed, &parsed, Default::default());
+                    let _same = super::super::compare(&parsed, &parsed, Default::default());
                     if let Ok(validator) = parsed.compile() {
                         let options = ValidationOptions::default();
                         let mut scratch = JsonScratch::default();

@@ -11,7 +11,7 @@ mod difference;
 mod object;
 mod scalar;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
@@ -63,6 +63,7 @@ pub(super) fn differences(
             alike: HashSet::new(),
             steps: 0,
             trials: 0,
+            matchers: HashMap::new(),
         };
         comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
@@ -129,7 +130,11 @@ struct Comparison<'m> {
     steps: usize,
     /// Trials under way: differences found now may be thrown away.
     trials: usize,
+    matchers: HashMap<&'m str, Option<Matcher>>,
 }
+
+/// Whether a property name matches a pattern; absent for a pattern that does not compile.
+type Matcher = Box<dyn Fn(&str) -> bool>;
 
 impl<'m> Comparison<'m> {
     fn model(&self, side: Side) -> &'m Model {
@@ -250,7 +255,7 @@ impl<'m> Comparison<'m> {
             (Class::Enum(a), Class::Enum(b)) => self.compare_enums(a, b),
             (Class::Const(a), Class::Const(b)) => self.compare_constants(a, b),
             (Class::Not(a), Class::Not(b)) => self.compare_negations(old.at(*a), new.at(*b)),
-            (Class::Object(a), Class::Object(b)) => self.compare_objects(old, a, new, b),
+            (Class::Object(a), Class::Object(b)) => self.compare_objects((old, a), (new, b)),
             (Class::Array(a), Class::Array(b)) => self.compare_arrays(old, a, new, b),
             (Class::Combined(a, old_members), Class::Combined(b, new_members)) => {
                 self.compare_combined(old, (*a, old_members), new, (*b, new_members));
