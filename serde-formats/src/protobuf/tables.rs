@@ -29,7 +29,7 @@ pub struct ProtobufValidator {
 #[derive(Debug)]
 struct IndexNode {
     message: u32,
-    children: Vec<IndexNode>,
+    children: Vec<Self>,
 }
 
 /// What one message type allows.
