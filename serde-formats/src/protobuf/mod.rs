@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `lex`, `parse_text`, `ast` | text to a tree that keeps what the printer needs |
+//! | `lex`, `parse_text`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
 //! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
@@ -21,6 +21,7 @@ mod from_descriptor;
 mod json;
 mod lex;
 mod normalize;
+mod parse_options;
 mod parse_text;
 mod print;
 mod protoc_rules;

@@ -1,7 +1,10 @@
 //! What corruption the validator sees: the Protobuf rows of the mutation table, and properties
 //! that hold for any bytes and any text.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use prost::Message as _;
 use prost::encoding::encode_varint;
 use prost_reflect::DynamicMessage;
 
@@ -482,6 +485,25 @@ proptest! {
     }
 
     #[test]
+    fn descriptors_near_a_schema_get_an_answer(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let schema = ProtobufSchema::parse(ORDERS, &[], ParseMode::New).unwrap();
+        let mut bytes = schema.linked().unwrap().files[0].encode_to_vec();
+        for (at, to) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+        }
+        let parsed = ProtobufSchema::parse(&STANDARD.encode(bytes), &[], ParseMode::New);
+        if let Ok(schema) = parsed {
+            let canonical = schema.text(TextForm::Canonical);
+            let again = ProtobufSchema::parse(&canonical, &[], ParseMode::New);
+            prop_assert!(again.is_ok(), "{canonical}");
+            prop_assert!(schema.compile().is_ok());
+        }
+    }
+
+    #[test]
     fn the_walker_agrees_with_a_decoder(
         person in any_person(),
         at in any::<prop::sample::Index>(),
@@ -506,6 +528,8 @@ proptest! {
                     | ViolationReason::WireType
                     | ViolationReason::InvalidBoolean
             ) => {}
+            // This decoder takes a stray end of a group for an unknown field; others refuse it.
+            Err(violation) if violation.detail.starts_with("end of group") => {}
             Err(violation) => prop_assert!(decoded.is_err(), "{violation}"),
         }
     }

@@ -150,6 +150,17 @@ fn a_descriptor_reads_as_the_text_it_came_from() {
         "{normalized}"
     );
     assert!(schema.is_equivalent(&new(FULL, &[]).unwrap()));
+    // An entry spelled out is a message like others, and clients count it.
+    let validator = schema.compile().unwrap();
+    for (indexes, name) in [
+        ([0, 0], "shop.v1.Order.StockEntry"),
+        ([0, 1], "shop.v1.Order.Line"),
+    ] {
+        let found = validator
+            .message(&indexes)
+            .and_then(|message| validator.record_name(message));
+        assert_eq!(found, Some(name));
+    }
 }
 
 #[test]
