@@ -376,3 +376,21 @@ fn referenced_messages_compare_through_long_chains() {
             .any(|one| one.path == "#/R/1" && one.kind == "FIELD_NAMED_TYPE_CHANGED")
     );
 }
+
+#[test]
+fn names_that_differ_in_case_are_told_apart_by_their_json_names() {
+    let proto3 = "syntax = \"proto3\"; message M { int32 order_id = 1; string ORDER_ID = 2; }";
+    let schema = new(proto3, &[]).unwrap();
+    let validator = schema.compile().unwrap();
+    let verdict = validator.validate(
+        validator.message(&[0]).unwrap(),
+        &[0x12, 1, 0xff],
+        crate::validator::ValidationOptions::default(),
+        &mut ProtobufScratch::default(),
+    );
+    assert_eq!(verdict.unwrap_err().path, "$.ORDER_ID");
+    let proto2 = "message M { optional int32 a_b = 1; optional string aB = 2; }";
+    assert!(new(proto2, &[]).is_ok());
+    let clash = "syntax = \"proto3\"; message M { int32 a_b = 1; string aB = 2; }";
+    assert!(new(clash, &[]).is_err());
+}
