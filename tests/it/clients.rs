@@ -43,7 +43,7 @@ impl Client {
                 command.arg("Client");
                 command
             }
-            Self::Go => Command::new(folder.join("build/go-client")),
+            Self::Go => Command::new(folder.join("build/franz-go-client")),
         }
     }
 

@@ -250,7 +250,7 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
 pub(crate) fn clients_dir() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     assert!(
-        folder.join("build/go-client").exists() && folder.join(".venv").exists(),
+        folder.join("build/franz-go-client").exists() && folder.join(".venv").exists(),
         "the client programs are not installed: run `cargo xtask setup` first"
     );
     folder
