@@ -50,7 +50,8 @@ pub(super) fn differences(
         }];
     };
     let mut broken = HashSet::new();
-    loop {
+    let mut steps = 0;
+    for _ in 0..ROUNDS_MAX {
         let mut comparison = Comparison {
             old,
             new,
@@ -60,8 +61,9 @@ pub(super) fn differences(
             open: HashSet::new(),
             broken: broken.clone(),
             assumed: HashSet::new(),
+            assumptions: 0,
             alike: HashSet::new(),
-            steps: 0,
+            steps,
             trials: 0,
             matchers: HashMap::new(),
         };
@@ -74,16 +76,22 @@ pub(super) fn differences(
             .filter(|pair| !broken.contains(*pair))
             .copied()
             .collect();
-        if doubtful.is_empty() || comparison.steps >= STEPS_MAX || broken.len() >= ROUNDS_MAX {
+        if doubtful.is_empty() {
             return comparison.found;
         }
+        steps = comparison.steps;
         broken.extend(doubtful);
     }
+    // Still in doubt: not judged, so not allowed.
+    vec![Difference {
+        kind: &difference::TYPE_CHANGED,
+        path: "#/".to_owned(),
+    }]
 }
 
 /// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
 const STEPS_MAX: usize = 200_000;
-/// Rounds of the search for incompatible cycles.
+/// Rounds of the search for incompatible cycles; each knows at least one pair more.
 const ROUNDS_MAX: usize = 64;
 /// Nesting of a comparison; deeper schemas count as incompatible.
 const DEPTH_MAX: usize = 200;
@@ -125,6 +133,8 @@ struct Comparison<'m> {
     broken: HashSet<Pair>,
     /// Pairs of `open` that were met again.
     assumed: HashSet<Pair>,
+    /// Times that happened.
+    assumptions: usize,
     /// Pairs compared without any difference, and without assuming anything.
     alike: HashSet<Pair>,
     steps: usize,
@@ -205,18 +215,19 @@ impl<'m> Comparison<'m> {
         }
         if !self.open.insert(pair) {
             self.assumed.insert(pair);
+            self.assumptions += 1;
             if self.trials > 0 && self.broken.contains(&pair) {
                 self.add(&difference::TYPE_CHANGED);
             }
             return;
         }
-        let (found_before, assumed_before) = (self.found.len(), self.assumed.len());
+        let (found_before, assumed_before) = (self.found.len(), self.assumptions);
         self.compare_resolved(old, new);
         self.open.remove(&pair);
         let found = self.found.get(found_before..).unwrap_or_default();
         if !self.is_compatible(found) {
             self.broken.insert(pair);
-        } else if found.is_empty() && self.assumed.len() == assumed_before {
+        } else if found.is_empty() && self.assumptions == assumed_before {
             self.alike.insert(pair);
         }
     }
