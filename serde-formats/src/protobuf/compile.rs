@@ -199,7 +199,7 @@ fn separate_names(message: &mut Message, proto3: bool) {
         let json_name = json_name.unwrap_or_else(|| lower_camel(&field.name));
         let alike = json_names.entry(plain).or_default();
         let clashes = alike.contains(&json_name);
-        if !alike.is_empty() && !(proto3 && clashes) {
+        if !alike.is_empty() && (!proto3 || !clashes) {
             field.name = format!("{}_f{}", field.name, field.number);
             if !clashes {
                 field.json_name = Some(json_name.clone());
