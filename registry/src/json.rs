@@ -235,12 +235,24 @@ fn put_bool(object: &mut JsonObject, key: &str, value: Option<bool>) {
 pub(crate) fn config_value(config: &SubjectConfig, level_key: &str) -> Value {
     let mut object = Map::new();
     put_text(&mut object, "alias", config.alias.as_deref());
-    put_text(&mut object, "aliasForDeks", config.alias_for_deks.as_deref());
+    put_text(
+        &mut object,
+        "aliasForDeks",
+        config.alias_for_deks.as_deref(),
+    );
     put_bool(&mut object, "normalize", config.normalize);
     put_bool(&mut object, "validateFields", config.validate_fields);
-    put_bool(&mut object, "validateNewSchemas", config.validate_new_schemas);
+    put_bool(
+        &mut object,
+        "validateNewSchemas",
+        config.validate_new_schemas,
+    );
     put_bool(&mut object, "validateRules", config.validate_rules);
-    put_text(&mut object, level_key, config.compatibility.map(CompatibilityLevel::name));
+    put_text(
+        &mut object,
+        level_key,
+        config.compatibility.map(CompatibilityLevel::name),
+    );
     put_text(
         &mut object,
         "compatibilityPolicy",

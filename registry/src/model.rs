@@ -108,7 +108,10 @@ pub struct RuleSet {
 /// One rule of a rule set. `kind` and `mode` are always set: a request without them means
 /// `TRANSFORM` and `WRITEREAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the field names are the JSON keys; serializers give them meaning")]
+#[expect(
+    missing_docs,
+    reason = "the field names are the JSON keys; serializers give them meaning"
+)]
 pub struct Rule {
     pub name: Option<String>,
     pub doc: Option<String>,
@@ -390,7 +393,10 @@ impl Policy {
 
 /// Settings stored for a subject, a context or the top level; absent means inherit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the field names are the JSON keys of PUT /config")]
+#[expect(
+    missing_docs,
+    reason = "the field names are the JSON keys of PUT /config"
+)]
 pub struct SubjectConfig {
     pub alias: Option<String>,
     pub alias_for_deks: Option<String>,
@@ -484,7 +490,10 @@ fn hash_rule(hasher: &mut IdentityHasher, rule: &Rule) {
         hasher.update(key.as_bytes());
         hasher.update(value.as_bytes());
     }
-    for value in [&rule.expr, &rule.on_success, &rule.on_failure].into_iter().flatten() {
+    for value in [&rule.expr, &rule.on_success, &rule.on_failure]
+        .into_iter()
+        .flatten()
+    {
         hasher.update(value.as_bytes());
     }
     if rule.disabled {

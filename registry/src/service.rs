@@ -85,12 +85,13 @@ impl Registry {
     /// When the level is unknown, the file cannot be opened or migrated, or a stored row cannot be
     /// read.
     pub async fn open(config: RegistryConfig) -> Result<Self, OpenError> {
-        let level = CompatibilityLevel::from_name(&config.default_compatibility).ok_or_else(|| {
-            OpenError(format!(
-                "unknown compatibility level {:?}",
-                config.default_compatibility
-            ))
-        })?;
+        let level =
+            CompatibilityLevel::from_name(&config.default_compatibility).ok_or_else(|| {
+                OpenError(format!(
+                    "unknown compatibility level {:?}",
+                    config.default_compatibility
+                ))
+            })?;
         let failed = |error: &dyn std::fmt::Display| {
             OpenError(format!(
                 "registry store {}: {error}",
@@ -210,7 +211,8 @@ impl Inner {
             };
             match self.store.commit(snapshot.epoch(), &set).await {
                 Ok(epoch) => {
-                    self.view.store(Arc::new(snapshot.with(&set.changes, epoch)));
+                    self.view
+                        .store(Arc::new(snapshot.with(&set.changes, epoch)));
                     return Ok(answer);
                 }
                 Err(CommitError::Conflict { .. }) => {

@@ -344,13 +344,14 @@ impl Snapshot {
     /// Live versions of the subject (aliases resolved), newest first: (version, id).
     #[must_use]
     pub fn live_versions(&self, subject: &str) -> Vec<(Version, SchemaId)> {
-        self.subject_through_alias(subject).map_or_else(Vec::new, |image| {
-            image
-                .live()
-                .rev()
-                .map(|(version, image)| (version, image.schema.id))
-                .collect()
-        })
+        self.subject_through_alias(subject)
+            .map_or_else(Vec::new, |image| {
+                image
+                    .live()
+                    .rev()
+                    .map(|(version, image)| (version, image.schema.id))
+                    .collect()
+            })
     }
 
     /// Some subject that holds the id, for messages: live ones first, then by name, newest version.
@@ -634,7 +635,9 @@ impl Snapshot {
         };
         match self.subjects.get_mut(subject) {
             Some(image) => {
-                Arc::make_mut(image).versions.insert(version.0, version_image);
+                Arc::make_mut(image)
+                    .versions
+                    .insert(version.0, version_image);
             }
             None => {
                 let versions = BTreeMap::from([(version.0, version_image)]);
@@ -706,7 +709,9 @@ impl Snapshot {
         reference: &Reference,
     ) -> Option<Arc<RegisteredSchema>> {
         let subject = qualify(context, &reference.subject);
-        let image = self.subject(&subject)?.version(Version(reference.version))?;
+        let image = self
+            .subject(&subject)?
+            .version(Version(reference.version))?;
         Some(Arc::clone(&image.schema))
     }
 }

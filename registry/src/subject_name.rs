@@ -131,7 +131,11 @@ mod tests {
             ("a/b", ".", "a/b", "a/b"),
         ] {
             let parsed = QualifiedSubject::parse(name);
-            assert_eq!((parsed.context, parsed.subject), (context, subject), "{name}");
+            assert_eq!(
+                (parsed.context, parsed.subject),
+                (context, subject),
+                "{name}"
+            );
             assert_eq!(parsed.to_name(), stored, "{name}");
         }
     }

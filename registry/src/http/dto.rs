@@ -143,15 +143,18 @@ impl Entity {
 
     pub(super) fn rules(mut self, schema: &RegisteredSchema) -> Self {
         if let Some(rules) = &schema.rule_set {
-            self.0.insert("ruleSet".to_owned(), json::rule_set_value(rules));
+            self.0
+                .insert("ruleSet".to_owned(), json::rule_set_value(rules));
         }
         self
     }
 
     pub(super) fn stamp(mut self, stamp: Option<Stamp>) -> Self {
         if let Some(stamp) = stamp {
-            self.0.insert("ts".to_owned(), Value::from(stamp.registered_ms));
-            self.0.insert("deleted".to_owned(), Value::from(stamp.deleted));
+            self.0
+                .insert("ts".to_owned(), Value::from(stamp.registered_ms));
+            self.0
+                .insert("deleted".to_owned(), Value::from(stamp.deleted));
         }
         self
     }

@@ -79,7 +79,11 @@ impl Target {
         let rest = self.segments.split_off(2);
         if rest.is_empty() {
             // Only the context itself: nothing to rewrite but its spelling.
-            let shown = if prefix.is_empty() { ":.:".to_owned() } else { prefix };
+            let shown = if prefix.is_empty() {
+                ":.:".to_owned()
+            } else {
+                prefix
+            };
             self.segments = vec!["contexts".to_owned(), shown];
             return Ok(self);
         }
@@ -245,7 +249,9 @@ pub(super) fn version(text: &str) -> Result<VersionSelector, RegistryError> {
 
 /// A 32-bit id.
 pub(super) fn schema_id(text: &str) -> Result<SchemaId, RegistryError> {
-    text.parse().map(SchemaId).map_err(|_| RegistryError::NotFound)
+    text.parse()
+        .map(SchemaId)
+        .map_err(|_| RegistryError::NotFound)
 }
 
 #[cfg(test)]
@@ -269,16 +275,36 @@ mod tests {
         check("/", "", "?");
         check("/config/", "", "config?");
         check("/subjects/a%2Fb/versions", "", "subjects|a/b|versions?");
-        check("/subjects/%3A.c%3As/versions/", "", "subjects|:.c:s|versions?");
-        check("/subjects", "subjectPrefix=a+b&x", "subjects?subjectPrefix=a b&x=");
+        check(
+            "/subjects/%3A.c%3As/versions/",
+            "",
+            "subjects|:.c:s|versions?",
+        );
+        check(
+            "/subjects",
+            "subjectPrefix=a+b&x",
+            "subjects?subjectPrefix=a b&x=",
+        );
         check("/contexts/.c/subjects", "", "subjects?subjectPrefix=:.c:");
-        check("/contexts/c/subjects/s/versions", "", "subjects|:.c:s|versions?");
+        check(
+            "/contexts/c/subjects/s/versions",
+            "",
+            "subjects|:.c:s|versions?",
+        );
         check("/contexts/:.c:/subjects/s", "", "subjects|:.c:s?");
         check("/contexts/c/subjects/:.d:s", "", "subjects|:.d:s?");
         check("/contexts/./subjects/s", "", "subjects|s?");
         check("/contexts/c/schemas", "", "schemas?subjectPrefix=:.c:");
-        check("/contexts/c/schemas/ids/1", "subject=s", "schemas|ids|1?subject=:.c:s");
-        check("/contexts/c/schemas/ids/1/subjects", "", "schemas|ids|1|subjects?subject=:.c:");
+        check(
+            "/contexts/c/schemas/ids/1",
+            "subject=s",
+            "schemas|ids|1?subject=:.c:s",
+        );
+        check(
+            "/contexts/c/schemas/ids/1/subjects",
+            "",
+            "schemas|ids|1|subjects?subject=:.c:",
+        );
         check("/contexts/c/config", "", "config|:.c:?");
         check("/contexts/c/config/s", "", "config|:.c:s?");
         check("/contexts/c/mode", "", "mode|:.c:?");

@@ -279,7 +279,10 @@ mod tests {
             (None, V1_JSON),
             (Some("*/*"), V1_JSON),
             (Some("text/html"), V1_JSON),
-            (Some("text/html, image/gif, image/jpeg, */*; q=0.2"), V1_JSON),
+            (
+                Some("text/html, image/gif, image/jpeg, */*; q=0.2"),
+                V1_JSON,
+            ),
             (Some("application/json"), PLAIN_JSON),
             (Some("application/vnd.schemaregistry+json"), REGISTRY_JSON),
             (

@@ -33,7 +33,9 @@ pub(super) async fn serve(
             mode.map_or_else(|| json!({}), |mode| json!({ "mode": mode.name() }))
         }
         _ => {
-            let mode = call.registry.mode(&subject, query.flag("defaultToGlobal"))?;
+            let mode = call
+                .registry
+                .mode(&subject, query.flag("defaultToGlobal"))?;
             json!({ "mode": mode.name() })
         }
     };

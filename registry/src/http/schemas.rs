@@ -94,8 +94,7 @@ pub(super) fn by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> 
     let snapshot = call.registry.snapshot();
     let showing = Showing::of(call.query);
     let subject = call.query.get("subject");
-    let found =
-        find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
+    let found = find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
     let with_max_id = call.query.flag("fetchMaxId");
     if found.is_representative && showing.is_plain() && !with_max_id {
         let answer = found.image.answer.get_or_init(|| {
@@ -129,8 +128,7 @@ fn stamp(snapshot: &Snapshot, subject: &str, version: crate::model::Version) -> 
 pub(super) fn text_by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
     let snapshot = call.registry.snapshot();
     let subject = call.query.get("subject");
-    let found =
-        find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
+    let found = find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
     let text = Showing::of(call.query).text(&found.image.schema);
     Ok(Answer::Bytes(text.into()))
 }
@@ -157,7 +155,9 @@ pub(super) fn subjects_by_id(call: &Call<'_>, id: &str) -> Result<Answer, Regist
         .map(|(name, _)| name.as_ref())
         .collect();
     names.dedup();
-    let page = call.query.page(names.into_iter().map(Value::from), LIST_MAX)?;
+    let page = call
+        .query
+        .page(names.into_iter().map(Value::from), LIST_MAX)?;
     Ok(Answer::Value(Value::Array(page)))
 }
 
@@ -187,7 +187,9 @@ pub(super) fn by_guid(call: &Call<'_>, text: &str) -> Result<Answer, RegistryErr
         .any_subject_of(&schema.context, schema.id)
         .and_then(|(subject, version)| stamp(&snapshot, subject, version));
     let showing = Showing::of(call.query);
-    Ok(Answer::Value(content_entity(None, schema, showing, None, stamp)))
+    Ok(Answer::Value(content_entity(
+        None, schema, showing, None, stamp,
+    )))
 }
 
 /// `GET /schemas/guids/{guid}/ids`: empty for an unknown one.

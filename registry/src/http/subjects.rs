@@ -31,10 +31,16 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
     let (deleted, deleted_only) = (call.query.flag("deleted"), call.query.flag("deletedOnly"));
     let names = snapshot.subjects().iter().filter(|name| {
         let is_live = is_visible(&snapshot, name, false);
-        let wanted = if deleted_only { !is_live } else { deleted || is_live };
+        let wanted = if deleted_only {
+            !is_live
+        } else {
+            deleted || is_live
+        };
         wanted && prefix.selects(name)
     });
-    let page = call.query.page(names.cloned().map(Value::String), LIST_MAX)?;
+    let page = call
+        .query
+        .page(names.cloned().map(Value::String), LIST_MAX)?;
     Ok(Answer::Value(Value::Array(page)))
 }
 
@@ -73,11 +79,9 @@ pub(super) fn by_metadata(call: &Call<'_>, subject: &str) -> Result<Answer, Regi
     let snapshot = call.registry.snapshot();
     let subject = normalize(subject);
     // Keys and values are paired by position; a key without a value asks for nothing.
-    let wanted: BTreeMap<&str, &str> =
-        call.query.all("key").zip(call.query.all("value")).collect();
+    let wanted: BTreeMap<&str, &str> = call.query.all("key").zip(call.query.all("value")).collect();
     let deleted = call.query.flag("deleted");
-    let (version, image) =
-        Registry::version_with_metadata(&snapshot, &subject, &wanted, deleted)?;
+    let (version, image) = Registry::version_with_metadata(&snapshot, &subject, &wanted, deleted)?;
     Ok(Answer::Value(version_entity(
         &subject,
         version,

@@ -59,7 +59,10 @@ impl Registry {
             require_writable(snapshot, &subject)?;
             require_unreferenced(snapshot, &subject, version, permanent, false)?;
             if permanent && !target.deleted {
-                return Err(RegistryError::VersionNotSoftDeleted(subject.clone(), version));
+                return Err(RegistryError::VersionNotSoftDeleted(
+                    subject.clone(),
+                    version,
+                ));
             }
             let operation = if permanent {
                 "delete-version-permanently"
@@ -242,7 +245,10 @@ pub(crate) fn removal(
             });
         }
     }
-    if image.versions().all(|(number, _)| versions.contains(&number)) {
+    if image
+        .versions()
+        .all(|(number, _)| versions.contains(&number))
+    {
         if snapshot.config(subject).is_some() {
             changes.push(Change::PutConfig {
                 subject: subject.to_owned(),

@@ -209,7 +209,9 @@ impl Registration {
                 "Version is not one more than previous version".to_owned(),
             ));
         }
-        let latest = image.and_then(SubjectImage::latest).map(|(_, latest)| latest);
+        let latest = image
+            .and_then(SubjectImage::latest)
+            .map(|(_, latest)| latest);
         if self.is_blank() {
             let Some(latest) = latest else {
                 return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
@@ -239,7 +241,10 @@ impl Registration {
             .or_else(|| latest.and_then(|latest| latest.schema.rule_set.as_ref()));
         let rules = RuleSet::merge(config.default_rule_set.as_ref(), rules);
         request.rule_set = RuleSet::merge(rules.as_ref(), config.override_rule_set.as_ref());
-        let pinned = metadata.as_ref().and_then(Metadata::pinned_version).is_some();
+        let pinned = metadata
+            .as_ref()
+            .and_then(Metadata::pinned_version)
+            .is_some();
         if request.version != 0 || pinned {
             metadata
                 .get_or_insert_default()
@@ -284,12 +289,10 @@ impl Registration {
         image: Option<&SubjectImage>,
         candidate: &Candidate,
     ) -> Result<(), RegistryError> {
-        let Some(image) = image else {
-            return Ok(());
-        };
         let rules = Rules::of(config, self.defaults.level);
         let metadata = candidate.metadata.as_ref();
-        let messages = compatibility::check(rules, &candidate.parsed, metadata, image.live());
+        let live = image.into_iter().flat_map(SubjectImage::live);
+        let messages = compatibility::check(rules, &candidate.parsed, metadata, live);
         if messages.is_empty() {
             return Ok(());
         }

@@ -99,7 +99,10 @@ impl SqliteStore {
             .await?
             .try_get(0)?;
         let mut changes = Vec::new();
-        for row in sqlx::query(sql::LOAD_CONTEXTS).fetch_all(&mut *read).await? {
+        for row in sqlx::query(sql::LOAD_CONTEXTS)
+            .fetch_all(&mut *read)
+            .await?
+        {
             let context: String = row.try_get(0)?;
             changes.push(Change::RecordContext {
                 context: context.clone(),
@@ -111,7 +114,10 @@ impl SqliteStore {
             });
         }
         changes.extend(load_schemas(&mut read).await?);
-        for row in sqlx::query(sql::LOAD_VERSIONS).fetch_all(&mut *read).await? {
+        for row in sqlx::query(sql::LOAD_VERSIONS)
+            .fetch_all(&mut *read)
+            .await?
+        {
             changes.push(Change::PutVersion {
                 subject: row.try_get(0)?,
                 version: Version(row.try_get(1)?),
@@ -147,11 +153,7 @@ impl SqliteStore {
     }
 
     /// Writes the set and its change row if the epoch is still `expected`; the new epoch.
-    pub(crate) async fn commit(
-        &self,
-        expected: u64,
-        set: &ChangeSet,
-    ) -> Result<u64, CommitError> {
+    pub(crate) async fn commit(&self, expected: u64, set: &ChangeSet) -> Result<u64, CommitError> {
         let expected_stored = i64::try_from(expected)
             .map_err(|_| StoreError(format!("epoch {expected} is too large")))?;
         let mut transaction = self.writer.begin().await?;
@@ -225,7 +227,10 @@ fn parse_object(text: &str) -> Result<json::JsonObject, StoreError> {
 
 async fn load_schemas(read: &mut Transaction<'_, Sqlite>) -> Result<Vec<Change>, StoreError> {
     let mut references: HashMap<(String, i32), Vec<Reference>> = HashMap::new();
-    for row in sqlx::query(sql::LOAD_REFERENCES).fetch_all(&mut **read).await? {
+    for row in sqlx::query(sql::LOAD_REFERENCES)
+        .fetch_all(&mut **read)
+        .await?
+    {
         let key = (row.try_get(0)?, row.try_get(1)?);
         references.entry(key).or_default().push(Reference {
             name: row.try_get(2)?,
@@ -234,7 +239,10 @@ async fn load_schemas(read: &mut Transaction<'_, Sqlite>) -> Result<Vec<Change>,
         });
     }
     let mut changes = Vec::new();
-    for row in sqlx::query(sql::LOAD_SCHEMAS).fetch_all(&mut **read).await? {
+    for row in sqlx::query(sql::LOAD_SCHEMAS)
+        .fetch_all(&mut **read)
+        .await?
+    {
         let context: String = row.try_get(0)?;
         let id: i32 = row.try_get(1)?;
         let guid: String = row.try_get(2)?;
@@ -310,9 +318,9 @@ async fn write(
         }
         Change::PutConfig { subject, config } => {
             let query = match config {
-                Some(config) => sqlx::query(sql::PUT_CONFIG).bind(subject).bind(
-                    json::config_value(config, "compatibilityLevel").to_string(),
-                ),
+                Some(config) => sqlx::query(sql::PUT_CONFIG)
+                    .bind(subject)
+                    .bind(json::config_value(config, "compatibilityLevel").to_string()),
                 None => sqlx::query(sql::REMOVE_CONFIG).bind(subject),
             };
             query.execute(connection).await?;
@@ -355,8 +363,18 @@ async fn write_schema(
         .bind(schema.guid.to_string())
         .bind(schema.format.name())
         .bind(&schema.text)
-        .bind(schema.metadata.as_ref().map(|metadata| json::metadata_value(metadata).to_string()))
-        .bind(schema.rule_set.as_ref().map(|rules| json::rule_set_value(rules).to_string()))
+        .bind(
+            schema
+                .metadata
+                .as_ref()
+                .map(|metadata| json::metadata_value(metadata).to_string()),
+        )
+        .bind(
+            schema
+                .rule_set
+                .as_ref()
+                .map(|rules| json::rule_set_value(rules).to_string()),
+        )
         .execute(&mut **transaction)
         .await?;
     for (position, reference) in schema.references.iter().enumerate() {

@@ -10,26 +10,26 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-pub const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
+pub(crate) const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
 
 /// A registry on a directory of its own.
-pub struct Fixture {
-    pub registry: Registry,
+pub(crate) struct Fixture {
+    pub(crate) registry: Registry,
     router: axum::Router,
     directory: TempDir,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub content_type: Option<String>,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<String>,
+    pub(crate) text: String,
 }
 
 impl Reply {
     /// The body as JSON, or as a JSON string when it is none.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         if self.text.is_empty() {
             return Value::Null;
         }
@@ -37,7 +37,7 @@ impl Reply {
     }
 }
 
-pub fn config(directory: &Path, level: &str) -> RegistryConfig {
+pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
     RegistryConfig {
         sqlite_path: directory.join("registry.db"),
         default_compatibility: level.to_owned(),
@@ -47,12 +47,14 @@ pub fn config(directory: &Path, level: &str) -> RegistryConfig {
 }
 
 impl Fixture {
-    pub async fn new(level: &str) -> Self {
+    pub(crate) async fn new(level: &str) -> Self {
         Self::on(tempfile::tempdir().unwrap(), level).await
     }
 
     async fn on(directory: TempDir, level: &str) -> Self {
-        let registry = Registry::open(config(directory.path(), level)).await.unwrap();
+        let registry = Registry::open(config(directory.path(), level))
+            .await
+            .unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,
@@ -62,16 +64,16 @@ impl Fixture {
     }
 
     /// Closes and opens again on the same file.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
         Self::on(self.directory, "BACKWARD").await
     }
 
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -85,7 +87,7 @@ impl Fixture {
         }
     }
 
-    pub async fn call(&self, method: &str, path: &str, body: Option<&str>) -> Reply {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&str>) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         if body.is_some() {
             request = request.header("content-type", V1_JSON);
@@ -94,12 +96,12 @@ impl Fixture {
         self.send(request.body(body).unwrap()).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call("GET", path, None).await
     }
 
     /// Registers an Avro schema text; panics with the answer when it is refused.
-    pub async fn register(&self, subject: &str, schema: &str) -> Value {
+    pub(crate) async fn register(&self, subject: &str, schema: &str) -> Value {
         let body = serde_json::json!({ "schema": schema }).to_string();
         let path = format!("/subjects/{subject}/versions");
         let reply = self.call("POST", &path, Some(&body)).await;
@@ -109,9 +111,14 @@ impl Fixture {
 }
 
 /// Lines of a recorded suite; empty, with a printed line, where the suite is not checked out.
-pub fn cases(file: &str) -> Vec<Value> {
+pub(crate) fn cases(file: &str) -> Vec<Value> {
     let root = std::env::var_os("ASSAY_CONFORMANCE").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance")),
+        || {
+            PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../shared/conformance"
+            ))
+        },
         PathBuf::from,
     );
     let path = root.join(file);

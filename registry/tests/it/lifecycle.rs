@@ -21,7 +21,11 @@ async fn a_restart_keeps_everything() {
     });
     for (method, path, body) in [
         ("POST", "/contexts/c/subjects/t/versions", with_reference),
-        ("PUT", "/config", json!({"compatibility": "FULL", "normalize": true})),
+        (
+            "PUT",
+            "/config",
+            json!({"compatibility": "FULL", "normalize": true}),
+        ),
         ("PUT", "/config/x", json!({"alias": "s"})),
         ("PUT", "/mode/y", json!({"mode": "READONLY"})),
         ("PUT", "/mode/:.__GLOBAL:", json!({"mode": "READWRITE"})),
@@ -30,7 +34,10 @@ async fn a_restart_keeps_everything() {
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
     }
     fixture.register("gone", STRING).await;
-    assert_eq!(fixture.call("DELETE", "/subjects/gone", None).await.status, 200);
+    assert_eq!(
+        fixture.call("DELETE", "/subjects/gone", None).await.status,
+        200
+    );
 
     let paths = [
         "/schemas?subjectPrefix=:*:&deleted=true",
@@ -67,7 +74,9 @@ async fn ids_are_never_given_out_twice() {
     assert_eq!(fixture.register("s", INT).await["id"], 1);
     assert_eq!(fixture.register("s", STRING).await["id"], 2);
     fixture.call("DELETE", "/subjects/s", None).await;
-    let reply = fixture.call("DELETE", "/subjects/s?permanent=true", None).await;
+    let reply = fixture
+        .call("DELETE", "/subjects/s?permanent=true", None)
+        .await;
     assert_eq!(reply.json(), json!([1, 2]));
     assert_eq!(fixture.get("/schemas/ids/2").await.status, 404);
 
@@ -128,16 +137,28 @@ async fn a_change_of_another_process_is_seen_on_refresh_and_before_writing() {
     assert!(!other.snapshot().has_subject("s"));
     other.refresh().await.unwrap();
     assert!(other.snapshot().has_subject("s"));
-    assert_eq!(other.snapshot().epoch(), fixture.registry.snapshot().epoch());
+    assert_eq!(
+        other.snapshot().epoch(),
+        fixture.registry.snapshot().epoch()
+    );
     // Behind again: the stored epoch refuses the decision, and it is made anew on the newer image.
     fixture.register("t", STRING).await;
     let router = other.router();
     let request = axum::http::Request::post("/subjects/u/versions")
-        .body(axum::body::Body::from(json!({ "schema": RECORD }).to_string()))
+        .body(axum::body::Body::from(
+            json!({ "schema": RECORD }).to_string(),
+        ))
         .unwrap();
     let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(other.snapshot().any_subject_of(".", registry::SchemaId(3)).unwrap().0, "u");
+    assert_eq!(
+        other
+            .snapshot()
+            .any_subject_of(".", registry::SchemaId(3))
+            .unwrap()
+            .0,
+        "u"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +167,9 @@ async fn the_snapshot_answers_enforcement() {
     let fixture = Fixture::new("NONE").await;
     fixture.register("t-value", INT).await;
     fixture.register("t-value", STRING).await;
-    fixture.call("DELETE", "/subjects/t-value/versions/1", None).await;
+    fixture
+        .call("DELETE", "/subjects/t-value/versions/1", None)
+        .await;
     let alias = json!({ "alias": "t-value" }).to_string();
     fixture.call("PUT", "/config/other", Some(&alias)).await;
     let snapshot = fixture.registry.snapshot();
@@ -159,7 +182,10 @@ async fn the_snapshot_answers_enforcement() {
     }
     let schema = snapshot.schema(".", SchemaId(2)).unwrap();
     assert_eq!(schema.text, STRING);
-    assert_eq!(snapshot.schema_by_guid(".", schema.guid).unwrap().id, SchemaId(2));
+    assert_eq!(
+        snapshot.schema_by_guid(".", schema.guid).unwrap().id,
+        SchemaId(2)
+    );
     assert!(std::sync::Arc::ptr_eq(
         schema.compiled().unwrap(),
         schema.compiled().unwrap()

@@ -11,17 +11,111 @@ use serde_json::Value;
 
 use crate::harness::{Fixture, V1_JSON, cases};
 
+const TAGS: &str = "inline tags are neither edited nor listed yet";
+const ASSOCIATIONS: &str =
+    "associations are answered 404, so that clients fall back to the topic's name";
+const EMPTY_SUBJECTS: &str = "the setting schema.reject.empty.subject does not exist here";
+
 /// Why a recorded case is not expected to pass as a whole.
-const EXCEPTIONS: &[(&str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    (
+        "own-rest/errors-register",
+        "an Accept header without JSON gets JSON, not 406",
+    ),
+    (
+        "own-rest/mode",
+        "a PUT of no mode is the client's error: 422, not 500",
+    ),
+    (
+        "own-rest/pagination",
+        "a negative offset counts as 0 instead of failing with 500",
+    ),
+    ("own-rest/tags", TAGS),
+    ("own-rest/reject-empty-subject", EMPTY_SUBJECTS),
+    ("own-rest/assoc-basic", ASSOCIATIONS),
+    ("own-rest/assoc-errors", ASSOCIATIONS),
+    (
+        "csr-rest/RestApiClusterTest#testRegisterDropsRuleSet",
+        "rule sets are kept; the community server drops them",
+    ),
+    (
+        "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
+        "the Avro parser takes a named type wrapped in an object",
+    ),
+    (
+        "csr-rest/RestApiClusterTest#testValidateFieldsDisabledAcceptsBrokenReference",
+        "a Protobuf file that does not compile is refused, whatever validateFields says",
+    ),
+    (
+        "csr-rest/RestApiReferenceVersionsStrictClusterTest#testConflictingReferenceVersionsRejected",
+        "the setting schema.providers.reference.versions.strict does not exist here",
+    ),
+    (
+        "csr-rest/RestApiRejectEmptySubjectClusterTest#testEmptySubjectRejectedWhenFlagEnabled",
+        EMPTY_SUBJECTS,
+    ),
+    (
+        "csr-rest/RestApiRejectEmptySubjectClusterTest#testWildcardSubjectRejectedWhenFlagEnabled",
+        EMPTY_SUBJECTS,
+    ),
+    (
+        "csr-rest/RestApiClusterTest#testRegisterSchemaTagsBasicDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiClusterTest#testRegisterSchemaTagsBasic",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsInDiffContext",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidTagsDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsBasicDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidSchemaDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsBasic",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidTags",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsIncrementalRuleSetDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsInDiffContextDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaWithoutNewVersionInputDeprecated",
+        TAGS,
+    ),
+    (
+        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaWithoutNewVersionInput",
+        TAGS,
+    ),
+];
 
 #[tokio::test]
 async fn own_recordings_are_answered_alike() {
-    run("rest-recordings/own-rest.jsonl", 0, 0).await;
+    run("rest-recordings/own-rest.jsonl", 51, 698).await;
 }
 
 #[tokio::test]
 async fn recordings_of_the_references_own_tests_are_answered_alike() {
-    run("rest-recordings/csr-rest.jsonl", 0, 0).await;
+    run("rest-recordings/csr-rest.jsonl", 166, 1371).await;
 }
 
 async fn run(file: &str, cases_min: usize, steps_min: usize) {
@@ -97,7 +191,10 @@ async fn check_step(fixture: &Fixture, step: &Value) -> Result<(), String> {
     let reply = fixture.send(request.body(body).unwrap()).await;
     let status = step["status"].as_u64().unwrap();
     if u64::from(reply.status.as_u16()) != status {
-        return Err(format!("{} instead of {status}: {}", reply.status, reply.text));
+        return Err(format!(
+            "{} instead of {status}: {}",
+            reply.status, reply.text
+        ));
     }
     let unordered = step["unordered"].as_bool().unwrap_or(false);
     let paged = step["path"].as_str().unwrap().contains("limit=");
@@ -131,9 +228,9 @@ fn comparable(answer: &Value, unordered: bool, paged: bool) -> Value {
             let is_parse_error = object.get("error_code").is_some_and(|code| {
                 *code == 400
                     || (*code == 42201
-                        && object["message"]
-                            .as_str()
-                            .is_some_and(|m| m.starts_with("Invalid schema ") && m.contains("details")))
+                        && object["message"].as_str().is_some_and(|m| {
+                            m.starts_with("Invalid schema ") && m.contains("details")
+                        }))
             });
             let mut sorted: BTreeMap<&String, Value> = BTreeMap::new();
             for (key, value) in object {

@@ -21,13 +21,20 @@ async fn unknown_paths_are_confluent_404s_and_associations_never_405() {
         ("GET", "/nope"),
         ("GET", "/subjects/s/nope"),
         ("POST", "/security/acls"),
-        ("GET", "/associations/resources/-/orders?resourceType=topic&associationType=value"),
+        (
+            "GET",
+            "/associations/resources/-/orders?resourceType=topic&associationType=value",
+        ),
         ("PUT", "/associations"),
         ("DELETE", "/associations/subjects/s"),
     ] {
         let reply = fixture.call(method, path, None).await;
         assert_eq!(reply.status, 404, "{method} {path}");
-        assert_eq!(reply.content_type.as_deref(), Some(V1_JSON), "{method} {path}");
+        assert_eq!(
+            reply.content_type.as_deref(),
+            Some(V1_JSON),
+            "{method} {path}"
+        );
         assert_eq!(
             reply.json(),
             json!({"error_code": 404, "message": "HTTP 404 Not Found"})
@@ -58,8 +65,14 @@ async fn known_paths_refuse_other_methods_in_confluents_shape() {
 async fn booleans_are_case_insensitive() {
     let fixture = fixture_with("s").await;
     fixture.call("DELETE", "/subjects/s/versions/1", None).await;
-    for (query, status) in [("deleted=False", 404), ("deleted=TRUE", 200), ("deleted=1", 404)] {
-        let reply = fixture.get(&format!("/subjects/s/versions/1?{query}")).await;
+    for (query, status) in [
+        ("deleted=False", 404),
+        ("deleted=TRUE", 200),
+        ("deleted=1", 404),
+    ] {
+        let reply = fixture
+            .get(&format!("/subjects/s/versions/1?{query}"))
+            .await;
         assert_eq!(reply.status, status, "{query}");
     }
 }
@@ -74,7 +87,11 @@ async fn unknown_fields_and_parameters_are_accepted() {
         r#"{"schema":"\"string\"","schema":"\"int\""}"#,
     ] {
         let reply = fixture
-            .call("POST", "/subjects/s/versions?normalize=False&x=1", Some(body))
+            .call(
+                "POST",
+                "/subjects/s/versions?normalize=False&x=1",
+                Some(body),
+            )
             .await;
         assert_eq!(reply.json()["id"], 1, "{body}: {}", reply.text);
     }
@@ -114,7 +131,9 @@ async fn bodies_are_bounded_and_checked() {
         ("", 422, 42201),
         (r#"{"schema":""}"#, 422, 42201),
     ] {
-        let reply = fixture.call("POST", "/subjects/s/versions", Some(body)).await;
+        let reply = fixture
+            .call("POST", "/subjects/s/versions", Some(body))
+            .await;
         assert_eq!(reply.status, status, "{:.40}: {}", body, reply.text);
         assert_eq!(reply.json()["error_code"], code, "{body:.40}");
     }
@@ -129,12 +148,24 @@ async fn nothing_semantic_is_a_5xx() {
         ("PUT", "/mode", Some("{}")),
         ("GET", "/schemas/ids/x", None),
         ("GET", "/schemas/guids/nope", None),
-        ("POST", "/subjects/s/versions", Some(r#"{"schema":"\"int\"","version":-2147483648}"#)),
-        ("POST", "/subjects/s/versions", Some(r#"{"schema":"\"int\"","references":[{}]}"#)),
+        (
+            "POST",
+            "/subjects/s/versions",
+            Some(r#"{"schema":"\"int\"","version":-2147483648}"#),
+        ),
+        (
+            "POST",
+            "/subjects/s/versions",
+            Some(r#"{"schema":"\"int\"","references":[{}]}"#),
+        ),
         ("GET", "/subjects/s/metadata?key=a", None),
     ] {
         let reply = fixture.call(method, path, body).await;
-        assert!(reply.status.as_u16() < 500, "{method} {path}: {}", reply.text);
+        assert!(
+            reply.status.as_u16() < 500,
+            "{method} {path}: {}",
+            reply.text
+        );
     }
 }
 
@@ -165,6 +196,9 @@ async fn guid_and_id_reads_take_the_deleted_parameter() {
     let by_id = fixture.get("/schemas/ids/1?deleted=true").await.json();
     assert_eq!(by_id["deleted"], true);
     let guid = by_id["guid"].as_str().unwrap();
-    let by_guid = fixture.get(&format!("/schemas/guids/{guid}?deleted=true")).await.json();
+    let by_guid = fixture
+        .get(&format!("/schemas/guids/{guid}?deleted=true"))
+        .await
+        .json();
     assert_eq!(by_guid["schema"], "\"int\"");
 }
