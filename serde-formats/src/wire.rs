@@ -51,10 +51,10 @@ impl MessageIndexes {
         indexes: [0; MESSAGE_INDEXES_MAX],
     };
 
-    /// From a slice; `None` when empty or too long.
+    /// From a slice; `None` when empty, too long, or with a negative index.
     #[must_use]
     pub fn from_slice(path: &[i32]) -> Option<Self> {
-        if path.is_empty() || path.len() > MESSAGE_INDEXES_MAX {
+        if path.is_empty() || path.len() > MESSAGE_INDEXES_MAX || path.iter().any(|i| *i < 0) {
             return None;
         }
         let mut indexes = [0; MESSAGE_INDEXES_MAX];

@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 
 use super::json_text::{Json, java_order, write_double, write_float, write_string};
 use super::model::{Field, Header, Kind, Model, Name, Order, Type, TypeId};
+use super::parse::{DEFAULT_STEPS_MAX, is_valid_default};
 
 /// The canonical text: types of references by name, everything else in Avro's order.
 pub(super) fn canonical_text(model: &Model) -> String {
@@ -34,14 +35,12 @@ pub(super) fn equivalence_text(model: &Model) -> String {
 
 /// The resolved text of one type.
 pub(super) fn type_text(model: &Model, id: TypeId) -> String {
-    let mut printer = Printer {
-        model,
-        style: Style::CANONICAL,
-        known: HashSet::new(),
-        out: String::new(),
-    };
-    printer.ty(id, None);
-    printer.out
+    print_type(model, id, Style::CANONICAL, HashSet::new())
+}
+
+/// The equivalence text of one type with the named types inside as names.
+pub(super) fn own_text(model: &Model, id: TypeId) -> String {
+    print_type(model, id, Style::OWN, HashSet::new())
 }
 
 /// What one form does differently from another.
@@ -52,6 +51,8 @@ struct Style {
     /// Drop empty docs, print `error` as `record` and defaults as values of their type.
     normalize: bool,
     sort_defaults: bool,
+    /// Write every named type but the outermost as its name.
+    only_names_inside: bool,
 }
 
 impl Style {
@@ -60,29 +61,41 @@ impl Style {
         sort_aliases: false,
         normalize: false,
         sort_defaults: false,
+        only_names_inside: false,
     };
     const NORMALIZED: Self = Self {
         sort_props: true,
         sort_aliases: true,
         normalize: true,
         sort_defaults: true,
+        only_names_inside: false,
     };
     const EQUIVALENCE: Self = Self {
         sort_props: true,
         sort_aliases: true,
         normalize: false,
         sort_defaults: true,
+        only_names_inside: false,
+    };
+    const OWN: Self = Self {
+        only_names_inside: true,
+        ..Self::EQUIVALENCE
     };
 }
 
 fn print(model: &Model, style: Style, known: HashSet<String>) -> String {
+    print_type(model, model.root, style, known)
+}
+
+fn print_type(model: &Model, id: TypeId, style: Style, known: HashSet<String>) -> String {
     let mut printer = Printer {
         model,
         style,
         known,
+        default_steps_left: DEFAULT_STEPS_MAX,
         out: String::new(),
     };
-    printer.ty(model.root, None);
+    printer.ty(id, None);
     printer.out
 }
 
@@ -91,6 +104,8 @@ struct Printer<'a> {
     style: Style,
     /// Full names written already, or defined by a reference.
     known: HashSet<String>,
+    /// Bounds the search for the union branches of defaults.
+    default_steps_left: u32,
     out: String,
 }
 
@@ -99,8 +114,8 @@ impl Printer<'_> {
         let model = self.model;
         let ty = model.get(id);
         if let Some(header) = ty.header() {
-            let full = header.name.full();
-            if !self.known.insert(full) {
+            let is_inside = self.style.only_names_inside && !self.known.is_empty();
+            if is_inside || !self.known.insert(header.name.full()) {
                 write_string(&header.name.relative_to(namespace), &mut self.out);
                 return;
             }
@@ -298,7 +313,8 @@ impl Printer<'_> {
 
     fn default(&mut self, ty: TypeId, value: &Json) {
         if self.style.normalize {
-            normal_default(self.model, ty, &value.sorted(), &mut self.out);
+            let steps = &mut self.default_steps_left;
+            normal_default(self.model, ty, &value.sorted(), steps, &mut self.out);
         } else if self.style.sort_defaults {
             value.sorted().write(&mut self.out);
         } else {
@@ -308,7 +324,7 @@ impl Printer<'_> {
 }
 
 /// A default printed as a value of its type: an integer of a float field gets its `.0`.
-fn normal_default(model: &Model, ty: TypeId, value: &Json, out: &mut String) {
+fn normal_default(model: &Model, ty: TypeId, value: &Json, steps_left: &mut u32, out: &mut String) {
     let number = match value {
         Json::Int(digits) => digits.parse::<f64>().ok(),
         Json::Double(number) => Some(*number),
@@ -332,9 +348,9 @@ fn normal_default(model: &Model, ty: TypeId, value: &Json, out: &mut String) {
         (Kind::Union(branches), _, _) => {
             let branch = branches
                 .iter()
-                .find(|b| super::parse::is_valid_default(model, **b, value, 0));
+                .find(|b| is_valid_default(model, **b, value, 0, steps_left));
             match branch {
-                Some(branch) => normal_default(model, *branch, value, out),
+                Some(branch) => normal_default(model, *branch, value, steps_left, out),
                 None => value.write(out),
             }
         }
@@ -344,7 +360,7 @@ fn normal_default(model: &Model, ty: TypeId, value: &Json, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                normal_default(model, *items, item, out);
+                normal_default(model, *items, item, steps_left, out);
             }
             out.push(']');
         }
@@ -357,9 +373,9 @@ fn normal_default(model: &Model, ty: TypeId, value: &Json, out: &mut String) {
                 write_string(key, out);
                 out.push(':');
                 match &model.get(ty).kind {
-                    Kind::Map(values) => normal_default(model, *values, item, out),
+                    Kind::Map(values) => normal_default(model, *values, item, steps_left, out),
                     Kind::Record { fields, .. } => match fields.iter().find(|f| f.name == *key) {
-                        Some(field) => normal_default(model, field.ty, item, out),
+                        Some(field) => normal_default(model, field.ty, item, steps_left, out),
                         None => item.write(out),
                     },
                     _ => item.write(out),

@@ -19,6 +19,10 @@ const DEPTH_MAX: usize = 400;
 /// Most differences kept. Types shared many times over repeat theirs at every use.
 const DIFFERENCES_MAX: usize = 1000;
 
+/// Most pairs of types looked at: two unions of a thousand records each. Beyond, the schemas count
+/// as incompatible.
+const PAIRS_MAX: usize = 1_000_000;
+
 /// Every reason `reader` cannot read what `writer` wrote.
 pub(super) fn compare(reader: &Model, writer: &Model) -> Vec<Incompatibility> {
     let mut comparison = Comparison {
@@ -58,9 +62,9 @@ struct Comparison<'a> {
 #[derive(Debug, Clone)]
 struct Difference {
     kind: ErrorType,
-    location: String,
+    location: Rc<str>,
     /// Avro's own message.
-    message: String,
+    message: Rc<str>,
 }
 
 /// Avro's six error types.
@@ -120,12 +124,12 @@ impl Difference {
         };
         Incompatibility {
             kind,
-            path: at.clone(),
+            path: at.to_string(),
             message: format!(
                 "{{errorType:'{kind}', description:'{description}', additionalInfo:'{message}'}}"
             ),
             description,
-            additional_info: message.clone(),
+            additional_info: message.to_string(),
         }
     }
 }
@@ -154,8 +158,8 @@ impl Location {
 fn one(kind: ErrorType, location: String, message: String) -> Vec<Difference> {
     vec![Difference {
         kind,
-        location,
-        message,
+        location: location.into(),
+        message: message.into(),
     }]
 }
 
@@ -179,6 +183,9 @@ impl Comparison<'_> {
         }
         if self.depth >= DEPTH_MAX {
             return Err(format!("schemas nest deeper than {DEPTH_MAX} levels"));
+        }
+        if self.memo.len() >= PAIRS_MAX {
+            return Err(format!("more than {PAIRS_MAX} pairs of types to compare"));
         }
         self.memo.insert((reader, writer), None);
         self.depth += 1;
@@ -408,7 +415,7 @@ fn check_symbols(reader: &Type, writer: &Type, at: &Location) -> Option<Differen
     let missing: Vec<&str> = missing.into_iter().collect();
     Some(Difference {
         kind: ErrorType::MissingEnumSymbols,
-        location: at.child_text("symbols"),
-        message: format!("[{}]", missing.join(", ")),
+        location: at.child_text("symbols").into(),
+        message: format!("[{}]", missing.join(", ")).into(),
     })
 }

@@ -21,6 +21,9 @@ const TEXT_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Deepest nesting of defaults that fill in for one another before a default counts as invalid.
 const DEFAULT_DEPTH_MAX: usize = 64;
 
+/// Most values looked at to check all defaults, every union branch tried counted.
+pub(super) const DEFAULT_STEPS_MAX: u32 = 1_000_000;
+
 /// Parses `text` with the names of `references` known.
 ///
 /// # Errors
@@ -56,8 +59,9 @@ pub(super) fn parse(
     };
     check_depth(&model, model.root, 0, &mut HashSet::new())?;
     if mode == ParseMode::New {
+        let mut steps_left = DEFAULT_STEPS_MAX;
         for (record, field) in parser.pending_defaults {
-            check_default(&model, record, field)?;
+            check_default(&model, record, field, &mut steps_left)?;
         }
     }
     Ok(model)
@@ -152,22 +156,16 @@ impl Parser {
     }
 
     fn check_redefinition(&mut self, second: TypeId, kept: TypeId) -> Result<(), ParseError> {
-        // Printing needs a model; the arena is lent to one for the moment.
-        let mut model = Model {
+        // Printing needs a model; the arena is lent to one for the moment. Named types inside are
+        // compared by name only: they are the same definitions, or checked like this one.
+        let model = Model {
             types: std::mem::take(&mut self.types),
             root: kept,
             reference_names: HashSet::new(),
         };
-        let depth = check_depth(&model, kept, 0, &mut HashSet::new())
-            .and_then(|()| check_depth(&model, second, 0, &mut HashSet::new()));
-        let is_same = depth.is_ok() && {
-            let first_text = canonical::equivalence_text(&model);
-            model.root = second;
-            first_text == canonical::equivalence_text(&model)
-        };
+        let is_same = canonical::own_text(&model, kept) == canonical::own_text(&model, second);
         let name = model.get(kept).branch_name();
         self.types = model.types;
-        depth?;
         if is_same {
             Ok(())
         } else {
@@ -305,13 +303,12 @@ impl Parser {
                 name.simple
             )));
         }
-        let mut aliases: Vec<Name> = Vec::new();
-        for alias in alias_texts(json)? {
-            let alias = Name::new(&alias, name.namespace.as_deref());
-            if !aliases.contains(&alias) {
-                aliases.push(alias);
-            }
-        }
+        let mut aliases: Vec<Name> = alias_texts(json)?
+            .iter()
+            .map(|alias| Name::new(alias, name.namespace.as_deref()))
+            .collect();
+        let mut seen = HashSet::new();
+        aliases.retain(|alias| seen.insert(alias.clone()));
         let doc = json.get("doc").and_then(Json::as_str).map(str::to_owned);
         Ok(Header { name, aliases, doc })
     }
@@ -438,12 +435,9 @@ impl Parser {
                 }
             },
         };
-        let mut aliases: Vec<String> = Vec::new();
-        for alias in alias_texts(json)? {
-            if !aliases.contains(&alias) {
-                aliases.push(alias);
-            }
-        }
+        let mut aliases = alias_texts(json)?;
+        let mut seen = HashSet::new();
+        aliases.retain(|alias| seen.insert(alias.clone()));
         Ok(Field {
             name: name.to_owned(),
             ty,
@@ -589,7 +583,12 @@ fn check_depth(
     Ok(())
 }
 
-fn check_default(model: &Model, record: TypeId, position: usize) -> Result<(), ParseError> {
+fn check_default(
+    model: &Model,
+    record: TypeId,
+    position: usize,
+    steps_left: &mut u32,
+) -> Result<(), ParseError> {
     let Kind::Record { fields, .. } = &model.get(record).kind else {
         return Ok(());
     };
@@ -599,7 +598,7 @@ fn check_default(model: &Model, record: TypeId, position: usize) -> Result<(), P
     let Some(default) = &field.default else {
         return Ok(());
     };
-    if is_valid_default(model, field.ty, default, 0) {
+    if is_valid_default(model, field.ty, default, 0, steps_left) {
         return Ok(());
     }
     Err(ParseError::new(format!(
@@ -611,8 +610,16 @@ fn check_default(model: &Model, record: TypeId, position: usize) -> Result<(), P
 }
 
 /// Whether a default fits its type: of a union, any branch will do.
-pub(super) fn is_valid_default(model: &Model, ty: TypeId, value: &Json, depth: usize) -> bool {
-    if depth > DEFAULT_DEPTH_MAX {
+/// `steps_left` bounds the tries; without any left nothing fits.
+pub(super) fn is_valid_default(
+    model: &Model,
+    ty: TypeId,
+    value: &Json,
+    depth: usize,
+    steps_left: &mut u32,
+) -> bool {
+    *steps_left = steps_left.saturating_sub(1);
+    if depth > DEFAULT_DEPTH_MAX || *steps_left == 0 {
         return false;
     }
     match (&model.get(ty).kind, value) {
@@ -627,18 +634,18 @@ pub(super) fn is_valid_default(model: &Model, ty: TypeId, value: &Json, depth: u
         (Kind::Long, Json::Int(digits)) => digits.parse::<i64>().is_ok(),
         (Kind::Array(items), Json::Array(values)) => values
             .iter()
-            .all(|v| is_valid_default(model, *items, v, depth + 1)),
+            .all(|v| is_valid_default(model, *items, v, depth + 1, steps_left)),
         (Kind::Map(values), Json::Object(entries)) => entries
             .iter()
-            .all(|(_, v)| is_valid_default(model, *values, v, depth + 1)),
+            .all(|(_, v)| is_valid_default(model, *values, v, depth + 1, steps_left)),
         (Kind::Union(branches), _) => branches
             .iter()
-            .any(|b| is_valid_default(model, *b, value, depth + 1)),
+            .any(|b| is_valid_default(model, *b, value, depth + 1, steps_left)),
         (Kind::Record { fields, .. }, Json::Object(_)) => fields.iter().all(|field| {
             value
                 .get(&field.name)
                 .or(field.default.as_ref())
-                .is_some_and(|v| is_valid_default(model, field.ty, v, depth + 1))
+                .is_some_and(|v| is_valid_default(model, field.ty, v, depth + 1, steps_left))
         }),
         _ => false,
     }

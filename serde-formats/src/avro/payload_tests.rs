@@ -281,7 +281,7 @@ fn nesting_and_empty_items_are_limited() {
             .compile()
             .unwrap();
     let nested = |depth: usize| [vec![2; depth], vec![0]].concat();
-    for depth in [0, 1, 10, 11, 12, 13, 64, 1000] {
+    for depth in [0, 1, 6, 7, 8, 9, 64, 1000] {
         assert_eq!(full(&list, &nested(depth)), Ok(()), "{depth}");
     }
     let violation = full(&list, &nested(5000)).unwrap_err();

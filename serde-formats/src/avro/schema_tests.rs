@@ -262,6 +262,59 @@ fn limits_are_errors() {
 }
 
 #[test]
+fn work_is_bounded_whatever_the_schema() {
+    // Every branch takes the default until its innermost value.
+    let names: Vec<String> = (0..40).map(|i| format!("A{i}")).collect();
+    let branches = names.join("\",\"");
+    let records: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!(
+                r#"{{"type":"record","name":"{name}","fields":[{{"name":"n","type":["null","{branches}"]}}]}}"#
+            )
+        })
+        .collect();
+    let default = format!("{}1{}", "{\"n\":".repeat(50), "}".repeat(50));
+    let text = format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"r","type":[{}],"default":{default}}}]}}"#,
+        records.join(",")
+    );
+    assert!(AvroSchema::parse(&text, &[], ParseMode::New).is_err());
+    let stored = AvroSchema::parse(&text, &[], ParseMode::Existing).unwrap();
+    assert!(stored.text(TextForm::Normalized).contains(&default));
+
+    // A million pairs of branches, none alike.
+    let union = |prefix: &str| {
+        let records: Vec<String> = (0..1100)
+            .map(|i| format!(r#"{{"type":"fixed","name":"{prefix}{i}","size":1}}"#))
+            .collect();
+        parse(&format!("[{}]", records.join(",")))
+    };
+    assert!(!compare(&union("A"), &union("B")).is_empty());
+
+    // A large type behind many second definitions of a small one.
+    let small = r#"{"type":"record","name":"S","fields":[{"name":"l","type":"L"}]}"#;
+    let large: Vec<String> = (0..300)
+        .map(|i| format!(r#"{{"name":"f{i}","type":"int"}}"#))
+        .collect();
+    let fields: Vec<String> = (0..300)
+        .map(|i| format!(r#"{{"name":"s{i}","type":{small}}}"#))
+        .collect();
+    let text = format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"l","type":{{"type":"record","name":"L","fields":[{}]}}}},{}]}}"#,
+        large.join(","),
+        fields.join(",")
+    );
+    assert_eq!(
+        parse(&text)
+            .text(TextForm::Canonical)
+            .matches("\"S\"")
+            .count(),
+        300
+    );
+}
+
+#[test]
 fn a_type_shared_at_every_level_compiles_to_a_program_of_the_schemas_size() {
     let mut text =
         r#"{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}"#.to_owned();

@@ -11,7 +11,7 @@ use super::program::{Leaf, Op, Program};
 use crate::validator::{ValidationLevel, Violation, ViolationReason};
 
 /// Frames of the first try; clearing them is part of the cost of every record.
-const SMALL_FRAMES: usize = 12;
+const SMALL_FRAMES: usize = 8;
 
 /// Longest path reported, in bytes; longer ones lose their middle.
 const PATH_BYTES_MAX: usize = 512;
@@ -85,7 +85,8 @@ struct Frame {
     key_at: u32,
 }
 
-const NO_END: u32 = u32::MAX;
+/// No block ends at the first byte: its count is there.
+const NO_END: u32 = 0;
 
 impl Frame {
     const EMPTY: Self = Self {
@@ -328,7 +329,7 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn leaf(&mut self, leaf: Leaf) -> Result<(), Fault> {
         match leaf {
             Leaf::Null => Ok(()),
@@ -487,7 +488,7 @@ pub(super) fn cut(path: String) -> String {
 /// Payloads are shorter than 4 GiB and programs than 2³² operations.
 #[inline]
 fn offset(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(NO_END)
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// Appends an array index to a path.

@@ -44,9 +44,25 @@ impl Documents {
         documents
     }
 
+    /// Objects in all documents: no fewer than there are schemas.
+    pub(super) fn count_objects(&self) -> usize {
+        fn count(value: &Value) -> usize {
+            match value {
+                Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+                Value::Array(items) => items.iter().map(count).sum(),
+                _ => 0,
+            }
+        }
+        let references = self.references.iter().map(|(_, value)| count(value));
+        count(&self.root) + references.sum::<usize>()
+    }
+
     /// Where the root document lives: its `$id`, or an anonymous place.
     pub(super) fn base_uri(&self) -> Result<Uri<String>, ParseError> {
-        let id = self.root.get(self.draft.id_keyword()).and_then(Value::as_str);
+        let id = self
+            .root
+            .get(self.draft.id_keyword())
+            .and_then(Value::as_str);
         let without_fragment = id.and_then(|id| id.split('#').next()).unwrap_or_default();
         jsonschema::uri::from_str(without_fragment)
             .map_err(|error| ParseError::new(format!("invalid schema identifier: {error}")))
@@ -90,11 +106,18 @@ impl Documents {
 pub(super) fn unresolved(error: &jsonschema::ReferencingError) -> ParseError {
     use std::error::Error as _;
     let message = match error.source() {
-        Some(source) => format!("unresolved $ref: {error}: {source}"),
-        None => format!("unresolved $ref: {error}"),
+        Some(source) => format!("{UNRESOLVED}: {error}: {source}"),
+        None => format!("{UNRESOLVED}: {error}"),
     };
     ParseError::new(message)
 }
+
+/// Whether an error is that of a `$ref` that leads nowhere, rather than of the schema itself.
+pub(super) fn is_unresolved(error: &ParseError) -> bool {
+    error.message.starts_with(UNRESOLVED)
+}
+
+const UNRESOLVED: &str = "unresolved $ref";
 
 /// Answers with references, and refuses to fetch anything else.
 #[derive(Debug)]

@@ -8,17 +8,21 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
 use jsonschema::{Draft, Registry, Uri};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::documents::{Documents, unresolved};
+use super::keywords::{Keywords, error, kind_name, number_class, string_class, strings};
 use super::model::{
-    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, NumberClass, ObjectClass, Rest, StringClass,
+    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, ObjectClass, Rest,
 };
 use super::text::SCHEMA_DEPTH_MAX;
-use crate::schema::ParseError;
+use crate::schema::{ParseError, ParseMode};
 
 /// Loads the root document and everything it refers to.
-pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
+///
+/// Patterns of an existing schema are not looked at: they may be of a dialect that only the
+/// reference knows, and the schema is then stored but not executed.
+pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, ParseError> {
     let registry = documents.registry()?;
     let base = documents.base_uri()?;
     let mut loader = Loader {
@@ -27,6 +31,8 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
         loaded: HashMap::new(),
         waiting: Vec::new(),
         fingerprints: HashMap::new(),
+        is_dynamic: false,
+        checks_patterns: mode == ParseMode::New,
     };
     let root_uri = base.as_str().to_owned();
     let scope = Scope {
@@ -43,9 +49,15 @@ pub(super) fn load(documents: &Documents) -> Result<Model, ParseError> {
     while let Some((id, value, scope, path)) = loader.waiting.pop() {
         loader.fill(id, value, &scope, &path)?;
     }
+    let dynamic_schemas = if loader.is_dynamic {
+        loader.nodes.len() + documents.count_objects()
+    } else {
+        0
+    };
     Ok(Model {
         nodes: loader.nodes,
         root,
+        dynamic_schemas,
     })
 }
 
@@ -95,6 +107,9 @@ struct Loader<'r> {
     waiting: Vec<(NodeId, &'r Value, Scope, String)>,
     /// By address, of arrays and objects.
     fingerprints: HashMap<usize, Fingerprint>,
+    /// `$dynamicRef` or `$recursiveRef` is used.
+    is_dynamic: bool,
+    checks_patterns: bool,
 }
 
 impl<'r> Loader<'r> {
@@ -147,7 +162,12 @@ impl<'r> Loader<'r> {
                 }
                 hash
             }
-            scalar => return Fingerprint { hash: hash_of(&scalar.to_string()), never_equal },
+            scalar => {
+                return Fingerprint {
+                    hash: hash_of(&scalar.to_string()),
+                    never_equal,
+                };
+            }
         };
         let known = Fingerprint { hash, never_equal };
         self.fingerprints.insert(address, known);
@@ -155,7 +175,12 @@ impl<'r> Loader<'r> {
     }
 
     /// The node for a schema met as a keyword's value.
-    fn schema(&mut self, value: &'r Value, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+    fn schema(
+        &mut self,
+        value: &'r Value,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<NodeId, ParseError> {
         let address = std::ptr::from_ref(value) as usize;
         if let Some(id) = self.loaded.get(&address) {
             return Ok(*id);
@@ -275,6 +300,7 @@ impl<'r> Loader<'r> {
             match members.get(keyword) {
                 None => {}
                 Some(Value::String(reference)) => {
+                    self.is_dynamic |= keyword != "$ref";
                     parts.push(Class::Reference(self.target(reference, scope, path)?));
                     if !scope.is_modern() {
                         break;
@@ -299,7 +325,10 @@ impl<'r> Loader<'r> {
                 // Parts of one schema are of different classes, so never alike.
                 subschemas.push(self.add_part(part, &(path, subschemas.len()))?);
             }
-            return Ok(Class::Combined(Criterion::AllOf, self.combined_first(subschemas)));
+            return Ok(Class::Combined(
+                Criterion::AllOf,
+                self.combined_first(subschemas),
+            ));
         }
         Ok(parts.pop().unwrap_or(Class::Empty))
     }
@@ -328,7 +357,11 @@ impl<'r> Loader<'r> {
             }
         }
         if let Some(schema) = members.get("not") {
-            parts.push(Class::Not(self.schema(schema, scope, &format!("{path}/not"))?));
+            parts.push(Class::Not(self.schema(
+                schema,
+                scope,
+                &format!("{path}/not"),
+            )?));
         }
         if scope.draft != Draft::Draft4
             && let Some(value) = members.get("const")
@@ -346,7 +379,10 @@ impl<'r> Loader<'r> {
                 for name in names {
                     let Value::String(name) = name else {
                         let found = kind_name(name);
-                        return Err(error(path, &format!("expected type: String, found: {found}")));
+                        return Err(error(
+                            path,
+                            &format!("expected type: String, found: {found}"),
+                        ));
                     };
                     let class = self.typed(name, members, scope, path, &mut seen)?;
                     subschemas.push(self.add_part(class, name)?);
@@ -369,20 +405,24 @@ impl<'r> Loader<'r> {
         let is_empty = |name: &str| {
             scope.is_modern()
                 && name == "properties"
-                && members.get(name).and_then(Value::as_object).is_some_and(Map::is_empty)
+                && members
+                    .get(name)
+                    .and_then(Value::as_object)
+                    .is_some_and(Map::is_empty)
         };
         let objects = |name: &&str| members.contains_key(*name) && !is_empty(name);
-        if !seen.object && (OBJECT_KEYWORDS.iter().any(|name| objects(name)) || any_of(more_object_keywords(scope.draft))) {
+        if !seen.object
+            && (OBJECT_KEYWORDS.iter().any(objects) || any_of(more_object_keywords(scope.draft)))
+        {
             parts.push(self.object(members, scope, path)?);
         }
         if !seen.number && any_of(NUMBER_KEYWORDS) {
             parts.push(number_class(&keywords, scope.draft, false)?);
         }
         if !seen.string && any_of(STRING_KEYWORDS) {
-            parts.push(string_class(&keywords)?);
+            parts.push(self.string(&keywords)?);
         }
-        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6)
-            && any_of(&["if", "then", "else"])
+        if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6) && any_of(&["if", "then", "else"])
         {
             let mut subschemas = Vec::new();
             for keyword in ["if", "then", "else"] {
@@ -407,7 +447,7 @@ impl<'r> Loader<'r> {
         Ok(match name {
             "string" => {
                 seen.string = true;
-                string_class(&keywords)?
+                self.string(&keywords)?
             }
             "integer" | "number" => {
                 seen.number = true;
@@ -450,7 +490,8 @@ impl<'r> Loader<'r> {
         } else {
             ("items", "additionalItems")
         };
-        let items_are_rest = scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
+        let items_are_rest =
+            scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
         match members.get(tuple) {
             Some(Value::Array(schemas)) => {
                 for (index, schema) in schemas.iter().enumerate() {
@@ -479,7 +520,9 @@ impl<'r> Loader<'r> {
             None => {}
         }
         // A boolean `items` without positions allows or forbids items at all.
-        if !(items_are_rest && tuple == "items" || class.all_items.is_some() && additional == "items") {
+        if !(items_are_rest && tuple == "items"
+            || class.all_items.is_some() && additional == "items")
+        {
             class.additional = self.rest(additional, members, scope, path)?;
         }
         if scope.is_modern() {
@@ -516,7 +559,7 @@ impl<'r> Loader<'r> {
             dependent_schemas: Vec::new(),
         };
         for (pattern, _) in &class.patterns {
-            check_pattern(pattern, &format!("{path}/patternProperties"))?;
+            self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
         }
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
@@ -557,7 +600,11 @@ impl<'r> Loader<'r> {
         path: &str,
     ) -> Result<Vec<(String, NodeId)>, ParseError> {
         let mut schemas = Vec::new();
-        for (name, schema) in (Keywords { members, path }).object(keyword)?.into_iter().flatten() {
+        for (name, schema) in (Keywords { members, path })
+            .object(keyword)?
+            .into_iter()
+            .flatten()
+        {
             let id = self.schema(schema, scope, &format!("{path}/{keyword}/{name}"))?;
             schemas.push((name.clone(), id));
         }
@@ -579,6 +626,24 @@ impl<'r> Loader<'r> {
                 Rest::Schema(self.schema(schema, scope, &format!("{path}/{keyword}"))?)
             }
         })
+    }
+
+    fn string(&self, keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
+        if let Some(pattern) = keywords.string("pattern")? {
+            self.check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
+        }
+        string_class(keywords)
+    }
+
+    /// Whether a pattern can be executed, within the validator's limits.
+    fn check_pattern(&self, pattern: &str, path: &str) -> Result<(), ParseError> {
+        if !self.checks_patterns || super::validate::pattern_matcher(pattern).is_some() {
+            return Ok(());
+        }
+        Err(error(
+            path,
+            &format!("invalid regular expression {pattern:?}"),
+        ))
     }
 
     /// The reference keeps combined members of a combined schema before the others.
@@ -634,155 +699,6 @@ const fn more_object_keywords(draft: Draft) -> &'static [&'static str] {
         ],
         _ => &["dependencies", "propertyNames"],
     }
-}
-
-fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
-    let pattern = keywords.string("pattern")?;
-    if let Some(pattern) = pattern {
-        check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
-    }
-    keywords.string("format")?;
-    Ok(Class::String(StringClass {
-        min_length: keywords.integer("minLength")?,
-        max_length: keywords.integer("maxLength")?,
-        pattern: pattern.map(str::to_owned),
-    }))
-}
-
-fn number_class(
-    keywords: &Keywords<'_, '_>,
-    draft: Draft,
-    is_integer: bool,
-) -> Result<Class, ParseError> {
-    let mut class = NumberClass {
-        is_integer,
-        minimum: keywords.number("minimum")?,
-        maximum: keywords.number("maximum")?,
-        multiple_of: keywords.number("multipleOf")?,
-        ..NumberClass::default()
-    };
-    if draft == Draft::Draft4 {
-        // Draft 4 says "exclusive" of a bound: the bound moves, so that a change is a difference.
-        if keywords.boolean("exclusiveMinimum")? == Some(true) {
-            class.exclusive_minimum = class.minimum.clone();
-        }
-        if keywords.boolean("exclusiveMaximum")? == Some(true) {
-            class.exclusive_maximum = class.maximum.clone();
-        }
-    } else {
-        class.exclusive_minimum = keywords.number("exclusiveMinimum")?;
-        class.exclusive_maximum = keywords.number("exclusiveMaximum")?;
-    }
-    Ok(Class::Number(class))
-}
-
-/// Whether a pattern can be executed, within the validator's limits.
-fn check_pattern(pattern: &str, path: &str) -> Result<(), ParseError> {
-    match super::validate::pattern_matcher(pattern) {
-        Some(_) => Ok(()),
-        None => Err(error(path, &format!("invalid regular expression {pattern:?}"))),
-    }
-}
-
-/// Typed access to one schema's keywords.
-#[derive(Debug, Clone, Copy)]
-struct Keywords<'m, 'p> {
-    members: &'m Map<String, Value>,
-    path: &'p str,
-}
-
-impl<'m> Keywords<'m, '_> {
-    fn typed<T>(
-        &self,
-        keyword: &str,
-        expected: &str,
-        read: impl FnOnce(&'m Value) -> Option<T>,
-    ) -> Result<Option<T>, ParseError> {
-        let Some(value) = self.members.get(keyword) else {
-            return Ok(None);
-        };
-        read(value).map(Some).ok_or_else(|| {
-            let found = kind_name(value);
-            error(
-                &format!("{}/{keyword}", self.path),
-                &format!("expected type: {expected}, found: {found}"),
-            )
-        })
-    }
-
-    fn string(&self, keyword: &str) -> Result<Option<&'m str>, ParseError> {
-        self.typed(keyword, "String", Value::as_str)
-    }
-
-    fn boolean(&self, keyword: &str) -> Result<Option<bool>, ParseError> {
-        self.typed(keyword, "Boolean", Value::as_bool)
-    }
-
-    fn number(&self, keyword: &str) -> Result<Option<Number>, ParseError> {
-        self.typed(keyword, "Number", |value| value.as_number().cloned())
-    }
-
-    /// An integer; `2.0` counts as one, as the specification has it since draft 6.
-    fn integer(&self, keyword: &str) -> Result<Option<i64>, ParseError> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the fraction is zero, and a saturated bound compares the same way"
-        )]
-        self.typed(keyword, "Integer", |value| {
-            value.as_i64().or_else(|| {
-                value
-                    .as_f64()
-                    .filter(|number| number.fract() == 0.0)
-                    .map(|number| number as i64)
-            })
-        })
-    }
-
-    fn array(&self, keyword: &str) -> Result<Option<&'m Vec<Value>>, ParseError> {
-        self.typed(keyword, "JsonArray", Value::as_array)
-    }
-
-    fn object(&self, keyword: &str) -> Result<Option<&'m Map<String, Value>>, ParseError> {
-        self.typed(keyword, "JsonObject", Value::as_object)
-    }
-
-    fn strings(&self, keyword: &str) -> Result<Vec<String>, ParseError> {
-        match self.members.get(keyword) {
-            Some(value) => strings(value, &format!("{}/{keyword}", self.path)),
-            None => Ok(Vec::new()),
-        }
-    }
-}
-
-fn strings(value: &Value, path: &str) -> Result<Vec<String>, ParseError> {
-    let Value::Array(items) = value else {
-        let found = kind_name(value);
-        return Err(error(path, &format!("expected type: JsonArray, found: {found}")));
-    };
-    items
-        .iter()
-        .map(|item| {
-            item.as_str().map(str::to_owned).ok_or_else(|| {
-                let found = kind_name(item);
-                error(path, &format!("expected type: String, found: {found}"))
-            })
-        })
-        .collect()
-}
-
-const fn kind_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "Null",
-        Value::Bool(_) => "Boolean",
-        Value::Number(_) => "Number",
-        Value::String(_) => "String",
-        Value::Array(_) => "JsonArray",
-        Value::Object(_) => "JsonObject",
-    }
-}
-
-fn error(path: &str, message: &str) -> ParseError {
-    ParseError::new(format!("{path}: {message}"))
 }
 
 /// Unkeyed, because fingerprints of two models are compared.

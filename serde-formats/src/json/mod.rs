@@ -5,7 +5,7 @@
 //! | `text.rs` | JSON text kept as written: canonical and normalised printing |
 //! | `parse.rs` | [`JsonSchema`]: does this text parse, what is it called |
 //! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
-//! | `load.rs`, `model.rs` | the object model the reference compares |
+//! | `load.rs`, `keywords.rs`, `model.rs` | the object model the reference compares |
 //! | `compatibility/` | every difference between two models |
 //! | `tape.rs`, `node.rs` | a payload's JSON as positions, walked in place |
 //! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
@@ -16,6 +16,7 @@ mod compatibility;
 #[cfg(test)]
 mod conformance;
 mod documents;
+mod keywords;
 mod load;
 mod model;
 mod node;

@@ -15,6 +15,18 @@ pub(super) struct NodeId(pub(super) u32);
 pub(super) struct Model {
     pub(super) nodes: Vec<Node>,
     pub(super) root: NodeId,
+    /// With `$dynamicRef` only the payload tells which schema applies: then no way through the
+    /// schemas is longer than there are schemas, which is this number. Zero without it.
+    pub(super) dynamic_schemas: usize,
+}
+
+/// What judging one value can take, through references and combined schemas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Burden {
+    /// Most schemas one inside the other. Schemas on a cycle all count.
+    pub(super) depth: usize,
+    /// Schemas visited, as often as they are reached.
+    pub(super) visits: u64,
 }
 
 /// One schema: what all classes share, and its class.
@@ -66,6 +78,7 @@ pub(super) enum Class {
 
 /// How the members of a combined schema are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are the keywords")]
 pub(super) enum Criterion {
     AllOf,
     AnyOf,
@@ -145,9 +158,8 @@ impl Model {
         None
     }
 
-    /// Most schemas that apply to one value, one inside the other: the longest way through
-    /// references and combined schemas. Schemas on a cycle of those all count.
-    pub(super) fn schemas_per_value(&self) -> usize {
+    /// How much work one value of a payload can be; see [`Burden`].
+    pub(super) fn burden(&self) -> Burden {
         let children: Vec<Vec<NodeId>> = self.nodes.iter().map(Node::same_value).collect();
         let mut parents: Vec<Vec<usize>> = vec![Vec::new(); children.len()];
         let mut waiting: Vec<usize> = children.iter().map(Vec::len).collect();
@@ -158,29 +170,49 @@ impl Model {
                 }
             }
         }
-        let mut ready: Vec<(usize, usize)> = waiting
-            .iter()
-            .enumerate()
-            .filter_map(|(node, waiting)| (*waiting == 0).then_some((node, 1)))
+        // Children first; what is on a cycle, or leads to one, never becomes ready.
+        let mut ready: Vec<usize> = (0..children.len())
+            .filter(|node| waiting.get(*node) == Some(&0))
             .collect();
-        let mut depths = vec![1_usize; children.len()];
-        let (mut deepest, mut done) = (1, 0);
-        while let Some((node, depth)) = ready.pop() {
+        let mut own = vec![
+            Burden {
+                depth: 1,
+                visits: 1
+            };
+            children.len()
+        ];
+        let mut most = Burden {
+            depth: 1,
+            visits: 1,
+        };
+        let mut done = 0;
+        while let Some(node) = ready.pop() {
             done += 1;
-            deepest = deepest.max(depth);
+            let Some(burden) = own.get(node).copied() else {
+                continue;
+            };
+            most.depth = most.depth.max(burden.depth);
+            most.visits = most.visits.max(burden.visits);
             for parent in parents.get(node).into_iter().flatten() {
-                let (Some(left), Some(above)) = (waiting.get_mut(*parent), depths.get_mut(*parent))
+                let (Some(left), Some(above)) = (waiting.get_mut(*parent), own.get_mut(*parent))
                 else {
                     continue;
                 };
+                above.depth = above.depth.max(burden.depth + 1);
+                above.visits = above.visits.saturating_add(burden.visits);
                 *left = left.saturating_sub(1);
-                *above = (*above).max(depth + 1);
                 if *left == 0 {
-                    ready.push((*parent, *above));
+                    ready.push(*parent);
                 }
             }
         }
-        deepest + (children.len() - done)
+        let cyclic = children.len() - done;
+        if cyclic > 0 {
+            let ways = u32::try_from(cyclic).unwrap_or(u32::MAX);
+            most.visits = most.visits.saturating_mul(2_u64.saturating_pow(ways));
+        }
+        most.depth = (most.depth + cyclic).max(self.dynamic_schemas);
+        most
     }
 
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {

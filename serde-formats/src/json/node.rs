@@ -4,6 +4,7 @@
 //! put them into error messages, and a payload's values must never reach one.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
 use jsonschema::JsonType;
@@ -16,11 +17,39 @@ use super::tape::{Entry, Kind, SCANNED_MEMBERS_MAX, Tape, Unescape, compare_raw}
 #[derive(Debug)]
 pub(super) struct TapeJson;
 
-/// A parsed payload: its text and positions.
+/// A parsed payload under judgement: its text, its positions, and how often it may be looked at.
+///
+/// Schemas can make a validator look at a value as often as there are ways through their
+/// alternatives, which grows with the power of the payload's depth. A validator cannot be stopped,
+/// so past the budget every value looks like `null`, which ends the work at once; the verdict is
+/// then no verdict, see [`View::is_exhausted`].
 #[derive(Debug)]
 pub(super) struct View<'a> {
-    pub(super) text: &'a str,
-    pub(super) tape: &'a Tape,
+    text: &'a str,
+    tape: &'a Tape,
+    steps_left: Cell<u64>,
+}
+
+impl<'a> View<'a> {
+    pub(super) const fn new(text: &'a str, tape: &'a Tape, steps: u64) -> Self {
+        Self {
+            text,
+            tape,
+            steps_left: Cell::new(steps),
+        }
+    }
+
+    /// The budget is used up: what was answered meanwhile means nothing.
+    pub(super) const fn is_exhausted(&self) -> bool {
+        self.steps_left.get() == 0
+    }
+
+    /// Looks at an entry, for one step.
+    fn entry(&self, index: u32) -> Option<&'a Entry> {
+        let left = self.steps_left.get().checked_sub(1)?;
+        self.steps_left.set(left);
+        self.tape.entry(index)
+    }
 }
 
 /// One value of a payload, or a member name standing as a string.
@@ -59,19 +88,22 @@ impl<'a> TapeNode<'a> {
 
     fn entry(self) -> Option<&'a Entry> {
         match self {
-            Self::At(view, index) => view.tape.entry(index),
+            Self::At(view, index) => view.entry(index),
             Self::Name(_) => None,
         }
     }
 
     fn kind(self) -> Kind {
-        self.entry().map_or(Kind::String, |entry| entry.kind)
+        match self {
+            Self::At(..) => self.entry().map_or(Kind::Null, |entry| entry.kind),
+            Self::Name(_) => Kind::String,
+        }
     }
 
     fn container(self, kind: Kind) -> Option<Members<'a>> {
         match self {
             Self::At(view, index) => {
-                let entry = view.tape.entry(index).filter(|entry| entry.kind == kind)?;
+                let entry = view.entry(index).filter(|entry| entry.kind == kind)?;
                 Some(Members { view, entry, index })
             }
             Self::Name(_) => None,
@@ -83,7 +115,7 @@ impl<'a> TapeNode<'a> {
         match self {
             Self::Name(name) => Some((name, false)),
             Self::At(view, index) => {
-                let entry = view.tape.entry(index)?;
+                let entry = view.entry(index)?;
                 matches!(entry.kind, Kind::String | Kind::Name)
                     .then(|| (Tape::raw(view.text, entry), entry.escaped))
             }
@@ -104,13 +136,19 @@ impl<'a> TapeNode<'a> {
             }
             Kind::String | Kind::Name | Kind::ShadowedName => state.hash_one(self.as_string()),
             Kind::Array => {
-                let elements = self.as_array().into_iter().flat_map(|array| array.elements());
+                let elements = self
+                    .as_array()
+                    .into_iter()
+                    .flat_map(|array| array.elements());
                 elements.fold(state.hash_one(3_u8), |hash, element| {
                     state.hash_one((hash, element.hash_with(state)))
                 })
             }
             Kind::Object => {
-                let members = self.as_object().into_iter().flat_map(|object| object.members());
+                let members = self
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|object| object.members());
                 members.fold(state.hash_one(4_u8), |hash, (name, value)| {
                     hash.wrapping_add(state.hash_one((name, value.hash_with(state))))
                 })
@@ -176,7 +214,7 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
     fn as_number(&self) -> Option<TapeNumber<'a>> {
         match self {
             Self::At(view, index) => {
-                let entry = view.tape.entry(*index)?;
+                let entry = view.entry(*index)?;
                 (entry.kind == Kind::Number)
                     .then(|| view.text.get(entry.start as usize..entry.end as usize))
                     .flatten()
@@ -230,9 +268,9 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
             Value::Number(expected) => self
                 .as_number()
                 .is_some_and(|number| jsonschema::json::cmp::equal_numbers(&number, expected)),
-            Value::String(expected) => self.raw().is_some_and(|(raw, escaped)| {
-                compare_raw(raw, escaped, expected, false).is_eq()
-            }),
+            Value::String(expected) => self
+                .raw()
+                .is_some_and(|(raw, escaped)| compare_raw(raw, escaped, expected, false).is_eq()),
             Value::Array(expected) => self.as_array().is_some_and(|array| {
                 array.count() == expected.len()
                     && array
@@ -243,7 +281,8 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
             Value::Object(expected) => self.as_object().is_some_and(|object| {
                 object.count() == expected.len()
                     && expected.iter().all(|(name, expected)| {
-                        object.member(name)
+                        object
+                            .member(name)
                             .is_some_and(|value| value.equals_value(expected))
                     })
             }),
@@ -275,10 +314,8 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn matches(&self, name: u32, key: &str) -> std::cmp::Ordering {
-        match self.view.tape.entry(name) {
-            Some(entry) => {
-                compare_raw(Tape::raw(self.view.text, entry), entry.escaped, key, false)
-            }
+        match self.view.entry(name) {
+            Some(entry) => compare_raw(Tape::raw(self.view.text, entry), entry.escaped, key, false),
             None => std::cmp::Ordering::Less,
         }
     }
@@ -300,11 +337,11 @@ impl<'a> Members<'a> {
         }
         let mut index = self.index + 1;
         while index < self.entry.next {
-            let name = self.view.tape.entry(index)?;
+            let name = self.view.entry(index)?;
             if name.kind == Kind::Name && self.matches(index, key).is_eq() {
                 return Some(TapeNode::At(self.view, index + 1));
             }
-            index = self.view.tape.entry(index + 1)?.next;
+            index = self.view.entry(index + 1)?.next;
         }
         None
     }
@@ -351,8 +388,8 @@ impl<'a> Iterator for MembersIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         while self.index < self.end {
             let at = self.index;
-            let name = self.view.tape.entry(at)?;
-            self.index = self.view.tape.entry(at + 1)?.next;
+            let name = self.view.entry(at)?;
+            self.index = self.view.entry(at + 1)?.next;
             if name.kind == Kind::Name {
                 let name = TapeNode::At(self.view, at).as_string()?;
                 return Some((name, TapeNode::At(self.view, at + 1)));
@@ -422,7 +459,7 @@ impl<'a> Iterator for ElementsIter<'a> {
             return None;
         }
         let at = self.index;
-        self.index = self.view.tape.entry(at)?.next;
+        self.index = self.view.entry(at)?.next;
         Some(TapeNode::At(self.view, at))
     }
 }

@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use jsonschema::Validator;
 
-use super::documents::Documents;
+use super::documents::{Documents, is_unresolved};
 use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
 use super::text::Json;
-use super::validate::{self, JsonValidator, LEVELS_MAX};
+use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 
@@ -63,9 +63,9 @@ impl JsonSchema {
             })
             .collect::<Result<Vec<_>, ParseError>>()?;
         let documents = Documents::new(&root, &references);
-        let model = load(&documents);
+        let model = load(&documents, mode);
         if let Err(error) = &model
-            && (mode == ParseMode::New || !error.message.starts_with("unresolved $ref"))
+            && (mode == ParseMode::New || !is_unresolved(error))
         {
             return Err(error.clone());
         }
@@ -78,9 +78,7 @@ impl JsonSchema {
             }),
         };
         if mode == ParseMode::New {
-            schema
-                .compile()
-                .map_err(|error| ParseError::new(error.0))?;
+            schema.compile().map_err(|error| ParseError::new(error.0))?;
         }
         Ok(schema)
     }
@@ -118,20 +116,22 @@ impl JsonSchema {
     /// When the schema is stored but cannot be executed: it breaks its metaschema, a reference is
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        let validator = self.validator()?;
-        let schemas_per_value = match self.model() {
-            Ok(model) => model.schemas_per_value(),
+        let burden = match self.model() {
+            Ok(model) => model.burden(),
             Err(error) => return Err(CompileError(error.message.clone())),
         };
-        if schemas_per_value >= LEVELS_MAX {
+        if burden.depth >= LEVELS_MAX || burden.visits > VISITS_PER_VALUE_MAX {
             return Err(CompileError(format!(
-                "{schemas_per_value} schemas apply to one value, at most {LEVELS_MAX} are judged"
+                "{} schemas, {} deep, have to be judged for one value; at most \
+                 {VISITS_PER_VALUE_MAX} and {LEVELS_MAX} are",
+                burden.visits, burden.depth
             )));
         }
+        let validator = self.validator()?;
         Ok(JsonValidator::new(
             self.record_name(),
             validator,
-            schemas_per_value,
+            burden.depth,
         ))
     }
 
@@ -163,27 +163,51 @@ mod tests {
 
     #[test]
     fn references_resolve_by_name() {
-        let address = r#"{"type":"object","required":["city"],"definitions":{"zip":{"type":"integer"}}}"#;
+        let address =
+            r#"{"type":"object","required":["city"],"definitions":{"zip":{"type":"integer"}}}"#;
         for (root, name) in [
-            (r#"{"properties":{"a":{"$ref":"address.json"}}}"#, "address.json"),
-            (r#"{"properties":{"a":{"$ref":"shared/address.json"}}}"#, "shared/address.json"),
-            (r#"{"properties":{"a":{"$ref":"ext.Address"}}}"#, "ext.Address"),
-            (r#"{"$id":"https://acme.com/root.json","properties":{"a":{"$ref":"address.json"}}}"#, "address.json"),
-            (r#"{"$id":"root","properties":{"a":{"$ref":"https://x.org/address.json"}}}"#, "https://x.org/address.json"),
-            (r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","properties":{"a":{"$ref":"address.json"}}}"#, "address.json"),
+            (
+                r#"{"properties":{"a":{"$ref":"address.json"}}}"#,
+                "address.json",
+            ),
+            (
+                r#"{"properties":{"a":{"$ref":"shared/address.json"}}}"#,
+                "shared/address.json",
+            ),
+            (
+                r#"{"properties":{"a":{"$ref":"ext.Address"}}}"#,
+                "ext.Address",
+            ),
+            (
+                r#"{"$id":"https://acme.com/root.json","properties":{"a":{"$ref":"address.json"}}}"#,
+                "address.json",
+            ),
+            (
+                r#"{"$id":"root","properties":{"a":{"$ref":"https://x.org/address.json"}}}"#,
+                "https://x.org/address.json",
+            ),
+            (
+                r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","properties":{"a":{"$ref":"address.json"}}}"#,
+                "address.json",
+            ),
         ] {
             let schema = JsonSchema::parse(root, &[reference(name, address)], ParseMode::New)
                 .unwrap_or_else(|error| panic!("{root}: {error}"));
             let validator = schema.compile().expect("compiles");
             let mut scratch = super::super::JsonScratch::default();
             let mut judge = |payload: &[u8]| {
-                validator.validate(payload, Default::default(), &mut scratch).is_ok()
+                validator
+                    .validate(payload, Default::default(), &mut scratch)
+                    .is_ok()
             };
             assert!(judge(br#"{"a":{"city":"x"}}"#), "{root}");
             assert!(!judge(br#"{"a":{}}"#), "{root}");
         }
         let chain = [
-            reference("b.json", r#"{"properties":{"c":{"$ref":"c.json#/definitions/zip"}}}"#),
+            reference(
+                "b.json",
+                r#"{"properties":{"c":{"$ref":"c.json#/definitions/zip"}}}"#,
+            ),
             reference("c.json", address),
         ];
         assert!(JsonSchema::parse(r#"{"$ref":"b.json"}"#, &chain, ParseMode::New).is_ok());
@@ -194,12 +218,18 @@ mod tests {
         let text = r#"{"$ref":"http://localhost:1/x.json"}"#;
         let error = JsonSchema::parse(text, &[], ParseMode::New).expect_err("remote");
         assert!(
-            error.message.contains("remote schema reference fetching is disabled"),
+            error
+                .message
+                .contains("remote schema reference fetching is disabled"),
             "{error}"
         );
         let kept = JsonSchema::parse(text, &[], ParseMode::Existing).expect("already stored");
         assert!(kept.compile().is_err());
         assert!(!super::super::compare(&kept, &kept, Default::default()).is_empty());
+        let java_only = r#"{"pattern":"(?<!a)++"}"#;
+        assert!(JsonSchema::parse(java_only, &[], ParseMode::New).is_err());
+        let kept = JsonSchema::parse(java_only, &[], ParseMode::Existing).expect("already stored");
+        assert!(kept.compile().is_err());
         let metaschema = r#"{"$ref":"http://json-schema.org/draft-07/schema#"}"#;
         assert!(JsonSchema::parse(metaschema, &[], ParseMode::New).is_ok());
     }
@@ -207,23 +237,42 @@ mod tests {
     #[test]
     fn refuses_what_is_no_schema() {
         for text in [
-            "[]", "1", "null", "", r#"{"type":"nope"}"#, r#"{"properties":[]}"#, r#"{"pattern":"("}"#,
-            r##"{"$ref":"#/definitions/missing"}"##, r#"{"required":"a"}"#, r#"{"maxLength":"3"}"#,
-            r#"{"items":"string"}"#, r#"{"not":1}"#, r#"{"minimum":true}"#, r#"{"maxLength":-1}"#,
+            "[]",
+            "1",
+            "null",
+            "",
+            r#"{"type":"nope"}"#,
+            r#"{"properties":[]}"#,
+            r#"{"pattern":"("}"#,
+            r##"{"$ref":"#/definitions/missing"}"##,
+            r#"{"required":"a"}"#,
+            r#"{"maxLength":"3"}"#,
+            r#"{"items":"string"}"#,
+            r#"{"not":1}"#,
+            r#"{"minimum":true}"#,
+            r#"{"maxLength":-1}"#,
         ] {
-            assert!(JsonSchema::parse(text, &[], ParseMode::New).is_err(), "{text}");
+            assert!(
+                JsonSchema::parse(text, &[], ParseMode::New).is_err(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn values_are_checked_when_encoded() {
-        let schema = JsonSchema::parse(r#"{"title":"T","properties":{"a":{"type":"integer"}}}"#, &[], ParseMode::New)
-            .expect("schema");
+        let schema = JsonSchema::parse(
+            r#"{"title":"T","properties":{"a":{"type":"integer"}}}"#,
+            &[],
+            ParseMode::New,
+        )
+        .expect("schema");
         let value = serde_json::json!({"b": 1.5, "a": 1});
         let payload = super::super::encode_json(&schema, &value).expect("fits");
         assert_eq!(payload, br#"{"b":1.5,"a":1}"#);
         assert_eq!(super::super::decode_json(&schema, &payload), Ok(value));
-        let error = super::super::encode_json(&schema, &serde_json::json!({"a": "x"})).expect_err("type");
+        let error =
+            super::super::encode_json(&schema, &serde_json::json!({"a": "x"})).expect_err("type");
         assert_eq!(error.path, "$.a");
         assert_eq!(schema.record_name().as_deref(), Some("T"));
     }

@@ -19,9 +19,9 @@ pub(super) enum Json {
     /// Already in the printed form, see [`print_decimal`].
     Number(String),
     String(String),
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// Names are unique; order is that of first appearance.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Json {
@@ -253,9 +253,9 @@ impl Reader<'_> {
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |newline| newline + 1);
-        let column = before.get(line_start..).map_or(0, |tail| {
-            String::from_utf8_lossy(tail).chars().count() + 1
-        });
+        let column = before
+            .get(line_start..)
+            .map_or(0, |tail| String::from_utf8_lossy(tail).chars().count() + 1);
         let narrow = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         ParseError {
             message: format!("invalid JSON: {}", message.into()),
@@ -264,7 +264,10 @@ impl Reader<'_> {
     }
 
     fn unexpected(&self, expected: &str) -> ParseError {
-        let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
+        let found = self
+            .text
+            .get(self.at..)
+            .and_then(|rest| rest.chars().next());
         match found {
             Some(character) => self.error(format!("expected {expected}, found {character:?}")),
             None => self.error(format!("expected {expected}, found the end of the text")),
@@ -496,14 +499,42 @@ mod tests {
     #[test]
     fn prints_as_the_reference_prints() {
         for (text, canonical, normalized) in [
-            (" { \"b\" : 1 , \"a\" : [ ] } ", r#"{"b":1,"a":[]}"#, r#"{"a":[],"b":1}"#),
+            (
+                " { \"b\" : 1 , \"a\" : [ ] } ",
+                r#"{"b":1,"a":[]}"#,
+                r#"{"a":[],"b":1}"#,
+            ),
             (r#"{"x":1.50}"#, r#"{"x":1.50}"#, r#"{"x":1.50}"#),
-            (r#"[1e3,1.5e3,12e-1,1E-7,0.000001]"#, "[1E+3,1.5E+3,1.2,1E-7,0.000001]", "[1E+3,1.5E+3,1.2,1E-7,0.000001]"),
-            ("[-0.0,-0,0e5,100.0,1.0e1]", "[0.0,0,0E+5,100.0,10]", "[0.0,0,0E+5,100.0,10]"),
-            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#, r#"{"a":3,"b":2}"#),
-            (r#"["\u00e9\/\u2028\n\u0001\ud83d\ude00"]"#, "[\"é/\u{2028}\\n\\u0001😀\"]", "[\"é/\u{2028}\\n\\u0001😀\"]"),
-            ("[NaN,-Infinity]", r#"["NaN","-Infinity"]"#, r#"["NaN","-Infinity"]"#),
-            (r#"{"é":1,"z":{"b":1,"a":2}}"#, r#"{"é":1,"z":{"b":1,"a":2}}"#, r#"{"z":{"a":2,"b":1},"é":1}"#),
+            (
+                r#"[1e3,1.5e3,12e-1,1E-7,0.000001]"#,
+                "[1E+3,1.5E+3,1.2,1E-7,0.000001]",
+                "[1E+3,1.5E+3,1.2,1E-7,0.000001]",
+            ),
+            (
+                "[-0.0,-0,0e5,100.0,1.0e1]",
+                "[0.0,0,0E+5,100.0,10]",
+                "[0.0,0,0E+5,100.0,10]",
+            ),
+            (
+                r#"{"a":1,"b":2,"a":3}"#,
+                r#"{"a":3,"b":2}"#,
+                r#"{"a":3,"b":2}"#,
+            ),
+            (
+                r#"["\u00e9\/\u2028\n\u0001\ud83d\ude00"]"#,
+                "[\"é/\u{2028}\\n\\u0001😀\"]",
+                "[\"é/\u{2028}\\n\\u0001😀\"]",
+            ),
+            (
+                "[NaN,-Infinity]",
+                r#"["NaN","-Infinity"]"#,
+                r#"["NaN","-Infinity"]"#,
+            ),
+            (
+                r#"{"é":1,"z":{"b":1,"a":2}}"#,
+                r#"{"é":1,"z":{"b":1,"a":2}}"#,
+                r#"{"z":{"a":2,"b":1},"é":1}"#,
+            ),
         ] {
             let json = Json::parse(text).expect(text);
             assert_eq!(json.canonical(), canonical, "{text}");
@@ -527,6 +558,11 @@ mod tests {
             assert_eq!(error.position, Some(position), "{text}: {error}");
         }
         let deep = "[".repeat(SCHEMA_DEPTH_MAX + 1);
-        assert!(Json::parse(&deep).expect_err("deep").message.contains("nesting deeper"));
+        assert!(
+            Json::parse(&deep)
+                .expect_err("deep")
+                .message
+                .contains("nesting deeper")
+        );
     }
 }

@@ -73,7 +73,7 @@ pub(super) struct Message {
     pub(super) groups: Vec<Group>,
     pub(super) extensions: Vec<Extensions>,
     pub(super) extends: Vec<Extend>,
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<Self>,
     pub(super) enums: Vec<EnumType>,
 }
 
@@ -147,7 +147,7 @@ pub(super) enum FieldType {
     Scalar(Scalar),
     /// A message or enum, named as written.
     Named(String),
-    Map(Scalar, Box<FieldType>),
+    Map(Scalar, Box<Self>),
 }
 
 /// The scalar types.
@@ -325,6 +325,6 @@ pub(super) enum Value {
     /// `true`, `false` or an enum constant.
     Word(String),
     /// Entries in order; an extension key keeps its brackets.
-    Map(Vec<(String, Value)>),
-    List(Vec<Value>),
+    Map(Vec<(String, Self)>),
+    List(Vec<Self>),
 }

@@ -261,15 +261,13 @@ impl<'a> Comparison<'a> {
                 continue;
             }
             match member.oneof {
-                Some(oneof) => {
-                    if remaining.contains(oneof) {
-                        self.add("ONEOF_FIELD_REMOVED", format!("{path}/{oneof}/{number}"));
-                    }
+                Some(oneof) if remaining.contains(oneof) => {
+                    self.add("ONEOF_FIELD_REMOVED", format!("{path}/{oneof}/{number}"));
                 }
                 None if member.field.label == Some(Label::Required) => {
                     self.add("REQUIRED_FIELD_REMOVED", format!("{path}/{number}"));
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
         self.oneofs(path, &old_fields, new);

@@ -145,6 +145,10 @@ fn essential(file: &ProtoFile, known: &HashSet<&str>, references: &[&ProtoFile])
         let path = import.path.as_str();
         (known.contains(path) || bundled::is_known(path)) && seen.insert(import.path.clone())
     });
+    let proto3 = result.is_proto3();
+    for message in &mut result.messages {
+        separate_names(message, proto3);
+    }
     let names = Names::collect(file, references.iter().copied());
     let mut used = Vec::new();
     file.messages
@@ -173,6 +177,53 @@ fn essential(file: &ProtoFile, known: &HashSet<&str>, references: &[&ProtoFile])
                 kind: ImportKind::Plain,
                 path: path.to_owned(),
             });
+        }
+    }
+    result
+}
+
+/// Renames fields whose names differ only in case and underscores.
+///
+/// `protoc` takes them as long as their JSON names differ, and in proto2 always; the library the
+/// descriptors are linked with never does. Names are not on the wire; [`super::tables`] reports by
+/// those of the schema.
+fn separate_names(message: &mut Message, proto3: bool) {
+    let oneof_fields = message
+        .oneofs
+        .iter_mut()
+        .flat_map(|oneof| &mut oneof.fields);
+    let mut json_names: HashMap<String, HashSet<String>> = HashMap::new();
+    for field in message.fields.iter_mut().chain(oneof_fields) {
+        let plain = field.name.replace('_', "").to_ascii_lowercase();
+        let json_name = field.json_name.clone();
+        let json_name = json_name.unwrap_or_else(|| lower_camel(&field.name));
+        let alike = json_names.entry(plain).or_default();
+        let clashes = alike.contains(&json_name);
+        if !alike.is_empty() && (!proto3 || !clashes) {
+            field.name = format!("{}_f{}", field.name, field.number);
+            if !clashes {
+                field.json_name = Some(json_name.clone());
+            }
+        }
+        alike.insert(json_name);
+    }
+    for nested in &mut message.messages {
+        separate_names(nested, proto3);
+    }
+}
+
+/// The JSON name a field has when none is given.
+fn lower_camel(name: &str) -> String {
+    let mut result = String::with_capacity(name.len());
+    let mut raise = false;
+    for c in name.chars() {
+        if c == '_' {
+            raise = true;
+        } else if raise {
+            result.push(c.to_ascii_uppercase());
+            raise = false;
+        } else {
+            result.push(c);
         }
     }
     result

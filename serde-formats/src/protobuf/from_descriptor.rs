@@ -18,6 +18,24 @@ use super::lex::{TokenKind, tokenize};
 use super::parse_text::MAX_TAG;
 use crate::schema::ParseError;
 
+/// The order in which the reference writes options; others follow by number.
+const OPTION_ORDER: [&str; 15] = [
+    "java_package",
+    "java_outer_classname",
+    "java_multiple_files",
+    "java_string_check_utf8",
+    "optimize_for",
+    "go_package",
+    "cc_generic_services",
+    "java_generic_services",
+    "py_generic_services",
+    "ctype",
+    "packed",
+    "jstype",
+    "no_standard_descriptor_accessor",
+    "allow_alias",
+    "deprecated",
+];
 const TYPE_GROUP: i32 = 10;
 const LABEL_REQUIRED: i32 = 2;
 const LABEL_REPEATED: i32 = 3;
@@ -297,13 +315,14 @@ fn reserved(node: Node<'_>, end_excluded: i32) -> Vec<Vec<ReservedItem>> {
 fn tag_range(node: Node<'_>, end_excluded: i32) -> TagRange {
     let start = node.number("start");
     let end = node.number("end").saturating_sub(end_excluded);
+    let end = if end_excluded == 1 {
+        end.min(MAX_TAG)
+    } else {
+        end
+    };
     TagRange {
         start,
-        end: if end_excluded == 1 {
-            end.min(MAX_TAG)
-        } else {
-            end
-        },
+        end,
         spelled_as_range: start != end,
     }
 }
@@ -379,7 +398,12 @@ impl<'a> Node<'a> {
             return Vec::new();
         };
         let mut result = Vec::new();
-        for (field, value) in options.fields() {
+        let mut fields: Vec<_> = options.fields().collect();
+        fields.sort_by_key(|(field, _)| {
+            let rank = OPTION_ORDER.iter().position(|name| *name == field.name());
+            (rank.unwrap_or(OPTION_ORDER.len()), field.number())
+        });
+        for (field, value) in fields {
             if field.name() != "uninterpreted_option" {
                 push_option(&mut result, field.name(), false, &field, value);
             }
@@ -467,10 +491,14 @@ fn option_value(kind: &Kind, value: &prost_reflect::Value) -> Value {
                 .iter()
                 .map(|(key, value)| {
                     let kind = value_kind.as_ref().unwrap_or(kind);
-                    let entry = vec![
+                    let mut entry = vec![
                         ("key".to_owned(), map_key(key)),
                         ("value".to_owned(), option_value(kind, value)),
                     ];
+                    // The reference writes these two the other way round.
+                    if matches!(key.as_str(), Some("precision" | "scale")) {
+                        entry.reverse();
+                    }
                     (format!("{key:?}"), Value::Map(entry))
                 })
                 .collect();

@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `lex`, `parse_text`, `ast` | text to a tree that keeps what the printer needs |
+//! | `lex`, `parse_text`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
 //! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
@@ -21,6 +21,7 @@ mod from_descriptor;
 mod json;
 mod lex;
 mod normalize;
+mod parse_options;
 mod parse_text;
 mod print;
 mod protoc_rules;
@@ -195,9 +196,10 @@ fn read(text: &str, references: &[Reference]) -> Result<(ProtoFile, bool), Parse
     let Some(bytes) = descriptor_bytes(text) else {
         return Ok((parse_text::parse_text(text)?, true));
     };
-    let file = from_descriptor::read(&bytes, from_descriptor::confluent_pool())?;
-    // Printing and parsing again checks every name; nothing odd in a descriptor gets further.
-    let file = parse_text::parse_text(&print::print(&file))?;
+    let file = checked(&from_descriptor::read(
+        &bytes,
+        from_descriptor::confluent_pool(),
+    )?)?;
     let extends_options = !file.extends.is_empty() || !references.is_empty();
     if !extends_options {
         return Ok((file, false));
@@ -206,9 +208,19 @@ fn read(text: &str, references: &[Reference]) -> Result<(ProtoFile, bool), Parse
     let Ok(linked) = compile::compile(&file, None, references) else {
         return Ok((file, false));
     };
-    let with_options = from_descriptor::read(&bytes, &linked.pool)
-        .and_then(|file| parse_text::parse_text(&print::print(&file)));
+    let with_options = from_descriptor::read(&bytes, &linked.pool).and_then(|file| checked(&file));
     Ok((with_options.unwrap_or(file), false))
+}
+
+/// The same file, read back from its text, which checks every name in it.
+fn checked(file: &ProtoFile) -> Result<ProtoFile, ParseError> {
+    let text = print::print(file);
+    let read = parse_text::parse_text(&text)?;
+    if print::print(&read) == text {
+        Ok(read)
+    } else {
+        Err(ParseError::new("the descriptor holds a name that is none"))
+    }
 }
 
 /// The bytes behind base64 text; `None` when the text is anything else.

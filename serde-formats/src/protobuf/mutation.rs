@@ -1,7 +1,10 @@
 //! What corruption the validator sees: the Protobuf rows of the mutation table, and properties
 //! that hold for any bytes and any text.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use prost::Message as _;
 use prost::encoding::encode_varint;
 use prost_reflect::DynamicMessage;
 
@@ -94,13 +97,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[7]
+    }
+
     fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).unwrap()
     }
 
     fn text(&mut self) -> String {
         (0..1 + self.below(12))
-            .map(|_| char::from(b'a' + self.below(26) as u8))
+            .map(|_| char::from(b'a' + self.byte() % 26))
             .collect()
     }
 }
@@ -141,6 +148,9 @@ fn judge(validator: &ProtobufValidator, index: i32, payload: &[u8]) -> Result<()
     validator.validate(message, payload, options, &mut ProtobufScratch::default())
 }
 
+/// A payload, and the reason, path and offset of its violation if it has one.
+type Case = (Payload, Option<(ViolationReason, &'static str, usize)>);
+
 /// Per mille of 2000 mutated orders that pass.
 fn passing(
     validator: &ProtobufValidator,
@@ -160,7 +170,7 @@ fn passing(
 fn corruption_is_refused() {
     let validator = compiled(ORDERS);
     let random_bytes = passing(&validator, |random, valid| {
-        valid.iter().map(|_| random.next() as u8).collect()
+        valid.iter().map(|_| random.byte()).collect()
     });
     assert_eq!(random_bytes, 0);
     let cut = passing(&validator, |_, mut valid| {
@@ -175,7 +185,7 @@ fn corruption_is_refused() {
     });
     assert_eq!(appended, 0);
     let appended_any = passing(&validator, |random, mut valid| {
-        valid.push(random.next() as u8);
+        valid.push(random.byte());
         valid
     });
     assert_eq!(appended_any, 0);
@@ -235,6 +245,7 @@ fn bytes_of_another_message_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn violations_say_what_and_where() {
     use ViolationReason::*;
     let orders = compiled(ORDERS);
@@ -260,7 +271,7 @@ fn violations_say_what_and_where() {
             Payload::default().message(3, inner)
         })
     };
-    let orders_cases: Vec<(Payload, Option<(ViolationReason, &str, usize)>)> = vec![
+    let orders_cases: Vec<Case> = vec![
         (id(), None),
         (group, None),
         (id().bytes(6, [1, 2]).varint(6, 3), None),
@@ -281,7 +292,7 @@ fn violations_say_what_and_where() {
         (id().varint(5, 3), Some((EnumOutOfRange, "$.status", 3))),
         (
             id().varint(6, 1).bytes(6, [1, 0x80]),
-            Some((Malformed, "$.codes[2]", 7)),
+            Some((Truncated, "$.codes[2]", 7)),
         ),
         (id().bytes(6, [1, 0x80]), Some((Truncated, "$.codes[1]", 5))),
         (id().varint(9, 2), Some((InvalidBoolean, "$.cash", 3))),
@@ -314,7 +325,7 @@ fn violations_say_what_and_where() {
             Some((Malformed, "$", 0)),
         ),
     ];
-    let people_cases: Vec<(Payload, Option<(ViolationReason, &str, usize)>)> = vec![
+    let people_cases: Vec<Case> = vec![
         (Payload::default().bytes(1, "Zoë").varint(4, 9), None),
         (deep(100), None),
         (deep(101), Some((LimitExceeded, "", 0))),
@@ -474,6 +485,25 @@ proptest! {
     }
 
     #[test]
+    fn descriptors_near_a_schema_get_an_answer(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let schema = ProtobufSchema::parse(ORDERS, &[], ParseMode::New).unwrap();
+        let mut bytes = schema.linked().unwrap().files[0].encode_to_vec();
+        for (at, to) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+        }
+        let parsed = ProtobufSchema::parse(&STANDARD.encode(bytes), &[], ParseMode::New);
+        if let Ok(schema) = parsed {
+            let canonical = schema.text(TextForm::Canonical);
+            let again = ProtobufSchema::parse(&canonical, &[], ParseMode::New);
+            prop_assert!(again.is_ok(), "{canonical}");
+            prop_assert!(schema.compile().is_ok());
+        }
+    }
+
+    #[test]
     fn the_walker_agrees_with_a_decoder(
         person in any_person(),
         at in any::<prop::sample::Index>(),
@@ -498,6 +528,8 @@ proptest! {
                     | ViolationReason::WireType
                     | ViolationReason::InvalidBoolean
             ) => {}
+            // This decoder takes a stray end of a group for an unknown field; others refuse it.
+            Err(violation) if violation.detail.starts_with("end of group") => {}
             Err(violation) => prop_assert!(decoded.is_err(), "{violation}"),
         }
     }

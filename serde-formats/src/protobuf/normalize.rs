@@ -8,7 +8,7 @@ use super::ast::{
     EnumType, Extend, Extensions, Field, FieldType, Group, Label, Message, Oneof, OptionNode,
     ProtoFile, ReservedItem, Service, Syntax, TagRange, Value,
 };
-use super::parse_text::add_entry;
+use super::parse_options::add_entry;
 use super::resolve::{Names, join};
 
 /// The normalised file: fully qualified types, sorted members, map entries folded.

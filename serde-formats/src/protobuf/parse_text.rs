@@ -5,18 +5,13 @@
 
 use super::ast::{
     EnumConstant, EnumType, Extend, Extensions, Field, FieldType, Group, Import, ImportKind, Label,
-    Message, Oneof, OptionNode, ProtoFile, ReservedItem, Rpc, Scalar, Service, Syntax, TagRange,
-    Value,
+    Message, Oneof, ProtoFile, ReservedItem, Rpc, Scalar, Service, Syntax, TagRange, Value,
 };
 use super::lex::{Token, TokenKind, tokenize};
 use crate::schema::ParseError;
 
 /// Deepest nesting of messages and groups, as in `protoc`.
 pub(super) const MAX_MESSAGE_DEPTH: usize = 32;
-/// Deepest nesting of an option's value.
-pub(super) const MAX_VALUE_DEPTH: usize = 32;
-/// Most distinct keys in one text-format message; keys are searched one by one.
-const MAX_VALUE_ENTRIES: usize = 1024;
 /// Largest field number.
 pub(super) const MAX_TAG: i32 = 536_870_911;
 
@@ -34,7 +29,7 @@ pub(super) fn parse_text(text: &str) -> Result<ProtoFile, ParseError> {
     parser.file()
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     tokens: Vec<Token<'a>>,
     at: usize,
     proto3: bool,
@@ -43,21 +38,21 @@ struct Parser<'a> {
 const END: TokenKind<'static> = TokenKind::End;
 
 impl<'a> Parser<'a> {
-    fn peek(&self) -> &TokenKind<'a> {
+    pub(super) fn peek(&self) -> &TokenKind<'a> {
         self.peek_at(0)
     }
 
-    fn peek_at(&self, ahead: usize) -> &TokenKind<'a> {
+    pub(super) fn peek_at(&self, ahead: usize) -> &TokenKind<'a> {
         self.tokens
             .get(self.at.saturating_add(ahead))
             .map_or(&END, |token| &token.kind)
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.at = self.at.saturating_add(1);
     }
 
-    fn error(&self, message: impl Into<String>) -> ParseError {
+    pub(super) fn error(&self, message: impl Into<String>) -> ParseError {
         let token = self.tokens.get(self.at).or_else(|| self.tokens.last());
         ParseError {
             message: message.into(),
@@ -65,18 +60,18 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expected(&self, what: &str) -> ParseError {
+    pub(super) fn expected(&self, what: &str) -> ParseError {
         self.error(format!(
             "expected {what} but found {}",
             self.peek().describe()
         ))
     }
 
-    fn at_symbol(&self, symbol: char) -> bool {
+    pub(super) fn at_symbol(&self, symbol: char) -> bool {
         *self.peek() == TokenKind::Symbol(symbol)
     }
 
-    fn eat(&mut self, symbol: char) -> bool {
+    pub(super) fn eat(&mut self, symbol: char) -> bool {
         let found = self.at_symbol(symbol);
         if found {
             self.advance();
@@ -84,7 +79,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn expect(&mut self, symbol: char) -> Result<(), ParseError> {
+    pub(super) fn expect(&mut self, symbol: char) -> Result<(), ParseError> {
         if self.eat(symbol) {
             Ok(())
         } else {
@@ -104,7 +99,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn ident(&mut self, what: &str) -> Result<&'a str, ParseError> {
+    pub(super) fn ident(&mut self, what: &str) -> Result<&'a str, ParseError> {
         if let TokenKind::Ident(name) = *self.peek() {
             self.advance();
             Ok(name)
@@ -114,7 +109,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A string, adjacent ones joined.
-    fn string(&mut self, what: &str) -> Result<String, ParseError> {
+    pub(super) fn string(&mut self, what: &str) -> Result<String, ParseError> {
         let mut value = None::<String>;
         while let TokenKind::String(part) = self.peek() {
             value.get_or_insert_default().push_str(part);
@@ -124,7 +119,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `a.b.c` or, for types, `.a.b.c`.
-    fn qualified_name(&mut self, what: &str) -> Result<String, ParseError> {
+    pub(super) fn qualified_name(&mut self, what: &str) -> Result<String, ParseError> {
         let mut name = String::new();
         if self.eat('.') {
             name.push('.');
@@ -673,159 +668,11 @@ impl<'a> Parser<'a> {
             spelled_as_range: true,
         })
     }
-
-    /// After the word `option`.
-    fn option_statement(&mut self) -> Result<OptionNode, ParseError> {
-        let option = self.option()?;
-        self.expect(';')?;
-        Ok(option)
-    }
-
-    /// `[a = b, c = d]`, or nothing.
-    fn bracketed_options(&mut self) -> Result<Vec<OptionNode>, ParseError> {
-        let mut options = Vec::new();
-        if !self.eat('[') {
-            return Ok(options);
-        }
-        loop {
-            options.push(self.option()?);
-            if self.eat(']') {
-                return Ok(options);
-            }
-            self.expect(',')?;
-        }
-    }
-
-    fn option(&mut self) -> Result<OptionNode, ParseError> {
-        let extension = self.eat('(');
-        let name = if extension {
-            let name = self.qualified_name("an option name")?;
-            self.expect(')')?;
-            name
-        } else {
-            self.qualified_name("an option name")?
-        };
-        let mut path = Vec::new();
-        while self.eat('.') {
-            if self.eat('(') {
-                path.push(format!("({})", self.qualified_name("an option name")?));
-                self.expect(')')?;
-            } else {
-                path.push(self.ident("an option name")?.to_owned());
-            }
-        }
-        self.expect('=')?;
-        let value = self.value(0)?;
-        Ok(OptionNode {
-            name,
-            extension,
-            path,
-            value,
-        })
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value, ParseError> {
-        if depth > MAX_VALUE_DEPTH {
-            return Err(self.error(format!("the value nests deeper than {MAX_VALUE_DEPTH}")));
-        }
-        match self.peek().clone() {
-            TokenKind::Symbol('{') => {
-                self.advance();
-                self.map_value('}', depth)
-            }
-            TokenKind::Symbol('<') => {
-                self.advance();
-                self.map_value('>', depth)
-            }
-            TokenKind::Symbol('[') => {
-                self.advance();
-                let mut items = Vec::new();
-                if self.eat(']') {
-                    return Ok(Value::List(items));
-                }
-                loop {
-                    items.push(self.value(depth + 1)?);
-                    if self.eat(']') {
-                        return Ok(Value::List(items));
-                    }
-                    self.expect(',')?;
-                }
-            }
-            TokenKind::String(_) => self.string("a string").map(Value::String),
-            TokenKind::Number(number) => {
-                self.advance();
-                Ok(Value::Number(number.to_owned()))
-            }
-            TokenKind::Symbol(sign @ ('-' | '+')) => {
-                self.advance();
-                let sign = if sign == '-' { "-" } else { "" };
-                match *self.peek() {
-                    TokenKind::Number(text) | TokenKind::Ident(text) => {
-                        self.advance();
-                        Ok(Value::Number(format!("{sign}{text}")))
-                    }
-                    _ => Err(self.expected("a number")),
-                }
-            }
-            TokenKind::Ident(_) => self.qualified_name("a value").map(Value::Word),
-            _ => Err(self.expected("a value")),
-        }
-    }
-
-    /// The inside of a text-format message; a key that comes again makes a list.
-    fn map_value(&mut self, close: char, depth: usize) -> Result<Value, ParseError> {
-        let mut entries: Vec<(String, Value)> = Vec::new();
-        while !self.eat(close) {
-            let key = if self.eat('[') {
-                let mut name = self.qualified_name("an extension name")?;
-                while self.eat('/') {
-                    name.push('/');
-                    name.push_str(&self.qualified_name("a type name")?);
-                }
-                self.expect(']')?;
-                format!("[{name}]")
-            } else {
-                self.ident("a field name")?.to_owned()
-            };
-            if !self.eat(':') && !self.at_symbol('{') && !self.at_symbol('<') {
-                return Err(self.expected("':'"));
-            }
-            let value = self.value(depth + 1)?;
-            if entries.len() >= MAX_VALUE_ENTRIES {
-                return Err(self.error(format!("a value has more than {MAX_VALUE_ENTRIES} keys")));
-            }
-            add_entry(&mut entries, key, value);
-            if !self.eat(',') {
-                self.eat(';');
-            }
-        }
-        Ok(Value::Map(entries))
-    }
 }
 
 enum Member {
     Field(Field),
     Group(Group),
-}
-
-/// Adds `value` under `key`; a second value makes both members of one list.
-pub(super) fn add_entry(entries: &mut Vec<(String, Value)>, key: String, value: Value) {
-    let Some((_, old)) = entries.iter_mut().find(|(name, _)| *name == key) else {
-        entries.push((key, value));
-        return;
-    };
-    if !matches!(old, Value::List(_)) {
-        let first = std::mem::replace(old, Value::List(Vec::new()));
-        if let Value::List(items) = old {
-            items.push(first);
-        }
-    }
-    if let Value::List(items) = old {
-        match value {
-            Value::List(more) => items.extend(more),
-            one => items.push(one),
-        }
-    }
 }
 
 /// A decimal, hexadecimal or octal integer.

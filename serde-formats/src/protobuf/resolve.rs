@@ -94,7 +94,7 @@ impl<'a> Names<'a> {
         for field in extends.iter().flat_map(|extend| &extend.fields) {
             self.extensions
                 .entry(join(scope, &field.name))
-                .or_insert(field.label == Some(Label::Repeated));
+                .or_insert_with(|| field.label == Some(Label::Repeated));
         }
     }
 

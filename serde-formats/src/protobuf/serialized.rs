@@ -22,7 +22,7 @@ enum Encoding {
     Text,
     Truth,
     /// An enum: its constants, numbered from the first number given.
-    Constants(i64, &'static [&'static str]),
+    Constants(usize, &'static [&'static str]),
 }
 
 type Known = &'static [(&'static str, u32, Encoding)];
@@ -132,7 +132,7 @@ pub(super) fn serialize<'a>(
     writer.extends(&mut out, 7, scope, &file.extends);
     options(&mut out, 8, &file.options, FILE_OPTIONS, "file_meta");
     for index in public {
-        out.number(10, index as i64);
+        out.index(10, index);
     }
     if let Some(syntax) = file.syntax {
         out.text(12, syntax.name());
@@ -233,7 +233,7 @@ impl Writer<'_> {
         }
         options(&mut out, 8, &field.options, FIELD_OPTIONS, "field_meta");
         match placed {
-            Placed::Oneof(index) | Placed::Synthetic(index) => out.number(9, index as i64),
+            Placed::Oneof(index) | Placed::Synthetic(index) => out.index(9, index),
             Placed::Plain => {}
         }
         if let Some(json_name) = &field.json_name {
@@ -396,7 +396,7 @@ fn options(out: &mut Wire, number: u32, options: &[OptionNode], known: Known, me
             (Encoding::Constants(first, constants), Value::Word(word)) => {
                 let index = constants.iter().position(|constant| constant == word);
                 if let Some(index) = index {
-                    bytes.number(*number, first + index as i64);
+                    bytes.index(*number, first + index);
                 }
             }
             _ => {}
@@ -525,6 +525,12 @@ impl Wire {
     fn number(&mut self, number: u32, value: i64) {
         self.varint(u64::from(number) << 3);
         self.varint(value.cast_unsigned());
+    }
+
+    /// A position in a list.
+    fn index(&mut self, number: u32, value: usize) {
+        self.varint(u64::from(number) << 3);
+        self.varint(value as u64);
     }
 
     fn varint(&mut self, value: u64) {

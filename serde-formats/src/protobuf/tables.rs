@@ -29,7 +29,7 @@ pub struct ProtobufValidator {
 #[derive(Debug)]
 struct IndexNode {
     message: u32,
-    children: Vec<IndexNode>,
+    children: Vec<Self>,
 }
 
 /// What one message type allows.
@@ -148,6 +148,7 @@ impl ProtobufValidator {
             table.sparse.sort_unstable();
             table.extension_ranges.sort_unstable();
         }
+        builder.restore_names(file.package_name(), &file.messages);
         let roots = builder.index(file.package_name(), &file.messages);
         Ok(Self {
             messages: builder.messages,
@@ -349,6 +350,33 @@ impl Builder {
             Type::Message => Shape::Message(message()?),
             Type::Group => Shape::Group(message()?),
         })
+    }
+
+    /// Fields are reported by their names in the schema, which linking may have changed.
+    fn restore_names(&mut self, scope: &str, messages: &[Message]) {
+        for message in messages {
+            let name = join(scope, &message.name);
+            let table = self
+                .by_name
+                .get(&name)
+                .and_then(|position| usize::try_from(*position).ok())
+                .and_then(|position| self.messages.get_mut(position));
+            if let Some(table) = table {
+                let oneof_fields = message.oneofs.iter().flat_map(|oneof| &oneof.fields);
+                for field in message.fields.iter().chain(oneof_fields) {
+                    let found = u32::try_from(field.number)
+                        .ok()
+                        .and_then(|it| table.find(it));
+                    let rule = found.and_then(|at| table.fields.get_mut(usize::from(at)));
+                    if let Some(rule) = rule
+                        && *rule.name != field.name
+                    {
+                        rule.name = field.name.as_str().into();
+                    }
+                }
+            }
+            self.restore_names(&name, &message.messages);
+        }
     }
 
     fn index(&self, scope: &str, messages: &[Message]) -> Vec<IndexNode> {

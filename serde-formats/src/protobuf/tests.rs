@@ -69,7 +69,7 @@ fn errors_say_where() {
 #[test]
 fn depth_is_bounded() {
     let nested = |depth| format!("{}{}", "message M { ".repeat(depth), "}".repeat(depth));
-    assert!(new(&nested(32), &[]).is_ok());
+    assert_eq!(new(&nested(31), &[]).err(), None);
     for text in [
         nested(33),
         nested(100_000),
@@ -99,7 +99,8 @@ import \"google/protobuf/timestamp.proto\";
 option java_package = \"shop\";
 
 message Order {
-  reserved 20, 30 to 39;
+  reserved 20;
+  reserved 30 to 39;
   reserved \"old\";
 
   option deprecated = true;
@@ -117,14 +118,14 @@ message Order {
     bool cash = 6 [json_name = \"cash\"];
   }
 
-  message Line {
-    uint32 qty = 1 [json_name = \"qty\"];
-  }
   message StockEntry {
     option map_entry = true;
   
     string key = 1 [json_name = \"key\"];
     sint32 value = 2 [json_name = \"value\"];
+  }
+  message Line {
+    uint32 qty = 1 [json_name = \"qty\"];
   }
 }
 enum Status {
@@ -149,6 +150,17 @@ fn a_descriptor_reads_as_the_text_it_came_from() {
         "{normalized}"
     );
     assert!(schema.is_equivalent(&new(FULL, &[]).unwrap()));
+    // An entry spelled out is a message like others, and clients count it.
+    let validator = schema.compile().unwrap();
+    for (indexes, name) in [
+        ([0, 0], "shop.v1.Order.StockEntry"),
+        ([0, 1], "shop.v1.Order.Line"),
+    ] {
+        let found = validator
+            .message(&indexes)
+            .and_then(|message| validator.record_name(message));
+        assert_eq!(found, Some(name));
+    }
 }
 
 #[test]
@@ -238,7 +250,10 @@ fn references_resolve_by_path() {
             .text(TextForm::Normalized)
             .contains("  .b.Base base = 1;")
     );
-    assert!(new(text, &[base.clone()]).is_err(), "the import is missing");
+    assert!(
+        new(text, std::slice::from_ref(&base)).is_err(),
+        "the import is missing"
+    );
     // A descriptor serves as a reference too.
     let encoded = resolved("base.proto", &descriptor(&base.schema, &[]));
     let text = "syntax = \"proto3\"; import \"base.proto\"; message M { b.Base base = 1; }";
@@ -360,4 +375,22 @@ fn referenced_messages_compare_through_long_chains() {
             .iter()
             .any(|one| one.path == "#/R/1" && one.kind == "FIELD_NAMED_TYPE_CHANGED")
     );
+}
+
+#[test]
+fn names_that_differ_in_case_are_told_apart_by_their_json_names() {
+    let proto3 = "syntax = \"proto3\"; message M { int32 order_id = 1; string ORDER_ID = 2; }";
+    let schema = new(proto3, &[]).unwrap();
+    let validator = schema.compile().unwrap();
+    let verdict = validator.validate(
+        validator.message(&[0]).unwrap(),
+        &[0x12, 1, 0xff],
+        crate::validator::ValidationOptions::default(),
+        &mut ProtobufScratch::default(),
+    );
+    assert_eq!(verdict.unwrap_err().path, "$.ORDER_ID");
+    let proto2 = "message M { optional int32 a_b = 1; optional string aB = 2; }";
+    assert!(new(proto2, &[]).is_ok());
+    let clash = "syntax = \"proto3\"; message M { int32 a_b = 1; string aB = 2; }";
+    assert!(new(clash, &[]).is_err());
 }

@@ -83,10 +83,12 @@ impl Comparison<'_> {
         for position in 0..old_class.items.len().max(new_class.items.len()) {
             let old_item = old_class.items.get(position).map(|id| old.at(*id));
             let new_item = new_class.items.get(position).map(|id| new.at(*id));
-            self.within(&position.to_string(), |comparison| match (old_item, new_item) {
-                (Some(item), None) => comparison.item_removed(item, new, new_class),
-                (None, Some(item)) => comparison.item_added(item, old, old_class),
-                (old_item, new_item) => comparison.compare(old_item, new_item),
+            self.within(&position.to_string(), |comparison| {
+                match (old_item, new_item) {
+                    (Some(item), None) => comparison.item_removed(item, new, new_class),
+                    (None, Some(item)) => comparison.item_added(item, old, old_class),
+                    (old_item, new_item) => comparison.compare(old_item, new_item),
+                }
             });
         }
         self.path.pop();

@@ -11,7 +11,7 @@ mod difference;
 mod object;
 mod scalar;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
@@ -50,7 +50,8 @@ pub(super) fn differences(
         }];
     };
     let mut broken = HashSet::new();
-    loop {
+    let mut steps = 0;
+    for _ in 0..ROUNDS_MAX {
         let mut comparison = Comparison {
             old,
             new,
@@ -60,14 +61,13 @@ pub(super) fn differences(
             open: HashSet::new(),
             broken: broken.clone(),
             assumed: HashSet::new(),
+            assumptions: 0,
             alike: HashSet::new(),
-            steps: 0,
+            steps,
             trials: 0,
+            matchers: HashMap::new(),
         };
-        comparison.compare(
-            Some(Side::old(old.root)),
-            Some(Side::new(new.root)),
-        );
+        comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
         // that is in doubt, so choose again knowing it. Every round knows one pair more.
         let doubtful: Vec<Pair> = comparison
@@ -76,16 +76,22 @@ pub(super) fn differences(
             .filter(|pair| !broken.contains(*pair))
             .copied()
             .collect();
-        if doubtful.is_empty() || comparison.steps >= STEPS_MAX || broken.len() >= ROUNDS_MAX {
+        if doubtful.is_empty() {
             return comparison.found;
         }
+        steps = comparison.steps;
         broken.extend(doubtful);
     }
+    // Still in doubt: not judged, so not allowed.
+    vec![Difference {
+        kind: &difference::TYPE_CHANGED,
+        path: "#/".to_owned(),
+    }]
 }
 
 /// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
 const STEPS_MAX: usize = 200_000;
-/// Rounds of the search for incompatible cycles.
+/// Rounds of the search for incompatible cycles; each knows at least one pair more.
 const ROUNDS_MAX: usize = 64;
 /// Nesting of a comparison; deeper schemas count as incompatible.
 const DEPTH_MAX: usize = 200;
@@ -127,12 +133,18 @@ struct Comparison<'m> {
     broken: HashSet<Pair>,
     /// Pairs of `open` that were met again.
     assumed: HashSet<Pair>,
+    /// Times that happened.
+    assumptions: usize,
     /// Pairs compared without any difference, and without assuming anything.
     alike: HashSet<Pair>,
     steps: usize,
     /// Trials under way: differences found now may be thrown away.
     trials: usize,
+    matchers: HashMap<&'m str, Option<Matcher>>,
 }
+
+/// Whether a property name matches a pattern; absent for a pattern that does not compile.
+type Matcher = Box<dyn Fn(&str) -> bool>;
 
 impl<'m> Comparison<'m> {
     fn model(&self, side: Side) -> &'m Model {
@@ -203,18 +215,19 @@ impl<'m> Comparison<'m> {
         }
         if !self.open.insert(pair) {
             self.assumed.insert(pair);
+            self.assumptions += 1;
             if self.trials > 0 && self.broken.contains(&pair) {
                 self.add(&difference::TYPE_CHANGED);
             }
             return;
         }
-        let (found_before, assumed_before) = (self.found.len(), self.assumed.len());
+        let (found_before, assumed_before) = (self.found.len(), self.assumptions);
         self.compare_resolved(old, new);
         self.open.remove(&pair);
         let found = self.found.get(found_before..).unwrap_or_default();
         if !self.is_compatible(found) {
             self.broken.insert(pair);
-        } else if found.is_empty() && self.assumed.len() == assumed_before {
+        } else if found.is_empty() && self.assumptions == assumed_before {
             self.alike.insert(pair);
         }
     }
@@ -253,7 +266,7 @@ impl<'m> Comparison<'m> {
             (Class::Enum(a), Class::Enum(b)) => self.compare_enums(a, b),
             (Class::Const(a), Class::Const(b)) => self.compare_constants(a, b),
             (Class::Not(a), Class::Not(b)) => self.compare_negations(old.at(*a), new.at(*b)),
-            (Class::Object(a), Class::Object(b)) => self.compare_objects(old, a, new, b),
+            (Class::Object(a), Class::Object(b)) => self.compare_objects((old, a), (new, b)),
             (Class::Array(a), Class::Array(b)) => self.compare_arrays(old, a, new, b),
             (Class::Combined(a, old_members), Class::Combined(b, new_members)) => {
                 self.compare_combined(old, (*a, old_members), new, (*b, new_members));
@@ -395,9 +408,17 @@ mod tests {
                 definitions.join(",")
             ))
         };
-        let same = compare(&layers("string"), &layers("string"), CompatibilityPolicy::Strict);
+        let same = compare(
+            &layers("string"),
+            &layers("string"),
+            CompatibilityPolicy::Strict,
+        );
         assert!(same.is_empty());
-        let changed = compare(&layers("integer"), &layers("string"), CompatibilityPolicy::Strict);
+        let changed = compare(
+            &layers("integer"),
+            &layers("string"),
+            CompatibilityPolicy::Strict,
+        );
         assert!(!changed.is_empty());
     }
 }

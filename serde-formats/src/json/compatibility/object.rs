@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::difference::{self, Kind};
-use super::{Comparison, RestKinds, Side, bound_kinds};
+use super::{Comparison, Matcher, RestKinds, Side, bound_kinds};
 use crate::json::model::{Class, NodeId, ObjectClass, Rest};
 use crate::json::validate::pattern_matcher;
 
@@ -17,16 +17,14 @@ enum ContentModel {
     Closed,
 }
 
-impl Comparison<'_> {
+impl<'m> Comparison<'m> {
     pub(super) fn compare_objects(
         &mut self,
-        old: Side,
-        old_class: &ObjectClass,
-        new: Side,
-        new_class: &ObjectClass,
+        (old, old_class): (Side, &'m ObjectClass),
+        (new, new_class): (Side, &'m ObjectClass),
     ) {
         self.compare_required(new, old_class, new_class);
-        self.compare_properties(old, old_class, new, new_class);
+        self.compare_properties((old, old_class), (new, new_class));
         self.compare_dependencies(old, old_class, new, new_class);
         self.compare_rest(
             "additionalProperties",
@@ -88,16 +86,32 @@ impl Comparison<'_> {
         }
     }
 
+    /// What `class` takes under a name it does not give a schema itself.
+    fn content_model(&mut self, class: &'m ObjectClass, name: &str) -> ContentModel {
+        for (pattern, id) in &class.patterns {
+            let matcher = self.matchers.entry(pattern).or_insert_with(|| {
+                pattern_matcher(pattern).map(|matches| Box::new(matches) as Matcher)
+            });
+            // A pattern that does not compile covers nothing, which is the stricter reading.
+            if matcher.as_ref().is_some_and(|matches| matches(name)) {
+                return ContentModel::Partial(*id);
+            }
+        }
+        match (class.additional, class.unevaluated) {
+            (Rest::Schema(id), _) | (_, Rest::Schema(id)) => ContentModel::Partial(id),
+            (Rest::Allowed, Rest::Allowed) if class.patterns.is_empty() => ContentModel::Open,
+            _ => ContentModel::Closed,
+        }
+    }
+
     fn has_default(&self, side: Side) -> bool {
         self.node(side).is_some_and(|node| node.default.is_some())
     }
 
     fn compare_properties(
         &mut self,
-        old: Side,
-        old_class: &ObjectClass,
-        new: Side,
-        new_class: &ObjectClass,
+        (old, old_class): (Side, &'m ObjectClass),
+        (new, new_class): (Side, &'m ObjectClass),
     ) {
         let old_names = by_name(&old_class.properties);
         let new_names = by_name(&new_class.properties);
@@ -129,9 +143,9 @@ impl Comparison<'_> {
         name: &str,
         property: Side,
         new: Side,
-        new_class: &ObjectClass,
+        new_class: &'m ObjectClass,
     ) {
-        match content_model(new_class, name) {
+        match self.content_model(new_class, name) {
             ContentModel::Open => {
                 self.add(&difference::PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL);
             }
@@ -157,10 +171,10 @@ impl Comparison<'_> {
         property: Side,
         is_required: bool,
         old: Side,
-        old_class: &ObjectClass,
+        old_class: &'m ObjectClass,
     ) {
         let has_default = self.has_default(property);
-        let model = content_model(old_class, name);
+        let model = self.content_model(old_class, name);
         if let ContentModel::Open = model {
             let is_empty = matches!(self.class(property), Class::Empty | Class::True);
             self.add(match (is_empty, is_required, has_default) {
@@ -241,7 +255,11 @@ impl Comparison<'_> {
             self.add_at(name, kind);
         }
         for (name, _) in &new_class.dependent_required {
-            if !old_class.dependent_required.iter().any(|(old, _)| old == name) {
+            if !old_class
+                .dependent_required
+                .iter()
+                .any(|(old, _)| old == name)
+            {
                 self.add_at(name, &difference::DEPENDENCY_ARRAY_ADDED);
             }
         }
@@ -269,18 +287,4 @@ fn by_name(schemas: &[(String, NodeId)]) -> HashMap<&str, NodeId> {
         .iter()
         .map(|(name, id)| (name.as_str(), *id))
         .collect()
-}
-
-fn content_model(class: &ObjectClass, name: &str) -> ContentModel {
-    for (pattern, id) in &class.patterns {
-        // A pattern that does not compile covers nothing, which is the stricter reading.
-        if pattern_matcher(pattern).is_some_and(|matches| matches(name)) {
-            return ContentModel::Partial(*id);
-        }
-    }
-    match (class.additional, class.unevaluated) {
-        (Rest::Schema(id), _) | (_, Rest::Schema(id)) => ContentModel::Partial(id),
-        (Rest::Allowed, Rest::Allowed) if class.patterns.is_empty() => ContentModel::Open,
-        _ => ContentModel::Closed,
-    }
 }

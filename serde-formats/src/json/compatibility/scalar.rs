@@ -105,9 +105,8 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_enums(&mut self, old: &[Value], new: &[Value]) {
-        let within = |inner: &[Value], outer: &[Value]| {
-            inner.iter().all(|value| outer.contains(value))
-        };
+        let within =
+            |inner: &[Value], outer: &[Value]| inner.iter().all(|value| outer.contains(value));
         let kind = match (within(old, new), within(new, old)) {
             (true, true) => return,
             (true, false) => &difference::ENUM_ARRAY_EXTENDED,
