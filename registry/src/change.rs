@@ -97,3 +97,22 @@ pub struct ChangeSet {
     /// Milliseconds since the Unix epoch.
     pub at_ms: i64,
 }
+
+/// One row of the change log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeRow {
+    /// The epoch the change made.
+    pub epoch: u64,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Who.
+    pub actor: String,
+    /// What: `register`, `delete-version`, `put-config`, ….
+    pub operation: String,
+    /// Qualified subject or context; empty for the top level.
+    pub subject: String,
+    /// State before, where there was one.
+    pub before: Option<Value>,
+    /// State after, where there is one.
+    pub after: Option<Value>,
+}

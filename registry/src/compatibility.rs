@@ -3,8 +3,10 @@
 //! Pure. Which differences matter is decided by `serde_formats::compatibility`; levels, transitivity
 //! and groups are decided here. Texts are Confluent's, because tools read them.
 
-use serde_formats::ParsedSchema;
+use std::collections::BTreeSet;
+
 use serde_formats::compatibility::{Incompatibility, compare};
+use serde_formats::{ParsedSchema, SchemaFormat, TextForm};
 
 use crate::model::{CompatibilityLevel, Metadata, Policy, SubjectConfig, Version};
 use crate::snapshot::VersionImage;
@@ -18,7 +20,7 @@ pub struct Rules<'a> {
     pub policy: Policy,
     /// Metadata property that partitions the versions, if any.
     pub group: Option<&'a str>,
-    /// Only named in the messages.
+    /// Also check reserved field names.
     pub validate_fields: bool,
 }
 
@@ -33,6 +35,14 @@ impl<'a> Rules<'a> {
             validate_fields: config.validate_fields.unwrap_or(false),
         }
     }
+
+    fn closing_message(&self) -> String {
+        format!(
+            "{{validateFields: '{}', compatibility: '{}'}}",
+            self.validate_fields,
+            self.level.name()
+        )
+    }
 }
 
 /// Why `new` may not follow `earlier` (oldest first); empty when it may.
@@ -46,6 +56,17 @@ pub fn check<'v>(
     metadata: Option<&Metadata>,
     earlier: impl DoubleEndedIterator<Item = (Version, &'v VersionImage)>,
 ) -> Vec<String> {
+    let mut earlier = earlier.rev().peekable();
+    if rules.validate_fields {
+        let latest = earlier
+            .peek()
+            .and_then(|(_, image)| image.schema.metadata.as_ref());
+        let mut messages = reserved_fields(new, metadata, latest);
+        if !messages.is_empty() {
+            messages.push(rules.closing_message());
+            return messages;
+        }
+    }
     if rules.level == CompatibilityLevel::None {
         return Vec::new();
     }
@@ -54,7 +75,7 @@ pub fn check<'v>(
         metadata?.properties.get(property).cloned()
     };
     let group = group_of(metadata);
-    let mut candidates = earlier.rev().filter(|(_, image)| {
+    let mut candidates = earlier.filter(|(_, image)| {
         rules.group.is_none() || group_of(image.schema.metadata.as_ref()) == group
     });
     let compared: Vec<_> = if rules.level.is_transitive() {
@@ -63,47 +84,122 @@ pub fn check<'v>(
         candidates.next().into_iter().collect()
     };
     for (version, image) in compared {
-        let mut messages = differences(rules, new, image);
-        if messages.is_empty() {
+        let found = differences(rules, new, image);
+        if found.messages.is_empty() {
             continue;
         }
-        if image.schema.format == new.format() {
+        let mut messages = found.messages;
+        if found.names_old_schema {
             messages.push(format!("{{oldSchemaVersion: {}}}", version.0));
             messages.push(old_schema(&image.schema.text));
         }
-        messages.push(format!(
-            "{{validateFields: '{}', compatibility: '{}'}}",
-            rules.validate_fields,
-            rules.level.name()
-        ));
+        messages.push(rules.closing_message());
         return messages;
     }
     Vec::new()
 }
 
-fn differences(rules: Rules<'_>, new: &ParsedSchema, earlier: &VersionImage) -> Vec<String> {
+struct Differences {
+    messages: Vec<String>,
+    /// Whether version and text of the earlier schema follow the messages.
+    names_old_schema: bool,
+}
+
+fn differences(rules: Rules<'_>, new: &ParsedSchema, earlier: &VersionImage) -> Differences {
+    let mut messages = Vec::new();
     if earlier.schema.format != new.format() {
-        return vec!["Incompatible because of different schema type".to_owned()];
+        messages.push("Incompatible because of different schema type".to_owned());
+        return Differences {
+            messages,
+            names_old_schema: false,
+        };
     }
     let old = match earlier.schema.parsed() {
         Ok(old) => old,
         Err(error) => {
-            return vec![format!(
+            messages.push(format!(
                 "Unexpected exception during compatibility check: {error}"
-            )];
+            ));
+            return Differences {
+                messages,
+                names_old_schema: true,
+            };
         }
     };
     let policy = rules.policy.comparison();
-    let mut messages = Vec::new();
     if rules.level.is_forward() {
         let found = compare(old, new, policy);
         messages.extend(found.iter().map(|found| worded(found, "old", "new")));
     }
+    let mut names_old_schema = !rules.level.is_backward();
     if rules.level.is_backward() {
         let found = compare(new, old, policy);
+        // At the full levels the reference names the earlier schema for the backward half only.
+        names_old_schema = !found.is_empty();
         messages.extend(found.iter().map(|found| worded(found, "new", "old")));
     }
-    messages
+    Differences {
+        messages,
+        names_old_schema,
+    }
+}
+
+/// Metadata property that lists field names which schemas of the subject must not use.
+const RESERVED_PROPERTY: &str = "confluent:reserved";
+
+/// A reserved name stays reserved, and no top-level field may have one.
+fn reserved_fields(
+    new: &ParsedSchema,
+    metadata: Option<&Metadata>,
+    latest: Option<&Metadata>,
+) -> Vec<String> {
+    let reserved = |metadata: Option<&Metadata>| -> BTreeSet<String> {
+        metadata
+            .and_then(|metadata| metadata.properties.get(RESERVED_PROPERTY))
+            .into_iter()
+            .flat_map(|names| names.split(','))
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
+    };
+    let now = reserved(metadata);
+    let before = reserved(latest);
+    let removed = before.difference(&now).map(|name| {
+        format!(
+            "The new schema has reserved field {name} removed from its metadata which is present in the old schema's metadata."
+        )
+    });
+    let fields = top_level_fields(new);
+    let conflicts = now.intersection(&fields).map(|name| {
+        format!("The new schema has field that conflicts with the reserved field {name}.")
+    });
+    removed.chain(conflicts).collect()
+}
+
+/// Avro record fields and JSON Schema properties. Protobuf names no field here: its fields are
+/// known by number.
+fn top_level_fields(schema: &ParsedSchema) -> BTreeSet<String> {
+    let text = schema.text(TextForm::Canonical);
+    let Ok(tree) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return BTreeSet::new();
+    };
+    match schema.format() {
+        SchemaFormat::Avro => tree
+            .get("fields")
+            .and_then(|fields| fields.as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(|field| field.get("name")?.as_str())
+            .map(str::to_owned)
+            .collect(),
+        SchemaFormat::Json => tree
+            .get("properties")
+            .and_then(|properties| properties.as_object())
+            .into_iter()
+            .flat_map(|properties| properties.keys().cloned())
+            .collect(),
+        SchemaFormat::Protobuf => BTreeSet::new(),
+    }
 }
 
 /// The two `%s` of a message stand for reader and writer, in this order.

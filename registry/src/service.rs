@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use crate::change::ChangeSet;
+use crate::change::{ChangeRow, ChangeSet};
 use crate::error::RegistryError;
 use crate::http;
 use crate::model::CompatibilityLevel;
@@ -134,6 +134,19 @@ impl Registry {
         }
         let _writing = self.inner.writing.lock().await;
         self.inner.reload().await.map_err(unavailable)
+    }
+
+    /// The change log after an epoch, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn changes(
+        &self,
+        after_epoch: u64,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, Unavailable> {
+        let rows = self.inner.store.changes(after_epoch, limit).await;
+        rows.map_err(|error| Unavailable(error.to_string()))
     }
 
     /// Confluent's HTTP API without a fallback; merge other routes into it, then add

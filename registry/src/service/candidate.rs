@@ -366,18 +366,13 @@ fn look_up_as_sent(
         }),
     };
     if among != Among::Latest {
-        for id in snapshot.ids_by_guid(context, candidate.guid).iter().rev() {
-            let Some(binding) = image.binding(*id) else {
-                continue;
-            };
-            let Some(version) = image.version(binding.version) else {
-                continue;
-            };
-            if version.schema.format == candidate.format
-                && (!binding.soft_deleted || among == Among::All)
-            {
-                return Some(found(binding.version, version, true));
-            }
+        // Only the newest id counts, as in the reference: older bindings are found by comparison.
+        let by_hash = candidate.id_in(snapshot, context);
+        if let Some(binding) = by_hash.and_then(|id| image.binding(id))
+            && let Some(version) = image.version(binding.version)
+            && (!binding.soft_deleted || among == Among::All)
+        {
+            return Some(found(binding.version, version, true));
         }
     }
     let considered = image

@@ -8,7 +8,7 @@ use super::delete::VersionSelector;
 use super::scope::config_in_scope;
 use crate::compatibility::{self, Rules};
 use crate::error::RegistryError;
-use crate::model::{CompatibilityLevel, SchemaId, SchemaRequest, Version};
+use crate::model::{SchemaId, SchemaRequest, Version};
 use crate::snapshot::{SchemaImage, Snapshot, VersionImage};
 use crate::subject_name::{QualifiedSubject, qualify};
 
@@ -243,7 +243,7 @@ impl Registry {
         let config = config_in_scope(&snapshot, subject);
         let reading = Reading {
             normalize: normalize || config.normalize.unwrap_or(false),
-            as_new: true,
+            as_new: config.validate_new_schemas.unwrap_or(true),
             validate_fields: config.validate_fields.unwrap_or(false),
         };
         let candidate = Candidate::read(&snapshot, subject, request, reading)?;
@@ -256,9 +256,6 @@ impl Registry {
         }
         // A named version is always looked at, whatever its group.
         rules.group = None;
-        if rules.level == CompatibilityLevel::None {
-            return Ok(Vec::new());
-        }
         Ok(compatibility::check(
             rules,
             parsed,

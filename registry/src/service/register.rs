@@ -289,12 +289,10 @@ impl Registration {
         image: Option<&SubjectImage>,
         candidate: &Candidate,
     ) -> Result<(), RegistryError> {
-        let Some(image) = image else {
-            return Ok(());
-        };
         let rules = Rules::of(config, self.defaults.level);
         let metadata = candidate.metadata.as_ref();
-        let messages = compatibility::check(rules, &candidate.parsed, metadata, image.live());
+        let live = image.into_iter().flat_map(SubjectImage::live);
+        let messages = compatibility::check(rules, &candidate.parsed, metadata, live);
         if messages.is_empty() {
             return Ok(());
         }

@@ -63,3 +63,6 @@ pub(super) const RAISE_IDS: &str = "INSERT INTO contexts (context, recorded, id_
 pub(super) const PUT_CHANGE: &str = "INSERT INTO changes \
      (epoch, at_ms, actor, operation, subject, before_json, after_json) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+pub(super) const CHANGES: &str = "SELECT epoch, at_ms, actor, operation, subject, before_json, \
+     after_json FROM changes WHERE epoch > $1 ORDER BY epoch LIMIT $2";

@@ -19,7 +19,7 @@ use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{CommitError, Loaded, StoreError, sql};
-use crate::change::{Change, ChangeSet};
+use crate::change::{Change, ChangeRow, ChangeSet};
 use crate::json;
 use crate::model::{Mode, Reference, SchemaId, Version};
 use crate::snapshot::{RegisteredSchema, SchemaContent};
@@ -181,6 +181,37 @@ impl SqliteStore {
             .await?;
         transaction.commit().await?;
         Ok(expected + 1)
+    }
+
+    /// Change rows after an epoch, oldest first.
+    pub(crate) async fn changes(
+        &self,
+        after_epoch: u64,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        let rows = sqlx::query(sql::CHANGES)
+            .bind(i64::try_from(after_epoch).unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let epoch: i64 = row.try_get(0)?;
+                let json = |text: Option<String>| -> Result<Option<Value>, StoreError> {
+                    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+                    parsed.map_err(|error| StoreError(format!("stored JSON: {error}")))
+                };
+                Ok(ChangeRow {
+                    epoch: u64::try_from(epoch).unwrap_or(0),
+                    at_ms: row.try_get(1)?,
+                    actor: row.try_get(2)?,
+                    operation: row.try_get(3)?,
+                    subject: row.try_get(4)?,
+                    before: json(row.try_get(5)?)?,
+                    after: json(row.try_get(6)?)?,
+                })
+            })
+            .collect()
     }
 
     /// Waits for what runs, folds the write-ahead log into the file and closes it.
