@@ -72,9 +72,14 @@ enum Event {
         answer: Answer,
     },
     /// The client gives up on a call, or heartbeats.
-    Wakes { client: usize, call: u64 },
+    Wakes {
+        client: usize,
+        call: u64,
+    },
     /// Something happens to a client.
-    Fate { client: usize },
+    Fate {
+        client: usize,
+    },
     Restart,
 }
 
@@ -373,9 +378,9 @@ impl World {
             }
             Request::Leave { member_id } => {
                 let mut effects = Effects::default();
-                let _: ErrorCode =
-                    self.group
-                        .handle_leave(now_ms, &member_id, None, &mut effects);
+                let _: ErrorCode = self
+                    .group
+                    .handle_leave(now_ms, &member_id, None, &mut effects);
                 self.apply(effects);
             }
         }
@@ -417,10 +422,9 @@ impl World {
                 self.clients[client].member_id.clear();
                 self.join(client);
             }
-            (
-                ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION,
-                _,
-            ) => self.join(client),
+            (ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION, _) => {
+                self.join(client)
+            }
             (error, answer) => panic!("unexpected {} in {answer:?}", error.name()),
         }
     }
@@ -477,7 +481,10 @@ impl World {
         if live.is_empty() {
             return self.group.state() == GroupState::Empty;
         }
-        let mut owned: Vec<u8> = live.iter().flat_map(|client| client.owned.clone()).collect();
+        let mut owned: Vec<u8> = live
+            .iter()
+            .flat_map(|client| client.owned.clone())
+            .collect();
         owned.sort_unstable();
         self.group.state() == GroupState::Stable
             && members.len() == live.len()
@@ -533,7 +540,10 @@ impl World {
                 self.now_ms < END_MS,
                 "not converged: {:?}, {:?}",
                 self.group,
-                self.clients.iter().map(|c| (c.phase, &c.member_id, c.generation, &c.owned)).collect::<Vec<_>>()
+                self.clients
+                    .iter()
+                    .map(|c| (c.phase, &c.member_id, c.generation, &c.owned))
+                    .collect::<Vec<_>>()
             );
         }
         assert!(self.converged(), "ran dry: {:?}", self.group);
@@ -552,6 +562,10 @@ fn every_schedule_keeps_one_owner_per_partition_and_converges() {
 #[test]
 fn a_seed_runs_the_same_twice() {
     for seed in 0..20 {
-        assert_eq!(World::new(seed).run(), World::new(seed).run(), "seed {seed}");
+        assert_eq!(
+            World::new(seed).run(),
+            World::new(seed).run(),
+            "seed {seed}"
+        );
     }
 }

@@ -120,12 +120,9 @@ impl Transcript {
             }
             "heartbeat" => {
                 let generation = number("gen", 1);
-                let error = self.group.handle_heartbeat(
-                    self.now_ms,
-                    text("id"),
-                    instance_id,
-                    generation,
-                );
+                let error =
+                    self.group
+                        .handle_heartbeat(self.now_ms, text("id"), instance_id, generation);
                 self.say(error.name());
             }
             "commit" => {
@@ -238,7 +235,11 @@ fn join_text(reply: &JoinReply) -> String {
         reply.protocol_name.as_deref().unwrap_or("-"),
         reply.protocol_type.as_deref().unwrap_or("-"),
         members.join(" "),
-        if reply.skip_assignment { ", skip assignment" } else { "" }
+        if reply.skip_assignment {
+            ", skip assignment"
+        } else {
+            ""
+        }
     )
 }
 
