@@ -19,7 +19,10 @@
 mod offsets;
 
 use bytes::Bytes;
-use kafka_wire::{delete_groups_response, describe_groups_response, find_coordinator_response, join_group_response, leave_group_response, list_groups_response};
+use kafka_wire::{
+    delete_groups_response, describe_groups_response, find_coordinator_response,
+    join_group_response, leave_group_response, list_groups_response,
+};
 use kafka_wire_core::StrBytes;
 use uuid::Uuid;
 

@@ -440,7 +440,11 @@ mod tests {
             group: "g".to_owned(),
         };
         for (name, found, expected) in [
-            ("offset key", key.encode().unwrap(), "0001000167000261620000_0005"),
+            (
+                "offset key",
+                key.encode().unwrap(),
+                "0001000167000261620000_0005",
+            ),
             ("group key", group_key.encode().unwrap(), "0002_000167"),
             (
                 "offset value",

@@ -27,6 +27,10 @@ pub mod writer;
 #[cfg(test)]
 mod oracle_tests;
 
+/// The generated messages, for the command line and tests.
+pub use kafka_wire as messages;
+pub use kafka_wire_core::{KafkaDecode, KafkaEncode};
+
 pub use apis::{API_VERSIONS, APIS, Api, FETCH, PRODUCE};
 pub use reader::Malformed;
 

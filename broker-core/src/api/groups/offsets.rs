@@ -1,6 +1,8 @@
 //! OffsetCommit (8, v2-10), OffsetFetch (9, v1-10), OffsetDelete (47, v0).
 
-use kafka_wire::{offset_commit_response, offset_delete_response, offset_fetch_request, offset_fetch_response};
+use kafka_wire::{
+    offset_commit_response, offset_delete_response, offset_fetch_request, offset_fetch_response,
+};
 use kafka_wire_core::StrBytes;
 
 use super::is_storable_group_id;
@@ -78,7 +80,10 @@ pub(crate) async fn offset_commit(
         .commit(&request.group_id, committer, commits)
         .await;
     if let Err(error) = result {
-        let rows = response.topics.iter_mut().flat_map(|row| &mut row.partitions);
+        let rows = response
+            .topics
+            .iter_mut()
+            .flat_map(|row| &mut row.partitions);
         for answer in rows.filter(|answer| answer.error_code == ErrorCode::NONE.0) {
             answer.error_code = error.0;
         }
@@ -97,7 +102,9 @@ pub(crate) async fn offset_fetch(
     let mut response = kafka_wire::OffsetFetchResponse::default();
     if version >= 8 {
         for group in request.groups {
-            response.groups.push(fetch_group(broker, version, group).await);
+            response
+                .groups
+                .push(fetch_group(broker, version, group).await);
         }
         return response;
     }

@@ -275,7 +275,9 @@ impl ClassicGroup {
             }
             // Ids given out count as members, or asking for ids would grow the group without limit.
             (_, None) => {
-                self.members.len().saturating_add(self.pending_members.len())
+                self.members
+                    .len()
+                    .saturating_add(self.pending_members.len())
                     < self.config.size_max
             }
         }

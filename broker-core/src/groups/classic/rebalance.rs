@@ -67,8 +67,7 @@ impl ClassicGroup {
         for (_, reply) in &mut effects.replies {
             match reply {
                 Reply::Join(join) if join.error == ErrorCode::NONE => {
-                    *join =
-                        JoinReply::error(ErrorCode::COORDINATOR_NOT_AVAILABLE, &join.member_id);
+                    *join = JoinReply::error(ErrorCode::COORDINATOR_NOT_AVAILABLE, &join.member_id);
                 }
                 Reply::Sync(sync) if sync.error == ErrorCode::NONE => {
                     *sync = SyncReply::error(ErrorCode::COORDINATOR_NOT_AVAILABLE);

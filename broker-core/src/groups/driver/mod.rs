@@ -536,11 +536,7 @@ impl GroupCoordinator {
     }
 
     /// Calls `f` with the group locked; `None` when there is no such group.
-    fn with_group<T>(
-        &self,
-        group_id: &str,
-        f: impl FnOnce(&Slot, &mut Inner) -> T,
-    ) -> Option<T> {
+    fn with_group<T>(&self, group_id: &str, f: impl FnOnce(&Slot, &mut Inner) -> T) -> Option<T> {
         loop {
             let slot = self.groups.read().get(group_id).cloned()?;
             let mut inner = slot.inner.lock();

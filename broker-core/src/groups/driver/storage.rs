@@ -156,23 +156,27 @@ impl OffsetsLog {
                     .map_err(|error| format!("{OFFSETS_TOPIC} cannot be read: {error}"))?;
                 let before = from;
                 for bytes in &read.batches {
-                    log.grown_bytes.fetch_add(size(bytes.len()), Ordering::Relaxed);
+                    log.grown_bytes
+                        .fetch_add(size(bytes.len()), Ordering::Relaxed);
                     // One element may hold several batches.
                     let mut rest = bytes.as_ref();
                     while !rest.is_empty() {
-                        let (batch, after) = BatchView::parse(rest)
-                            .map_err(|error| format!("{OFFSETS_TOPIC} at offset {from}: {error}"))?;
+                        let (batch, after) = BatchView::parse(rest).map_err(|error| {
+                            format!("{OFFSETS_TOPIC} at offset {from}: {error}")
+                        })?;
                         rest = after;
                         from = Offset(batch.header.last_offset().0.saturating_add(1));
                         if batch.header.is_control() {
                             continue;
                         }
-                        let records = batch
-                            .records(&mut scratch)
-                            .map_err(|error| format!("{OFFSETS_TOPIC} at offset {from}: {error}"))?;
+                        let records = batch.records(&mut scratch).map_err(|error| {
+                            format!("{OFFSETS_TOPIC} at offset {from}: {error}")
+                        })?;
                         for record in records {
                             let applied = record.ok().and_then(|record| {
-                                replay.apply(record.key.unwrap_or_default(), record.value).ok()
+                                replay
+                                    .apply(record.key.unwrap_or_default(), record.value)
+                                    .ok()
                             });
                             skipped_count += u64::from(applied.is_none());
                         }
@@ -184,7 +188,10 @@ impl OffsetsLog {
             }
         }
         if skipped_count > 0 {
-            tracing::warn!(skipped_count, "records of {OFFSETS_TOPIC} were not understood");
+            tracing::warn!(
+                skipped_count,
+                "records of {OFFSETS_TOPIC} were not understood"
+            );
         }
         Ok(replay)
     }
@@ -241,8 +248,7 @@ impl OffsetsLog {
 
 impl LogPartition {
     fn append(&self, batch: &[u8], now_ms: i64) -> Result<Offset, ErrorCode> {
-        let header =
-            BatchHeader::parse(batch).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
+        let header = BatchHeader::parse(batch).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
         let appended = self
             .partition
             .append(BytesMut::from(batch), &header, now_ms, &|| true)
@@ -270,10 +276,17 @@ impl GroupCoordinator {
     /// Rewrites the partitions of `__consumer_offsets` that grew too far.
     pub(super) async fn bound_log(&self) {
         for index in 0..self.log.partitions.len() {
-            if self.log.partitions.get(index).is_some_and(LogPartition::needs_rewrite)
+            if self
+                .log
+                .partitions
+                .get(index)
+                .is_some_and(LogPartition::needs_rewrite)
                 && let Err(text) = self.rewrite(index).await
             {
-                tracing::warn!(partition = index, "{OFFSETS_TOPIC} could not be rewritten: {text}");
+                tracing::warn!(
+                    partition = index,
+                    "{OFFSETS_TOPIC} could not be rewritten: {text}"
+                );
             }
         }
     }
@@ -298,7 +311,9 @@ impl GroupCoordinator {
             }
         };
         if let Some(last) = last {
-            log.durable(last).await.map_err(|error| error.name().to_owned())?;
+            log.durable(last)
+                .await
+                .map_err(|error| error.name().to_owned())?;
         }
         log.grown_bytes.store(0, Ordering::Relaxed);
         let partition = Arc::clone(&log.partition);
@@ -306,7 +321,11 @@ impl GroupCoordinator {
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
-        tracing::info!(partition = index, start = start.0, "rewrote {OFFSETS_TOPIC}");
+        tracing::info!(
+            partition = index,
+            start = start.0,
+            "rewrote {OFFSETS_TOPIC}"
+        );
         Ok(())
     }
 
@@ -351,14 +370,22 @@ fn partition_for(group_id: &str, partitions: u32) -> u32 {
         hash.wrapping_mul(31).wrapping_add(i32::from(unit))
     });
     // The one number without a positive twin becomes 0.
-    let positive = if hash == i32::MIN { 0 } else { hash.unsigned_abs() };
+    let positive = if hash == i32::MIN {
+        0
+    } else {
+        hash.unsigned_abs()
+    };
     positive % partitions.max(1)
 }
 
 fn code(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::Refused { code, .. }
-            if [ErrorCode::MESSAGE_TOO_LARGE, ErrorCode::RECORD_LIST_TOO_LARGE].contains(code) =>
+            if [
+                ErrorCode::MESSAGE_TOO_LARGE,
+                ErrorCode::RECORD_LIST_TOO_LARGE,
+            ]
+            .contains(code) =>
         {
             ErrorCode::INVALID_COMMIT_OFFSET_SIZE
         }
