@@ -1,5 +1,4 @@
-//! A small client: one connection, one request at a time. For the command line, load generators
-//! and tests; it neither negotiates versions nor follows leaders.
+//! The tests' client: one connection, one request at a time, any version.
 
 use std::io;
 
@@ -20,7 +19,7 @@ const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A connection to one broker.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     stream: TcpStream,
     client_id: String,
     correlation_id: i32,
@@ -31,7 +30,7 @@ impl Client {
     ///
     /// # Errors
     /// When no address accepts the connection.
-    pub async fn connect(address: impl ToSocketAddrs, client_id: &str) -> io::Result<Self> {
+    pub(super) async fn connect(address: impl ToSocketAddrs, client_id: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -50,7 +49,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection fails.
-    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
@@ -58,7 +57,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection fails or ends, or the length is out of bounds.
-    pub async fn receive(&mut self) -> io::Result<Bytes> {
+    pub(super) async fn receive(&mut self) -> io::Result<Bytes> {
         let mut prefix = [0; PREFIX_BYTES];
         self.stream.read_exact(&mut prefix).await?;
         let length = match i32::from_be_bytes(prefix) {
@@ -74,7 +73,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection fails, or either message does not fit its version.
-    pub async fn request<R: RequestResponsePair>(
+    pub(super) async fn request<R: RequestResponsePair>(
         &mut self,
         version: i16,
         request: &R,
@@ -92,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn produce(
+    pub(super) async fn produce(
         &mut self,
         version: i16,
         request: &ProduceRequest,
@@ -112,7 +111,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         version: i16,
         request: &FetchRequest,

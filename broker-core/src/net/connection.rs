@@ -1,14 +1,16 @@
 //! One connection: read a frame, have it answered, write the answer, again.
 //!
-//! An idle connection holds no buffer: it waits for readability first and reads then.
+//! An idle connection holds no buffer.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -19,16 +21,12 @@ use crate::api::{Close, Session, dispatch};
 use crate::broker::Broker;
 use crate::protocol::frame::{PREFIX_BYTES, frame_length};
 
-/// First read of an idle connection, in bytes: holds most requests that are not Produce.
-const READ_BYTES_MIN: usize = 4 * 1024;
-
-/// First read of a connection that sends large frames, in bytes: it comes before the frame has its
-/// share of the request memory.
-const READ_AHEAD_BYTES_MAX: usize = 256 * 1024;
+/// First read of a frame, in bytes: holds most requests that are not Produce.
+const HEAD_BYTES: usize = 4 * 1024;
 
 /// A frame's buffer starts no larger than this, whatever length the peer announces; then it
 /// doubles with what has arrived.
-const READ_BYTES_STEP: usize = 1024 * 1024;
+const BODY_BYTES_STEP: usize = 1024 * 1024;
 
 /// Slices per vectored write.
 const WRITE_SLICES_MAX: usize = 64;
@@ -55,8 +53,6 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// Bytes received and not yet handed on.
     input: BytesMut,
-    /// Size of the latest frame: the next is likely to be like it.
-    last_frame_bytes: usize,
     session: Session,
     shutdown: CancellationToken,
 }
@@ -90,7 +86,6 @@ impl Connection {
             shared,
             stream,
             input: BytesMut::new(),
-            last_frame_bytes: 0,
             session: Session::new(address),
             shutdown,
         }
@@ -182,9 +177,7 @@ impl Connection {
             if let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() {
                 break *prefix;
             }
-            let likely =
-                (self.last_frame_bytes + PREFIX_BYTES).clamp(READ_BYTES_MIN, READ_AHEAD_BYTES_MAX);
-            if self.read_some(likely, likely, IDLE_MAX).await? == 0 {
+            if self.read_head().await? == 0 {
                 return if self.input.is_empty() {
                     Ok(None)
                 } else {
@@ -204,52 +197,36 @@ impl Connection {
         while let Some(missing) = length.checked_sub(self.input.len())
             && missing > 0
         {
-            let room = missing.min(READ_BYTES_STEP.max(self.input.len()));
+            if self.input.capacity() == self.input.len() || self.input.len() < HEAD_BYTES {
+                self.input
+                    .reserve(missing.min(BODY_BYTES_STEP.max(self.input.len())));
+            }
             // Never beyond this frame: the next one shall lie in a buffer of its own.
-            if self.read_some(room, missing, STALL_MAX).await? == 0 {
+            let mut room = (&mut self.input).limit(missing);
+            if in_time(STALL_MAX, self.stream.read_buf(&mut room)).await? == 0 {
                 return Err(cut_off());
             }
         }
         let frame = self.input.split_to(length);
-        self.last_frame_bytes = length;
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
         Ok(Some((frame, memory)))
     }
 
-    /// Reads at most `bytes_max` bytes, making `room` when there is none; 0 at the end.
-    async fn read_some(
-        &mut self,
-        room: usize,
-        bytes_max: usize,
-        wait_max: Duration,
-    ) -> Result<usize, End> {
-        loop {
-            if self.input.capacity() == self.input.len() {
-                self.readable(wait_max).await?;
-                self.input.reserve(room);
-            }
-            match self
-                .stream
-                .try_read_buf(&mut (&mut self.input).limit(bytes_max))
-            {
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
-                Err(_) if self.input.is_empty() => self.input = BytesMut::new(),
-                Err(_) => self.readable(wait_max).await?,
-            }
-        }
-    }
-
-    async fn readable(&self, wait_max: Duration) -> Result<(), End> {
-        match timeout(wait_max, self.stream.readable()).await {
-            Ok(readable) => Ok(readable?),
-            Err(_) => Err(End::Io(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nothing received in time",
-            ))),
-        }
+    /// Waits for the beginning of a frame without holding a buffer meanwhile; 0 at the end.
+    async fn read_head(&mut self) -> Result<usize, End> {
+        let Self { stream, input, .. } = self;
+        let read = poll_fn(|context| {
+            let mut bytes = [0; HEAD_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = Pin::new(&mut *stream).poll_read(context, &mut buffer);
+            read.map_ok(|()| {
+                input.extend_from_slice(buffer.filled());
+                buffer.filled().len()
+            })
+        });
+        in_time(IDLE_MAX, read).await
     }
 
     async fn write(&self, chunks: &[Bytes]) -> Result<(), End> {
@@ -278,20 +255,26 @@ impl Connection {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match timeout(STALL_MAX, self.stream.writable()).await {
-                        Ok(writable) => writable?,
-                        Err(_) => {
-                            return Err(End::Io(io::Error::new(
-                                io::ErrorKind::TimedOut,
-                                "the client does not read its answer",
-                            )));
-                        }
-                    }
+                    in_time(STALL_MAX, self.stream.writable()).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+}
+
+/// The outcome of reading or writing, or an error after `wait_max`.
+async fn in_time<T>(
+    wait_max: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, End> {
+    match timeout(wait_max, work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(End::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nothing moved for {} s", wait_max.as_secs()),
+        ))),
     }
 }
 

@@ -4,8 +4,13 @@
 //! Back-pressure is one semaphore over the bytes of all requests in memory: a connection that
 //! cannot have its share stops reading. Knows nothing of messages. Read [`connection`] next.
 
-pub mod client;
+#[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
+mod client;
 mod connection;
+#[cfg(test)]
+mod kcat_tests;
 mod metrics;
 #[cfg(test)]
 mod tests;

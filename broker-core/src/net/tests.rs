@@ -16,11 +16,14 @@ use kafka_wire::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::client::Client;
+use super::connection::{Connection, Shared};
+use super::metrics::Metrics;
 use crate::broker::{Broker, BrokerConfig, Durability};
 use crate::clock::Clock;
 use crate::error::ErrorCode;
@@ -41,20 +44,24 @@ use crate::wire;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-struct Server {
-    address: SocketAddr,
-    broker: Arc<Broker>,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) broker: Arc<Broker>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
     _data: TempDir,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with(Arc::new(NoValidation)).await
     }
 
     async fn start_with(validator: Arc<dyn RecordValidator>) -> Self {
+        Self::start_limited(validator, 100).await
+    }
+
+    async fn start_limited(validator: Arc<dyn RecordValidator>, connections_max: usize) -> Self {
         let data = TempDir::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -68,13 +75,14 @@ impl Server {
             durability: Durability::GroupFsync,
             socket_request_bytes_max: 4 << 20,
             request_memory_bytes_max: 8 << 20,
-            connections_max: 100,
+            connections_max,
             groups: GroupConfig::default(),
             topic_defaults: BTreeMap::new(),
             clock: Clock::System,
         };
         let broker = Broker::open(config, validator).unwrap();
         let shutdown = CancellationToken::new();
+        tokio::spawn(Arc::clone(&broker.groups).run(shutdown.clone()));
         let serving = tokio::spawn(super::serve(
             Arc::clone(&broker),
             listener,
@@ -89,11 +97,11 @@ impl Server {
         }
     }
 
-    async fn client(&self) -> Client {
+    pub(super) async fn client(&self) -> Client {
         Client::connect(self.address, "test").await.unwrap()
     }
 
-    async fn with_topic(&self, name: &str, partitions: i32) -> Client {
+    pub(super) async fn with_topic(&self, name: &str, partitions: i32) -> Client {
         let mut client = self.client().await;
         let request = wire!(CreateTopicsRequest {
             topics: vec![wire!(CreatableTopic {
@@ -107,7 +115,7 @@ impl Server {
         client
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.shutdown.cancel();
         self.serving.await.unwrap();
         let broker = self.broker;
@@ -117,7 +125,7 @@ impl Server {
     }
 }
 
-fn batch(values: &[&str]) -> Vec<u8> {
+pub(super) fn batch(values: &[&str]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Compression::None, NOW_MS);
     for value in values {
         builder.append(NOW_MS, Some(b"key"), Some(value.as_bytes()), &[]);
@@ -156,13 +164,17 @@ fn produce_to(topic: &str, partitions: Vec<(i32, Vec<u8>)>, acks: i16) -> Produc
     }
 }
 
-async fn produce(client: &mut Client, topic: &str, records: Vec<u8>) -> ProducePartitionResponse {
+pub(super) async fn produce(
+    client: &mut Client,
+    topic: &str,
+    records: Vec<u8>,
+) -> ProducePartitionResponse {
     let request = produce_to(topic, vec![(0, records)], -1);
     let mut response = client.produce(9, &request).await.unwrap().unwrap();
     response.topics.remove(0).partitions.remove(0)
 }
 
-fn fetch_from(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+pub(super) fn fetch_from(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
     FetchRequest {
         max_wait_ms,
         min_bytes: 1,
@@ -183,7 +195,7 @@ fn fetch_from(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
     }
 }
 
-async fn fetch(client: &mut Client, request: &FetchRequest) -> FetchPartitionResponse {
+pub(super) async fn fetch(client: &mut Client, request: &FetchRequest) -> FetchPartitionResponse {
     let mut response = client.fetch(12, request).await.unwrap();
     response.topics.remove(0).partitions.remove(0)
 }
@@ -376,13 +388,14 @@ async fn a_long_poll_ends_at_its_time_and_at_shutdown() {
     assert!(answer.records.is_empty());
     assert!(started.elapsed() >= Duration::from_millis(50));
 
-    let polling =
-        tokio::spawn(async move { fetch(&mut client, &fetch_from("t", 0, 60_000)).await });
+    let polling = tokio::spawn(async move { client.fetch(12, &fetch_from("t", 0, 60_000)).await });
     tokio::time::timeout(Duration::from_secs(20), server.stop())
         .await
         .unwrap();
-    // Answered, or closed before it was read: either way it does not hang.
-    drop(polling.await);
+    // Answered empty, or closed before it was read: either way it does not hang.
+    if let Ok(response) = polling.await.unwrap() {
+        assert!(response.topics[0].partitions[0].records.is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -746,5 +759,77 @@ async fn large_batches_pass_in_many_pieces() {
     assert_eq!(values(&answer).len(), 3);
     let total: usize = answer.records.iter().map(Bytes::len).sum();
     assert!(total > 900_000);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beyond_the_memory_wait_for_it() {
+    let server = Server::start().await;
+    drop(server.with_topic("t", 1).await);
+    let memory = Arc::new(Semaphore::new(1000));
+    let shared = Arc::new(Shared {
+        broker: Arc::clone(&server.broker),
+        memory: Arc::clone(&memory),
+        memory_bytes: 1000,
+        metrics: Metrics::new(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = async || {
+        let address = listener.local_addr().unwrap();
+        let client = Client::connect(address, "test").await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let connection =
+            Connection::new(Arc::clone(&shared), stream, peer, server.shutdown.clone());
+        tokio::spawn(connection.run());
+        client
+    };
+    // Announces 900 bytes, sends 100 and stops.
+    let mut stalled = connect().await;
+    stalled.send(&900_i32.to_be_bytes()).await.unwrap();
+    stalled.send(&[0; 100]).await.unwrap();
+    while memory.available_permits() != 100 {
+        tokio::task::yield_now().await;
+    }
+    let mut client = connect().await;
+    let waiting = tokio::spawn(async move {
+        // Larger than the memory altogether: it takes all there is.
+        produce(&mut client, "t", batch(&[&"x".repeat(5000)])).await
+    });
+    while memory.available_permits() != 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    drop(stalled);
+    let answer = tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(answer.error, ErrorCode::NONE);
+    while memory.available_permits() != 1000 {
+        tokio::task::yield_now().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_are_closed() {
+    let server = Server::start_limited(Arc::new(NoValidation), 1).await;
+    let mut first = server.client().await;
+    let request = ApiVersionsRequest::default();
+    first.request(0, &request).await.unwrap();
+    let mut second = server.client().await;
+    assert!(is_closed(&mut second).await);
+    drop(first);
+    // The place is free once the broker has noticed.
+    let mut served = false;
+    for _ in 0..1000 {
+        let mut third = server.client().await;
+        if third.request(0, &request).await.is_ok() {
+            served = true;
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(served);
     server.stop().await;
 }

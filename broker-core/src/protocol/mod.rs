@@ -24,11 +24,12 @@ pub mod produce;
 pub mod reader;
 pub mod writer;
 
+#[cfg(test)]
+mod oracle_tests;
+
 /// The generated messages, for the command line and tests.
 pub use kafka_wire as messages;
 pub use kafka_wire_core::{KafkaDecode, KafkaEncode};
-#[cfg(test)]
-mod oracle_tests;
 
 pub use apis::{API_VERSIONS, APIS, Api, FETCH, PRODUCE};
 pub use reader::Malformed;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The coordinator over a real log: durability, restarts, timers, the bound on the log.
 
 use std::sync::Arc;
@@ -358,3 +359,7 @@ async fn shutdown_answers_who_waits() {
     let late = fixture.join("g", "c", "").await;
     assert_eq!(late.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
 }
+=======
+#[test]
+fn placeholder() {}
+>>>>>>> wire
