@@ -100,6 +100,9 @@ fn describe(
                 leader_epoch: partition.offsets().leader_epoch.0,
                 replica_nodes: vec![node_id],
                 isr_nodes: vec![node_id],
+                // Nullable in the protocol, but Java's admin client reads them without asking.
+                eligible_leader_replicas: Some(Vec::new()),
+                last_known_elr: Some(Vec::new()),
             })
         })
         .collect();
