@@ -1,5 +1,6 @@
 """An unmodified Confluent producer, as in their documentation, and three that went wrong."""
 
+import os
 import sys
 
 from confluent_kafka import Producer
@@ -7,8 +8,8 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-what, bootstrap, registry_url = sys.argv[1:]
-registry = SchemaRegistryClient({"url": registry_url})
+what = sys.argv[1]
+registry = SchemaRegistryClient({"url": os.environ["SCHEMA_REGISTRY_URL"]})
 latest = registry.get_latest_version("orders-value")
 serialize = AvroSerializer(registry, conf={"auto.register.schemas": False, "use.latest.version": True})
 order = {"id": 1, "customer": "ada", "note": "gift", "lines": [{"sku": "tea-01", "qty": 2}]}
@@ -32,6 +33,6 @@ def delivered(error, message):
         print(f"refused: {error.name()}")
 
 
-producer = Producer({"bootstrap.servers": bootstrap})
+producer = Producer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
 producer.produce("orders", value=values[what], on_delivery=delivered)
 producer.flush()
