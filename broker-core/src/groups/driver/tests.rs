@@ -203,7 +203,7 @@ async fn a_stable_group_survives_a_restart_and_then_times_out() {
         protocol_type: "consumer".to_owned(),
         state: GroupState::Empty,
     };
-    assert_eq!(fixture.groups().list(), [summary.clone()]);
+    assert_eq!(fixture.groups().list(), std::slice::from_ref(&summary));
     let fixture = fixture.restart();
     assert_eq!(fixture.groups().list(), [summary]);
 }
