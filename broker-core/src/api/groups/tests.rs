@@ -13,15 +13,7 @@ use super::*;
 use crate::BrokerConfig;
 use crate::topics::NewTopic;
 use crate::validation::NoValidation;
-
-/// Sets fields of a message that cannot be built literally.
-macro_rules! wire {
-    ($kind:path { $($field:ident: $value:expr),* $(,)? }) => {{
-        let mut message = <$kind>::default();
-        $(message.$field = $value;)*
-        message
-    }};
-}
+use crate::wire;
 
 struct Fixture {
     _data: TempDir,
@@ -189,6 +181,7 @@ async fn a_member_lives_in_every_version() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one round trip after the other")]
 async fn offsets_go_round_in_every_version() {
     let fixture = Fixture::new();
     let broker = &fixture.broker;

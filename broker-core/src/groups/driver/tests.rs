@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The coordinator over a real log: durability, restarts, timers, the bound on the log.
 
 use std::sync::Arc;
@@ -204,7 +203,7 @@ async fn a_stable_group_survives_a_restart_and_then_times_out() {
         protocol_type: "consumer".to_owned(),
         state: GroupState::Empty,
     };
-    assert_eq!(fixture.groups().list(), [summary.clone()]);
+    assert_eq!(fixture.groups().list(), std::slice::from_ref(&summary));
     let fixture = fixture.restart();
     assert_eq!(fixture.groups().list(), [summary]);
 }
@@ -359,7 +358,3 @@ async fn shutdown_answers_who_waits() {
     let late = fixture.join("g", "c", "").await;
     assert_eq!(late.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
 }
-=======
-#[test]
-fn placeholder() {}
->>>>>>> wire
