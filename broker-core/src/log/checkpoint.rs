@@ -64,13 +64,10 @@ pub(crate) fn save_epochs(
     epochs: &LeaderEpochs,
     storage: &dyn Storage,
     directory: &Path,
+    persistence: Persistence,
 ) -> io::Result<()> {
-    replace_file(
-        storage,
-        &directory.join(EPOCHS),
-        epochs.encode().as_bytes(),
-        Persistence::Advisory,
-    )
+    let path = directory.join(EPOCHS);
+    replace_file(storage, &path, epochs.encode().as_bytes(), persistence)
 }
 
 pub(crate) fn load_epochs(

@@ -52,6 +52,18 @@ pub enum Shutdown {
     Unclean,
 }
 
+/// How a partition is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// How the process ended that had it before.
+    pub(crate) shutdown: Shutdown,
+    /// After an unclean end, the least leader epoch to go on with: larger than any that a client
+    /// may have seen, even if the partition's own record of it was lost.
+    pub(crate) epoch_floor: LeaderEpoch,
+    /// Now, in ms since the epoch.
+    pub(crate) now_ms: i64,
+}
+
 /// A partition's log.
 ///
 /// Invariant: `log_start <= log_end`; batches are contiguous on disk and ascend in offset.
@@ -73,6 +85,8 @@ pub(crate) struct Log {
     /// Whether a segment was created since the directory was synced.
     directory_unsynced: bool,
     checkpointed: Option<(Offset, Checkpoint)>,
+    /// Whether the leader epochs were saved where a power loss can take them.
+    epochs_unsynced: bool,
 }
 
 /// What must be synced, in this order, to make everything below `end` durable.
@@ -108,6 +122,11 @@ impl Log {
 
     pub(crate) fn log_end(&self) -> Offset {
         self.log_end
+    }
+
+    /// Everything below it is synced.
+    pub(crate) fn recovery_point(&self) -> Offset {
+        self.recovery_point
     }
 
     pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
@@ -253,14 +272,22 @@ impl Log {
             log_start: self.log_start,
             recovery_point: self.recovery_point,
         };
-        if self.checkpointed == Some((self.log_end, checkpoint)) {
+        let epochs_due = persistence == Persistence::Durable && self.epochs_unsynced;
+        if self.checkpointed == Some((self.log_end, checkpoint)) && !epochs_due {
             return;
         }
         self.save_snapshot();
+        let storage = self.storage.as_ref();
         let saved = self
             .active
-            .save_indexes(self.storage.as_ref(), &self.directory)
-            .and_then(|()| checkpoint.save(self.storage.as_ref(), &self.directory, persistence));
+            .save_indexes(storage, &self.directory)
+            .and_then(|()| {
+                if persistence == Persistence::Durable && self.epochs_unsynced {
+                    checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
+                    self.epochs_unsynced = false;
+                }
+                checkpoint.save(storage, &self.directory, persistence)
+            });
         match saved {
             Ok(()) => self.checkpointed = Some((self.log_end, checkpoint)),
             Err(error) => {

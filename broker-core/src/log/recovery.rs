@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
-use super::epochs::LeaderEpochs;
 use super::index::{self, Indexes};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
-use super::{Log, Shutdown, TopicConfig};
+use super::{Log, Shutdown, Start, TopicConfig};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
-use crate::storage::{Storage, StorageFile, TEMPORARY_EXTENSION};
+use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION};
 
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -33,9 +32,9 @@ impl Log {
         storage: Arc<dyn Storage>,
         directory: PathBuf,
         config: &TopicConfig,
-        shutdown: Shutdown,
-        now_ms: i64,
+        start: Start,
     ) -> io::Result<Self> {
+        let now_ms = start.now_ms;
         let opening = Opening {
             storage: storage.as_ref(),
             directory: &directory,
@@ -50,7 +49,7 @@ impl Log {
             segments.push(opening.create_segment(checkpoint.log_start)?);
             created = true;
         }
-        let clean = shutdown == Shutdown::Clean && saved.is_some();
+        let clean = start.shutdown == Shutdown::Clean && saved.is_some();
         let mut newest_epoch = epochs.latest();
         let mut log_end = opening.recover(
             &mut segments,
@@ -76,15 +75,17 @@ impl Log {
         let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
-        begin_epoch(
-            &mut epochs,
-            newest_epoch,
-            clean || created,
-            log_start,
-            log_end,
-        );
-        if epochs != before {
-            checkpoint::save_epochs(&epochs, opening.storage, &directory)?;
+        if epochs.is_empty() && (clean || created || log_start < log_end) {
+            epochs.begin(newest_epoch, log_start);
+        }
+        if !clean && !created {
+            let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
+            epochs.begin(bumped.max(start.epoch_floor), log_end);
+        }
+        let epochs_unsynced = epochs != before;
+        if epochs_unsynced {
+            let advisory = Persistence::Advisory;
+            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
         }
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
@@ -111,6 +112,8 @@ impl Log {
             unsynced: Vec::new(),
             directory_unsynced: created,
             checkpointed: None,
+            // What a process before this one saved may be in the page cache only.
+            epochs_unsynced: epochs_unsynced || !clean,
             storage,
             directory,
         }
@@ -401,25 +404,6 @@ fn begins_batch(
     Ok(indexes.offsets.iter().any(|entry| {
         u64::from(entry.position) == position && i64::from(entry.relative_offset) == relative
     }))
-}
-
-fn begin_epoch(
-    epochs: &mut LeaderEpochs,
-    newest: LeaderEpoch,
-    orderly: bool,
-    log_start: Offset,
-    log_end: Offset,
-) {
-    if orderly {
-        if epochs.is_empty() {
-            epochs.begin(newest, log_start);
-        }
-    } else {
-        if epochs.is_empty() && log_start < log_end {
-            epochs.begin(newest, log_start);
-        }
-        epochs.begin(LeaderEpoch(newest.0.saturating_add(1)), log_end);
-    }
 }
 
 /// Offsets of the snapshots that are there, ascending.
