@@ -9,7 +9,8 @@
 //! | `<log end offset>.snapshot` | producer state at that offset ([`producer_state`]) |
 //! | `leader-epoch-checkpoint` | where leader epochs began ([`epochs`]) |
 //! | `partition.metadata` | the topic's id |
-//! | `checkpoint` | log start offset and recovery point |
+//! | `log-start-offset-checkpoint` | first readable offset |
+//! | `recovery-point-offset-checkpoint` | below it all is on disk |
 //!
 //! Everything but the `.log` files is advisory and rebuilt when missing or odd. [`Log`] is driven
 //! under its partition's lock and never syncs: it hands out what must be synced
@@ -36,7 +37,6 @@ pub(crate) use segment::OpenSegments;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::storage::{Persistence, Storage, StorageFile, replace_file, write_all_at};
-use checkpoint::Checkpoint;
 use epochs::LeaderEpochs;
 use index::Indexes;
 use producer_state::ProducerState;
@@ -84,7 +84,8 @@ pub(crate) struct Log {
     unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,
     /// Whether a segment was created since the directory was synced.
     directory_unsynced: bool,
-    checkpointed: Option<(Offset, Checkpoint)>,
+    /// Log end and recovery point at the last checkpoint.
+    checkpointed: Option<(Offset, Offset)>,
     /// Whether the leader epochs were saved where a power loss can take them.
     epochs_unsynced: bool,
 }
@@ -173,16 +174,17 @@ impl Log {
             .file(self.storage.as_ref(), &self.directory)
             .map_err(WriteFailure::Refused)?;
         let position = self.active.size;
+        // Before the write: were it to fail, the cut that undoes it must be synced as well.
+        let base = self.active.base();
+        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
+            self.unsynced.push((base, Arc::clone(&file)));
+        }
         if let Err(error) = write_all_at(file.as_ref(), batch, position) {
             // Cut what was written of it: the next append starts at the same place.
             return Err(match file.truncate(position) {
                 Ok(()) => WriteFailure::Refused(error),
                 Err(_) => WriteFailure::Broken(error),
             });
-        }
-        let base = self.active.base();
-        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
-            self.unsynced.push((base, file));
         }
         self.active
             .indexes
@@ -268,12 +270,9 @@ impl Log {
     /// small writes, no sync; does nothing when nothing changed. Failures are logged: all of it
     /// is advisory.
     pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
-        let checkpoint = Checkpoint {
-            log_start: self.log_start,
-            recovery_point: self.recovery_point,
-        };
+        let now = (self.log_end, self.recovery_point);
         let epochs_due = persistence == Persistence::Durable && self.epochs_unsynced;
-        if self.checkpointed == Some((self.log_end, checkpoint)) && !epochs_due {
+        if self.checkpointed == Some(now) && !epochs_due {
             return;
         }
         self.save_snapshot();
@@ -286,10 +285,11 @@ impl Log {
                     checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
                     self.epochs_unsynced = false;
                 }
-                checkpoint.save(storage, &self.directory, persistence)
+                let point = self.recovery_point;
+                checkpoint::save_recovery_point(point, storage, &self.directory, persistence)
             });
         match saved {
-            Ok(()) => self.checkpointed = Some((self.log_end, checkpoint)),
+            Ok(()) => self.checkpointed = Some(now),
             Err(error) => {
                 tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
             }
@@ -320,12 +320,9 @@ impl Log {
         if before <= self.log_start {
             return Ok(());
         }
-        let checkpoint = Checkpoint {
-            log_start: before.min(self.log_end),
-            recovery_point: self.recovery_point,
-        };
-        checkpoint.save(self.storage.as_ref(), &self.directory, Persistence::Durable)?;
-        self.log_start = checkpoint.log_start;
+        let log_start = before.min(self.log_end);
+        checkpoint::save_log_start(log_start, self.storage.as_ref(), &self.directory)?;
+        self.log_start = log_start;
         self.remove_segments_below_start()
     }
 

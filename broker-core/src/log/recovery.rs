@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint;
 use super::index::{self, Indexes};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
@@ -41,19 +41,29 @@ impl Log {
             config,
         };
         let mut segments = opening.segments()?;
-        let saved = Checkpoint::load(opening.storage, &directory)?;
-        let checkpoint = saved.unwrap_or_default();
+        let saved_start = checkpoint::load_log_start(opening.storage, &directory)?;
+        let saved_start = saved_start.unwrap_or_default();
+        let saved = checkpoint::load_recovery_point(opening.storage, &directory)?;
+        let recovery_point = saved.unwrap_or_default();
         let mut epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
         let mut created = false;
+        // Their removal was not synced: they may have come back, and not all of them.
+        while segments
+            .get(1)
+            .is_some_and(|next| next.indexes.base <= saved_start)
+        {
+            let gone = segments.remove(0);
+            remove_segment(opening.storage, &directory, gone.indexes.base)?;
+        }
         if segments.is_empty() {
-            segments.push(opening.create_segment(checkpoint.log_start)?);
+            segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
         let clean = start.shutdown == Shutdown::Clean && saved.is_some();
         let mut newest_epoch = epochs.latest();
         let mut log_end = opening.recover(
             &mut segments,
-            checkpoint.recovery_point,
+            recovery_point,
             if clean {
                 Depth::Headers
             } else {
@@ -61,17 +71,17 @@ impl Log {
             },
             &mut newest_epoch,
         )?;
-        if log_end < checkpoint.log_start {
+        if log_end < saved_start {
             // Records that DeleteRecords had removed for good were lost before they were synced:
             // no offset below the promised start may come back.
             for segment in segments.drain(..) {
                 remove_segment(opening.storage, &directory, segment.indexes.base)?;
             }
-            segments.push(opening.create_segment(checkpoint.log_start)?);
-            log_end = checkpoint.log_start;
+            segments.push(opening.create_segment(saved_start)?);
+            log_end = saved_start;
         }
         let first = segments.first().map_or(log_end, |first| first.indexes.base);
-        let log_start = checkpoint.log_start.max(first).min(log_end);
+        let log_start = saved_start.max(first).min(log_end);
         let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
@@ -107,7 +117,7 @@ impl Log {
             recovery_point: if clean {
                 log_end
             } else {
-                checkpoint.recovery_point.min(log_end)
+                recovery_point.min(log_end)
             },
             unsynced: Vec::new(),
             directory_unsynced: created,
@@ -257,16 +267,17 @@ impl Opening<'_> {
                 // Not as orderly as it was said to be: look closely.
                 self.rescan(segment, Offset(0), Depth::Checksums, newest_epoch)?;
             }
-            if !cut
-                && let Some(next) = next_base
-                && next != segment.end
-            {
-                tracing::warn!(
-                    directory = %self.directory.display(),
-                    segment = %segment.indexes.base, end = %segment.end, %next,
-                    "segment does not reach the next one"
-                );
-                cut = true;
+            if let Some(next) = next_base {
+                // What was cut is of no account when the next segment goes on where the good part
+                // ends: it was a refused write.
+                cut = next != segment.end;
+                if cut {
+                    tracing::warn!(
+                        directory = %self.directory.display(),
+                        segment = %segment.indexes.base, end = %segment.end, %next,
+                        "segment does not reach the next one"
+                    );
+                }
             }
             if cut {
                 kept = at + 1;
