@@ -336,3 +336,54 @@ const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 16;
 const PRODUCER_ID_BLOCK: i64 = 1000;
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_has_one_broker() {
+        let data = tempfile::tempdir().unwrap();
+        let held = lock_directory(data.path()).unwrap();
+        let refused = lock_directory(data.path()).unwrap_err();
+        assert!(refused.contains("in use by another process"), "{refused}");
+        drop(held);
+        lock_directory(data.path()).unwrap();
+        let file = data.path().join("file");
+        fs::write(&file, b"").unwrap();
+        let refused = lock_directory(&file.join("below")).unwrap_err();
+        assert!(refused.contains("cannot be created"), "{refused}");
+    }
+
+    #[test]
+    fn newer_formats_are_refused() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(check_format(&Disk, data.path()), Ok(()));
+        assert_eq!(check_format(&Disk, data.path()), Ok(()));
+        for (text, expected) in [
+            ("2", "has format 2, newer than the 1"),
+            ("x", "which is none"),
+        ] {
+            fs::write(data.path().join("format"), text).unwrap();
+            let refused = check_format(&Disk, data.path()).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_id_stays() {
+        let data = tempfile::tempdir().unwrap();
+        let id = cluster_id(&Disk, data.path(), 1).unwrap();
+        assert_eq!(id.len(), 22);
+        assert_eq!(cluster_id(&Disk, data.path(), 1), Ok(id));
+    }
+
+    #[test]
+    fn the_mark_of_an_orderly_stop_serves_once() {
+        let data = tempfile::tempdir().unwrap();
+        let take = || take_shutdown_mark(&Disk, data.path()).unwrap();
+        assert_eq!(take(), Shutdown::Unclean);
+        fs::write(data.path().join(CLEAN_SHUTDOWN), b"").unwrap();
+        assert_eq!((take(), take()), (Shutdown::Clean, Shutdown::Unclean));
+    }
+}

@@ -232,3 +232,6 @@ impl Topics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
