@@ -10,67 +10,86 @@ use crate::storage::{Persistence, Storage, read_file, replace_file};
 
 use super::epochs::LeaderEpochs;
 
-/// What a partition knew of itself: Kafka keeps both numbers in files of the whole data
-/// directory; beside the segments they need no agreement among partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Checkpoint {
-    /// First readable offset; records below it are deleted or wait to be.
-    pub(crate) log_start: Offset,
-    /// Everything below is on disk and sound.
-    pub(crate) recovery_point: Offset,
+/// First readable offset; records below it are deleted or wait to be. Kafka keeps it, and the
+/// recovery point, in files of the whole data directory; beside the segments they need no
+/// agreement among partitions.
+///
+/// Always durable, and in a file of its own: replacing it together with something that is not
+/// synced would put it at risk.
+pub(crate) fn save_log_start(
+    log_start: Offset,
+    storage: &dyn Storage,
+    directory: &Path,
+) -> io::Result<()> {
+    save_offset(
+        log_start,
+        storage,
+        &directory.join(LOG_START),
+        Persistence::Durable,
+    )
 }
 
-impl Checkpoint {
-    pub(crate) fn save(
-        self,
-        storage: &dyn Storage,
-        directory: &Path,
-        persistence: Persistence,
-    ) -> io::Result<()> {
-        let text = format!(
-            "version: 0\nlog_start_offset: {}\nrecovery_point: {}\n",
-            self.log_start, self.recovery_point
-        );
-        replace_file(
-            storage,
-            &directory.join(CHECKPOINT),
-            text.as_bytes(),
-            persistence,
-        )
-    }
+pub(crate) fn load_log_start(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> io::Result<Option<Offset>> {
+    load_offset(storage, &directory.join(LOG_START))
+}
 
-    /// The saved checkpoint; `None` when it is missing or not one.
-    pub(crate) fn load(storage: &dyn Storage, directory: &Path) -> io::Result<Option<Self>> {
-        let text = read_text(storage, &directory.join(CHECKPOINT))?;
-        let field = |name: &str| -> Option<i64> {
-            let number = text
-                .as_deref()?
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())?;
-            (number >= 0).then_some(number)
-        };
-        Ok(field("version")
-            .filter(|version| *version == 0)
-            .and_then(|_| {
-                Some(Self {
-                    log_start: Offset(field("log_start_offset")?),
-                    recovery_point: Offset(field("recovery_point")?),
-                })
-            }))
-    }
+/// Everything below the recovery point is on disk and sound.
+pub(crate) fn save_recovery_point(
+    recovery_point: Offset,
+    storage: &dyn Storage,
+    directory: &Path,
+    persistence: Persistence,
+) -> io::Result<()> {
+    save_offset(
+        recovery_point,
+        storage,
+        &directory.join(RECOVERY_POINT),
+        persistence,
+    )
+}
+
+pub(crate) fn load_recovery_point(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> io::Result<Option<Offset>> {
+    load_offset(storage, &directory.join(RECOVERY_POINT))
+}
+
+fn save_offset(
+    offset: Offset,
+    storage: &dyn Storage,
+    path: &Path,
+    persistence: Persistence,
+) -> io::Result<()> {
+    replace_file(
+        storage,
+        path,
+        format!("0\n{offset}\n").as_bytes(),
+        persistence,
+    )
+}
+
+/// `None` when the file is missing or is not a version and an offset.
+fn load_offset(storage: &dyn Storage, path: &Path) -> io::Result<Option<Offset>> {
+    let text = read_text(storage, path)?;
+    let offset = text
+        .as_deref()
+        .and_then(|text| text.strip_prefix("0\n")?.strip_suffix('\n')?.parse().ok())
+        .filter(|offset: &i64| *offset >= 0);
+    Ok(offset.map(Offset))
 }
 
 pub(crate) fn save_epochs(
     epochs: &LeaderEpochs,
     storage: &dyn Storage,
     directory: &Path,
+    persistence: Persistence,
 ) -> io::Result<()> {
-    replace_file(
-        storage,
-        &directory.join(EPOCHS),
-        epochs.encode().as_bytes(),
-        Persistence::Advisory,
-    )
+    let path = directory.join(EPOCHS);
+    replace_file(storage, &path, epochs.encode().as_bytes(), persistence)
 }
 
 pub(crate) fn load_epochs(
@@ -151,7 +170,8 @@ fn decode_id(text: &str) -> Option<TopicId> {
 }
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const CHECKPOINT: &str = "checkpoint";
+const LOG_START: &str = "log-start-offset-checkpoint";
+const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 const EPOCHS: &str = "leader-epoch-checkpoint";
 const PARTITION_METADATA: &str = "partition.metadata";
 const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;

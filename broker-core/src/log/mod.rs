@@ -9,7 +9,8 @@
 //! | `<log end offset>.snapshot` | producer state at that offset ([`producer_state`]) |
 //! | `leader-epoch-checkpoint` | where leader epochs began ([`epochs`]) |
 //! | `partition.metadata` | the topic's id |
-//! | `checkpoint` | log start offset and recovery point |
+//! | `log-start-offset-checkpoint` | first readable offset |
+//! | `recovery-point-offset-checkpoint` | below it all is on disk |
 //!
 //! Everything but the `.log` files is advisory and rebuilt when missing or odd. [`Log`] is driven
 //! under its partition's lock and never syncs: it hands out what must be synced
@@ -36,7 +37,6 @@ pub(crate) use segment::OpenSegments;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::storage::{Persistence, Storage, StorageFile, replace_file, write_all_at};
-use checkpoint::Checkpoint;
 use epochs::LeaderEpochs;
 use index::Indexes;
 use producer_state::ProducerState;
@@ -50,6 +50,18 @@ pub enum Shutdown {
     Clean,
     /// It may have been killed at any instruction.
     Unclean,
+}
+
+/// How a partition is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// How the process ended that had it before.
+    pub(crate) shutdown: Shutdown,
+    /// After an unclean end, the least leader epoch to go on with: larger than any that a client
+    /// may have seen, even if the partition's own record of it was lost.
+    pub(crate) epoch_floor: LeaderEpoch,
+    /// Now, in ms since the epoch.
+    pub(crate) now_ms: i64,
 }
 
 /// A partition's log.
@@ -72,7 +84,10 @@ pub(crate) struct Log {
     unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,
     /// Whether a segment was created since the directory was synced.
     directory_unsynced: bool,
-    checkpointed: Option<(Offset, Checkpoint)>,
+    /// Log end and recovery point at the last checkpoint.
+    checkpointed: Option<(Offset, Offset)>,
+    /// Whether the leader epochs were saved where a power loss can take them.
+    epochs_unsynced: bool,
 }
 
 /// What must be synced, in this order, to make everything below `end` durable.
@@ -108,6 +123,11 @@ impl Log {
 
     pub(crate) fn log_end(&self) -> Offset {
         self.log_end
+    }
+
+    /// Everything below it is synced.
+    pub(crate) fn recovery_point(&self) -> Offset {
+        self.recovery_point
     }
 
     pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
@@ -154,16 +174,17 @@ impl Log {
             .file(self.storage.as_ref(), &self.directory)
             .map_err(WriteFailure::Refused)?;
         let position = self.active.size;
+        // Before the write: were it to fail, the cut that undoes it must be synced as well.
+        let base = self.active.base();
+        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
+            self.unsynced.push((base, Arc::clone(&file)));
+        }
         if let Err(error) = write_all_at(file.as_ref(), batch, position) {
             // Cut what was written of it: the next append starts at the same place.
             return Err(match file.truncate(position) {
                 Ok(()) => WriteFailure::Refused(error),
                 Err(_) => WriteFailure::Broken(error),
             });
-        }
-        let base = self.active.base();
-        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
-            self.unsynced.push((base, file));
         }
         self.active
             .indexes
@@ -249,20 +270,26 @@ impl Log {
     /// small writes, no sync; does nothing when nothing changed. Failures are logged: all of it
     /// is advisory.
     pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
-        let checkpoint = Checkpoint {
-            log_start: self.log_start,
-            recovery_point: self.recovery_point,
-        };
-        if self.checkpointed == Some((self.log_end, checkpoint)) {
+        let now = (self.log_end, self.recovery_point);
+        let epochs_due = persistence == Persistence::Durable && self.epochs_unsynced;
+        if self.checkpointed == Some(now) && !epochs_due {
             return;
         }
         self.save_snapshot();
+        let storage = self.storage.as_ref();
         let saved = self
             .active
-            .save_indexes(self.storage.as_ref(), &self.directory)
-            .and_then(|()| checkpoint.save(self.storage.as_ref(), &self.directory, persistence));
+            .save_indexes(storage, &self.directory)
+            .and_then(|()| {
+                if persistence == Persistence::Durable && self.epochs_unsynced {
+                    checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
+                    self.epochs_unsynced = false;
+                }
+                let point = self.recovery_point;
+                checkpoint::save_recovery_point(point, storage, &self.directory, persistence)
+            });
         match saved {
-            Ok(()) => self.checkpointed = Some((self.log_end, checkpoint)),
+            Ok(()) => self.checkpointed = Some(now),
             Err(error) => {
                 tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
             }
@@ -293,12 +320,9 @@ impl Log {
         if before <= self.log_start {
             return Ok(());
         }
-        let checkpoint = Checkpoint {
-            log_start: before.min(self.log_end),
-            recovery_point: self.recovery_point,
-        };
-        checkpoint.save(self.storage.as_ref(), &self.directory, Persistence::Durable)?;
-        self.log_start = checkpoint.log_start;
+        let log_start = before.min(self.log_end);
+        checkpoint::save_log_start(log_start, self.storage.as_ref(), &self.directory)?;
+        self.log_start = log_start;
         self.remove_segments_below_start()
     }
 

@@ -10,16 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::{self, Checkpoint};
-use super::epochs::LeaderEpochs;
+use super::checkpoint;
 use super::index::{self, Indexes};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
-use super::{Log, Shutdown, TopicConfig};
+use super::{Log, Shutdown, Start, TopicConfig};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
-use crate::storage::{Storage, StorageFile, TEMPORARY_EXTENSION};
+use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION};
 
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -33,28 +32,38 @@ impl Log {
         storage: Arc<dyn Storage>,
         directory: PathBuf,
         config: &TopicConfig,
-        shutdown: Shutdown,
-        now_ms: i64,
+        start: Start,
     ) -> io::Result<Self> {
+        let now_ms = start.now_ms;
         let opening = Opening {
             storage: storage.as_ref(),
             directory: &directory,
             config,
         };
         let mut segments = opening.segments()?;
-        let saved = Checkpoint::load(opening.storage, &directory)?;
-        let checkpoint = saved.unwrap_or_default();
+        let saved_start = checkpoint::load_log_start(opening.storage, &directory)?;
+        let saved_start = saved_start.unwrap_or_default();
+        let saved = checkpoint::load_recovery_point(opening.storage, &directory)?;
+        let recovery_point = saved.unwrap_or_default();
         let mut epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
         let mut created = false;
+        // Their removal was not synced: they may have come back, and not all of them.
+        while segments
+            .get(1)
+            .is_some_and(|next| next.indexes.base <= saved_start)
+        {
+            let gone = segments.remove(0);
+            remove_segment(opening.storage, &directory, gone.indexes.base)?;
+        }
         if segments.is_empty() {
-            segments.push(opening.create_segment(checkpoint.log_start)?);
+            segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
-        let clean = shutdown == Shutdown::Clean && saved.is_some();
+        let clean = start.shutdown == Shutdown::Clean && saved.is_some();
         let mut newest_epoch = epochs.latest();
         let mut log_end = opening.recover(
             &mut segments,
-            checkpoint.recovery_point,
+            recovery_point,
             if clean {
                 Depth::Headers
             } else {
@@ -62,29 +71,31 @@ impl Log {
             },
             &mut newest_epoch,
         )?;
-        if log_end < checkpoint.log_start {
+        if log_end < saved_start {
             // Records that DeleteRecords had removed for good were lost before they were synced:
             // no offset below the promised start may come back.
             for segment in segments.drain(..) {
                 remove_segment(opening.storage, &directory, segment.indexes.base)?;
             }
-            segments.push(opening.create_segment(checkpoint.log_start)?);
-            log_end = checkpoint.log_start;
+            segments.push(opening.create_segment(saved_start)?);
+            log_end = saved_start;
         }
         let first = segments.first().map_or(log_end, |first| first.indexes.base);
-        let log_start = checkpoint.log_start.max(first).min(log_end);
+        let log_start = saved_start.max(first).min(log_end);
         let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
-        begin_epoch(
-            &mut epochs,
-            newest_epoch,
-            clean || created,
-            log_start,
-            log_end,
-        );
-        if epochs != before {
-            checkpoint::save_epochs(&epochs, opening.storage, &directory)?;
+        if epochs.is_empty() && (clean || created || log_start < log_end) {
+            epochs.begin(newest_epoch, log_start);
+        }
+        if !clean && !created {
+            let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
+            epochs.begin(bumped.max(start.epoch_floor), log_end);
+        }
+        let epochs_unsynced = epochs != before;
+        if epochs_unsynced {
+            let advisory = Persistence::Advisory;
+            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
         }
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
@@ -106,11 +117,13 @@ impl Log {
             recovery_point: if clean {
                 log_end
             } else {
-                checkpoint.recovery_point.min(log_end)
+                recovery_point.min(log_end)
             },
             unsynced: Vec::new(),
             directory_unsynced: created,
             checkpointed: None,
+            // What a process before this one saved may be in the page cache only.
+            epochs_unsynced: epochs_unsynced || !clean,
             storage,
             directory,
         }
@@ -254,16 +267,17 @@ impl Opening<'_> {
                 // Not as orderly as it was said to be: look closely.
                 self.rescan(segment, Offset(0), Depth::Checksums, newest_epoch)?;
             }
-            if !cut
-                && let Some(next) = next_base
-                && next != segment.end
-            {
-                tracing::warn!(
-                    directory = %self.directory.display(),
-                    segment = %segment.indexes.base, end = %segment.end, %next,
-                    "segment does not reach the next one"
-                );
-                cut = true;
+            if let Some(next) = next_base {
+                // What was cut is of no account when the next segment goes on where the good part
+                // ends: it was a refused write.
+                cut = next != segment.end;
+                if cut {
+                    tracing::warn!(
+                        directory = %self.directory.display(),
+                        segment = %segment.indexes.base, end = %segment.end, %next,
+                        "segment does not reach the next one"
+                    );
+                }
             }
             if cut {
                 kept = at + 1;
@@ -401,25 +415,6 @@ fn begins_batch(
     Ok(indexes.offsets.iter().any(|entry| {
         u64::from(entry.position) == position && i64::from(entry.relative_offset) == relative
     }))
-}
-
-fn begin_epoch(
-    epochs: &mut LeaderEpochs,
-    newest: LeaderEpoch,
-    orderly: bool,
-    log_start: Offset,
-    log_end: Offset,
-) {
-    if orderly {
-        if epochs.is_empty() {
-            epochs.begin(newest, log_start);
-        }
-    } else {
-        if epochs.is_empty() && log_start < log_end {
-            epochs.begin(newest, log_start);
-        }
-        epochs.begin(LeaderEpoch(newest.0.saturating_add(1)), log_end);
-    }
 }
 
 /// Offsets of the snapshots that are there, ascending.

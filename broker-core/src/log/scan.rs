@@ -14,6 +14,17 @@ pub(crate) enum Depth {
     Checksums,
 }
 
+impl Depth {
+    /// Whether a batch at `found` cannot follow one that ended before `next`. Only compaction
+    /// makes gaps, and it never touches what a crash may have torn.
+    fn breaks(self, next: i64, found: i64) -> bool {
+        match self {
+            Self::Headers => found < next,
+            Self::Checksums => found != next,
+        }
+    }
+}
+
 /// Where to scan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
@@ -70,7 +81,7 @@ pub(crate) fn scan(
             Some(format!("last offset delta {}", header.last_offset_delta))
         } else if scanned
             .next_offset
-            .is_some_and(|next| header.base_offset.0 < next)
+            .is_some_and(|next| depth.breaks(next, header.base_offset.0))
         {
             Some(format!("base offset {} is not next", header.base_offset))
         } else if header.leader_epoch.0 < epoch {

@@ -33,7 +33,7 @@ pub use types::{
 use crate::broker::Durability;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex};
-use crate::log::{Log, OpenSegments, Shutdown, TopicConfig, WriteFailure};
+use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure};
 use crate::records::{BatchHeader, assign_offsets, set_log_append_time};
 use crate::storage::{Persistence, Storage};
 use crate::validation::TopicSettings;
@@ -109,18 +109,17 @@ impl Partition {
         topic: &Arc<TopicState>,
         index: PartitionIndex,
         directory: PathBuf,
-        shutdown: Shutdown,
-        now_ms: i64,
+        start: Start,
     ) -> Arc<Self> {
         let config = topic.config.load_full();
         let storage = Arc::clone(&context.storage);
         let shown = directory.display().to_string();
-        let opened = Log::open(storage, directory, &config, shutdown, now_ms);
+        let opened = Log::open(storage, directory, &config, start);
         let opened = opened.map_err(|error| {
             tracing::error!(directory = %shown, %error, "partition is offline");
             format!("{shown}: {error}")
         });
-        Self::over(opened, context, topic, index, shutdown)
+        Self::over(opened, context, topic, index)
     }
 
     /// A partition that is not made: for answering what a topic would be.
@@ -130,7 +129,7 @@ impl Partition {
         index: PartitionIndex,
     ) -> Arc<Self> {
         let planned = Err("only planned".to_owned());
-        Self::over(planned, context, topic, index, Shutdown::Clean)
+        Self::over(planned, context, topic, index)
     }
 
     fn over(
@@ -138,13 +137,14 @@ impl Partition {
         context: &Arc<PartitionContext>,
         topic: &Arc<TopicState>,
         index: PartitionIndex,
-        shutdown: Shutdown,
     ) -> Arc<Self> {
         let (log, offline) = match log {
             Ok(log) => (Some(log), OnceLock::new()),
             Err(reason) => (None, OnceLock::from(reason)),
         };
         let end = log.as_ref().map_or(0, |log| log.log_end().0);
+        // What was read back after a kill may be in the page cache only.
+        let durable = log.as_ref().map_or(0, |log| log.recovery_point().0);
         Arc::new_cyclic(|this| Self {
             index,
             topic: Arc::clone(topic),
@@ -158,8 +158,7 @@ impl Partition {
             syncing: Mutex::new(()),
             sync_request: SyncRequest::default(),
             readable: watch::Sender::new(end),
-            // What was read back after a kill may be in the page cache only.
-            durable: watch::Sender::new(if shutdown == Shutdown::Clean { end } else { 0 }),
+            durable: watch::Sender::new(durable),
             offline,
             this: this.clone(),
         })
@@ -556,3 +555,6 @@ fn raise(watch: &watch::Sender<i64>, to: i64) {
 
 /// Tail kept of a partition that nothing was appended to between two rounds of house-keeping.
 const IDLE_TAIL_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -27,3 +27,6 @@ pub use check::{ProduceLimits, check_produced, check_records};
 pub use compression::{Compression, DecompressionScratch, decompressed_bytes_max};
 pub use error::BatchError;
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time};
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,10 @@ pub(crate) enum MetadataRecord {
     ProducerIdsReserved {
         next: i64,
     },
+    /// How often the broker started after an unclean end.
+    UncleanStart {
+        count: i32,
+    },
 }
 
 /// A topic as catalogued.
@@ -39,11 +43,12 @@ pub(crate) struct TopicEntry {
     pub(crate) configs: Properties,
 }
 
-/// All topics, and the producer ids given away.
+/// All topics, and what the broker counts for good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
     pub(crate) topics: BTreeMap<TopicId, TopicEntry>,
     pub(crate) next_producer_id: i64,
+    pub(crate) unclean_starts: i32,
 }
 
 impl Catalog {
@@ -69,6 +74,9 @@ impl Catalog {
             MetadataRecord::ProducerIdsReserved { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
             }
+            MetadataRecord::UncleanStart { count } => {
+                self.unclean_starts = self.unclean_starts.max(*count);
+            }
         }
     }
 
@@ -78,6 +86,9 @@ impl Catalog {
         let mut records: Vec<_> = topics.map(MetadataRecord::TopicCreated).collect();
         records.push(MetadataRecord::ProducerIdsReserved {
             next: self.next_producer_id,
+        });
+        records.push(MetadataRecord::UncleanStart {
+            count: self.unclean_starts,
         });
         records
     }
@@ -118,6 +129,10 @@ impl MetadataRecord {
                 out.extend_from_slice(&[5, VERSION]);
                 out.extend_from_slice(&next.to_be_bytes());
             }
+            Self::UncleanStart { count } => {
+                out.extend_from_slice(&[6, VERSION]);
+                out.extend_from_slice(&count.to_be_bytes());
+            }
         }
         out
     }
@@ -148,6 +163,9 @@ impl MetadataRecord {
             },
             5 => Self::ProducerIdsReserved {
                 next: i64::from_be_bytes(take(&mut left)?),
+            },
+            6 => Self::UncleanStart {
+                count: i32::from_be_bytes(take(&mut left)?),
             },
             _ => return None,
         };
@@ -217,6 +235,7 @@ mod tests {
             MetadataRecord::PartitionsAdded { id, total: 5 },
             MetadataRecord::ConfigsChanged { id, configs },
             MetadataRecord::ProducerIdsReserved { next: 2000 },
+            MetadataRecord::UncleanStart { count: 3 },
         ];
         let mut catalog = Catalog::default();
         for record in &records {

@@ -10,8 +10,8 @@ use super::catalog::{MetadataRecord, TopicEntry};
 use super::config::Properties;
 use super::{Changing, ConfigOp, NewTopic, PARTITIONS_MAX, Published, Topic, TopicError, Topics};
 use crate::error::ErrorCode;
-use crate::ids::{PartitionIndex, TopicId, TopicName};
-use crate::log::{Shutdown, partition_directory, save_topic_id};
+use crate::ids::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
+use crate::log::{Shutdown, Start, partition_directory, save_topic_id};
 use crate::partition::{Partition, TopicState};
 use crate::validation::TopicSettings;
 
@@ -221,7 +221,11 @@ impl Topics {
     }
 
     /// Makes a change durable, then applies it.
-    fn record(&self, changing: &mut Changing, record: MetadataRecord) -> Result<(), TopicError> {
+    pub(super) fn record(
+        &self,
+        changing: &mut Changing,
+        record: MetadataRecord,
+    ) -> Result<(), TopicError> {
         changing
             .store
             .append(std::slice::from_ref(&record), self.clock.now_ms())
@@ -295,7 +299,11 @@ impl Topics {
     /// Makes directories and logs for the partitions `from..until` and adds them to the topic.
     fn make_partitions(&self, topic: &Topic, from: i32, until: i32) -> Result<(), TopicError> {
         let storage = self.context.storage.as_ref();
-        let now_ms = self.clock.now_ms();
+        let start = Start {
+            shutdown: Shutdown::Clean,
+            epoch_floor: LeaderEpoch(0),
+            now_ms: self.clock.now_ms(),
+        };
         let mut partitions = Vec::clone(&topic.partitions.load());
         for index in from..until {
             let directory = partition_directory(&self.directory, topic.name.as_str(), index);
@@ -316,8 +324,7 @@ impl Topics {
                 &topic.state,
                 PartitionIndex(index),
                 directory,
-                Shutdown::Clean,
-                now_ms,
+                start,
             ));
         }
         storage

@@ -10,16 +10,16 @@ use std::thread;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, MetadataRecord};
 use super::changes::DELETED_SUFFIX;
 use super::config::ConfigTable;
 use super::store::MetadataStore;
 use super::{Changing, Published, Topic, Topics};
 use crate::broker::Durability;
 use crate::clock::Clock;
-use crate::ids::{PartitionIndex, TopicId, TopicName};
+use crate::ids::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use crate::log::{
-    Shutdown, encode_id, load_topic_id, parse_partition_directory, partition_directory,
+    Shutdown, Start, encode_id, load_topic_id, parse_partition_directory, partition_directory,
     save_topic_id,
 };
 use crate::partition::{Partition, PartitionContext, Syncer};
@@ -103,11 +103,27 @@ impl Topics {
             clock,
             directory,
         };
-        topics.open_partitions(shutdown)?;
+        let start = topics.start(shutdown)?;
+        topics.open_partitions(start)?;
         Ok(Arc::new(topics))
     }
 
-    fn open_partitions(&self, shutdown: Shutdown) -> Result<(), String> {
+    /// Counts unclean starts: the count is a leader epoch that no partition has had.
+    fn start(&self, shutdown: Shutdown) -> Result<Start, String> {
+        let mut changing = self.changing.lock();
+        if shutdown == Shutdown::Unclean && !changing.catalog.topics.is_empty() {
+            let count = changing.catalog.unclean_starts.saturating_add(1);
+            self.record(&mut changing, MetadataRecord::UncleanStart { count })
+                .map_err(|error| error.message)?;
+        }
+        Ok(Start {
+            shutdown,
+            epoch_floor: LeaderEpoch(changing.catalog.unclean_starts),
+            now_ms: self.clock.now_ms(),
+        })
+    }
+
+    fn open_partitions(&self, start: Start) -> Result<(), String> {
         let mut published = Published::default();
         let mut jobs = Vec::new();
         for entry in self.changing.lock().catalog.topics.values() {
@@ -118,7 +134,7 @@ impl Topics {
             published.insert(&topic);
         }
         let mut opened: HashMap<TopicId, Vec<Arc<Partition>>> = HashMap::new();
-        for (topic, partition) in self.run_jobs(&jobs, shutdown)? {
+        for (topic, partition) in self.run_jobs(&jobs, start)? {
             opened.entry(topic.id).or_default().push(partition);
         }
         for topic in published.by_id.values() {
@@ -134,13 +150,13 @@ impl Topics {
     fn run_jobs(
         &self,
         jobs: &[(Arc<Topic>, i32)],
-        shutdown: Shutdown,
+        start: Start,
     ) -> Result<Vec<(Arc<Topic>, Arc<Partition>)>, String> {
         let next = AtomicUsize::new(0);
         let opened = Mutex::new(Ok(Vec::with_capacity(jobs.len())));
         let work = || {
             while let Some((topic, index)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let partition = self.open_partition(topic, *index, shutdown);
+                let partition = self.open_partition(topic, *index, start);
                 let mut opened = opened.lock();
                 match (&mut *opened, partition) {
                     (Ok(list), Ok(partition)) => list.push((Arc::clone(topic), partition)),
@@ -161,7 +177,7 @@ impl Topics {
         &self,
         topic: &Topic,
         index: i32,
-        shutdown: Shutdown,
+        start: Start,
     ) -> Result<Arc<Partition>, String> {
         let storage = self.context.storage.as_ref();
         let directory = partition_directory(&self.directory, topic.name.as_str(), index);
@@ -178,8 +194,7 @@ impl Topics {
             &topic.state,
             PartitionIndex(index),
             directory,
-            shutdown,
-            self.clock.now_ms(),
+            start,
         ))
     }
 }
