@@ -376,3 +376,6 @@ fn is_storable_group_id(id: &str) -> bool {
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
+
+#[cfg(test)]
+mod tests;

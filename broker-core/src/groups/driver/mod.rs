@@ -48,7 +48,7 @@ pub struct GroupCoordinator {
     clock: Clock,
     log: OffsetsLog,
     groups: RwLock<HashMap<Arc<str>, Arc<Slot>>>,
-    timers: Mutex<BinaryHeap<Reverse<(i64, Arc<str>)>>>,
+    timers: Mutex<BinaryHeap<Reverse<Timer>>>,
     timers_changed: Notify,
     /// Set at shutdown: nobody waits any more.
     closed: AtomicBool,
@@ -91,6 +91,9 @@ pub struct Committer<'a> {
 
 /// Commits of a topic's partitions as found; `None` where nothing is committed.
 pub type TopicOffsets = (String, Vec<(i32, Option<CommittedOffset>)>);
+
+/// When which group wants to be called.
+type Timer = (i64, Arc<str>);
 
 #[derive(Debug)]
 struct Slot {
