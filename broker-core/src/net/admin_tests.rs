@@ -10,16 +10,19 @@ use kafka_wire::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTo
 use kafka_wire::delete_topics_request::DeleteTopicState;
 use kafka_wire::describe_configs_request::DescribeConfigsResource;
 use kafka_wire::describe_topic_partitions_request::TopicRequest;
+use kafka_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_wire::metadata_request::MetadataRequestTopic;
 use kafka_wire::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_wire::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest, OffsetForLeaderEpochRequest,
-    alter_configs_request, describe_topic_partitions_request, incremental_alter_configs_request,
+    DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, alter_configs_request,
+    describe_topic_partitions_request, incremental_alter_configs_request,
 };
 
 use super::client::Client;
-use super::tests::{Server, batch, fetch, fetch_from, produce};
+use super::harness::{Server, batch, fetch, fetch_from, produce};
 use crate::error::ErrorCode;
 use crate::wire;
 
@@ -260,7 +263,8 @@ async fn configs_of_topics_are_described_and_altered() {
             validate_only,
         })
     };
-    let cases: &[(&[(&str, i8, Option<&str>)], ErrorCode)] = &[
+    type Operation = (&'static str, i8, Option<&'static str>);
+    let cases: &[(&[Operation], ErrorCode)] = &[
         (&[("retention.ms", 0, Some("60000"))], ErrorCode::NONE),
         (&[("cleanup.policy", 2, Some("compact"))], ErrorCode::NONE),
         (&[("cleanup.policy", 3, Some("delete"))], ErrorCode::NONE),
@@ -476,5 +480,174 @@ async fn the_cluster_is_one_broker() {
     let controllers = wire!(DescribeClusterRequest { endpoint_type: 2 });
     let answer = client.request(1, &controllers).await.unwrap();
     assert_ne!(answer.error_code, 0);
+    server.stop().await;
+}
+
+/// Every version that carries the fields in question gets an answer with something in it.
+#[expect(clippy::too_many_lines, reason = "a table of APIs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_with_content_fit_every_version() {
+    let server = Server::start().await;
+    let mut client = server.with_topic("t", 2).await;
+    produce(&mut client, "t", batch(&["a", "b"])).await;
+
+    for version in 0..=13 {
+        let topics = (version > 0)
+            .then_some(())
+            .map_or(Some(Vec::new()), |()| None);
+        let mut request = wire!(MetadataRequest { topics });
+        request.include_topic_authorized_operations = version >= 8;
+        request.include_cluster_authorized_operations = (8..=10).contains(&version);
+        let answer = client.request(version, &request).await.unwrap();
+        let topic = answer
+            .topics
+            .iter()
+            .find(|topic| topic.name.as_deref() == Some("t"));
+        assert_eq!(
+            topic.map(|topic| topic.partitions.len()),
+            Some(2),
+            "v{version}"
+        );
+        let request = wire!(MetadataRequest {
+            topics: Some(vec![wire!(MetadataRequestTopic {
+                name: Some("no/slash".into())
+            })])
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.topics[0].error_code, 17, "v{version}");
+    }
+    for version in 1..=10 {
+        let request = wire!(ListOffsetsRequest {
+            topics: vec![wire!(ListOffsetsTopic {
+                name: "t".into(),
+                partitions: [0, 9]
+                    .map(|partition_index| wire!(ListOffsetsPartition {
+                        partition_index,
+                        timestamp: -1
+                    }))
+                    .to_vec(),
+            })],
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        let partitions = &answer.topics[0].partitions;
+        assert_eq!(
+            (partitions[0].offset, partitions[1].error_code),
+            (2, 3),
+            "v{version}"
+        );
+    }
+    for version in 2..=7 {
+        let names = [format!("made-{version}"), "t".to_owned()];
+        let request = wire!(CreateTopicsRequest {
+            topics: names
+                .iter()
+                .map(|name| wire!(CreatableTopic {
+                    name: name.as_str().into(),
+                    num_partitions: 1,
+                    replication_factor: 1,
+                }))
+                .collect(),
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        let codes: Vec<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!(codes, [0, ErrorCode::TOPIC_ALREADY_EXISTS.0], "v{version}");
+        let configs = answer.topics[0].configs.as_ref().map_or(0, Vec::len);
+        assert_eq!(configs > 0, version >= 5, "v{version}");
+    }
+    for version in 1..=6 {
+        let names = [format!("made-{}", version + 1), "absent".to_owned()];
+        let request = if version >= 6 {
+            wire!(DeleteTopicsRequest {
+                topics: names
+                    .iter()
+                    .map(|name| wire!(DeleteTopicState {
+                        name: Some(name.as_str().into())
+                    }))
+                    .collect()
+            })
+        } else {
+            wire!(DeleteTopicsRequest {
+                topic_names: names.iter().map(|name| name.as_str().into()).collect()
+            })
+        };
+        let answer = client.request(version, &request).await.unwrap();
+        let codes: Vec<i16> = answer
+            .responses
+            .iter()
+            .map(|topic| topic.error_code)
+            .collect();
+        assert_eq!(codes, [0, 3], "v{version}");
+    }
+    for version in 0..=2 {
+        let request = wire!(DeleteRecordsRequest {
+            topics: vec![wire!(DeleteRecordsTopic {
+                name: "t".into(),
+                partitions: vec![wire!(DeleteRecordsPartition {
+                    partition_index: 0,
+                    offset: 0
+                })],
+            })],
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.topics[0].partitions[0].error_code, 0, "v{version}");
+    }
+    for version in 0..=5 {
+        let request = wire!(InitProducerIdRequest {
+            transactional_id: None
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.error_code, 0, "v{version}");
+    }
+    for version in 2..=4 {
+        let request = wire!(OffsetForLeaderEpochRequest {
+            topics: vec![wire!(OffsetForLeaderTopic {
+                topic: "t".into(),
+                partitions: vec![wire!(OffsetForLeaderPartition {
+                    partition: 0,
+                    current_leader_epoch: -1,
+                    leader_epoch: 0,
+                })],
+            })],
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.topics[0].partitions[0].error_code, 0, "v{version}");
+    }
+    for version in 1..=4 {
+        let resource = |resource_type, name: &str| {
+            wire!(DescribeConfigsResource {
+                resource_type,
+                resource_name: name.into(),
+                configuration_keys: None,
+            })
+        };
+        let request = wire!(DescribeConfigsRequest {
+            resources: vec![resource(2, "t"), resource(4, "1"), resource(2, "absent")],
+            include_synonyms: true,
+            include_documentation: version >= 3,
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        let codes: Vec<i16> = answer
+            .results
+            .iter()
+            .map(|result| result.error_code)
+            .collect();
+        assert_eq!(codes, [0, 0, 3], "v{version}");
+    }
+    for version in 0..=2 {
+        let request = wire!(DescribeClusterRequest {});
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.brokers.len(), 1, "v{version}");
+    }
+    for version in 0..=3 {
+        let request = wire!(CreatePartitionsRequest {
+            topics: vec![wire!(CreatePartitionsTopic {
+                name: "t".into(),
+                count: 3 + i32::from(version),
+                assignments: None,
+            })],
+        });
+        let answer = client.request(version, &request).await.unwrap();
+        assert_eq!(answer.results[0].error_code, 0, "v{version}");
+    }
     server.stop().await;
 }

@@ -57,6 +57,22 @@ pub(super) struct Connection {
     shutdown: CancellationToken,
 }
 
+/// Counts the connection as open, even when its task panics.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.metrics.connections.increment(1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.decrement(1);
+    }
+}
+
 /// Why a connection ended.
 enum End {
     /// The peer closed it between two requests.
@@ -93,9 +109,9 @@ impl Connection {
 
     /// Serves requests until either side ends the connection.
     pub(super) async fn run(mut self) {
-        self.shared.metrics.connections.increment(1);
+        let counted = Counted::new(&self.shared);
         let end = self.serve().await;
-        self.shared.metrics.connections.decrement(1);
+        drop(counted);
         let address = self.session.address;
         let client_id = self.session.client_id();
         match end {

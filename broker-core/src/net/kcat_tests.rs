@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
-use super::tests::Server;
+use super::harness::Server;
 use crate::records::BatchHeader;
 
 /// Runs kcat with `input` on its standard input; `None` when it is not installed.
@@ -45,7 +45,10 @@ async fn kcat_lists_produces_consumes_and_queries() {
     let server = Server::start().await;
     let address = server.address;
     let Some(listing) = kcat(address, &["-L"], "").await else {
-        println!("skipped: kcat is not installed");
+        #[expect(clippy::print_stdout, reason = "says why nothing was tested")]
+        {
+            println!("skipped: kcat is not installed");
+        }
         server.stop().await;
         return;
     };
@@ -78,8 +81,8 @@ async fn kcat_lists_produces_consumes_and_queries() {
         let consumed = run(&["-C", "-t", &topic, "-K:", "-e", "-q"], "").await;
         assert_eq!(consumed, lines, "{codec}");
         let mut client = server.client().await;
-        let request = super::tests::fetch_from(&topic, 0, 0);
-        let answer = super::tests::fetch(&mut client, &request).await;
+        let request = super::harness::fetch_from(&topic, 0, 0);
+        let answer = super::harness::fetch(&mut client, &request).await;
         let header = BatchHeader::parse(&answer.records.concat()).unwrap();
         // Old librdkafka sends uncompressed to a broker that does not advertise Produce 0.
         assert_eq!(header.compression().unwrap().name(), codec);

@@ -2,16 +2,19 @@
 //!
 //! Requests of one connection are handled one at a time and answered in their order, as Kafka does.
 //! Back-pressure is one semaphore over the bytes of all requests in memory: a connection that
-//! cannot have its share stops reading. Knows nothing of messages. Read [`connection`] next.
+//! cannot have its share stops reading. Knows nothing of messages. Read `connection.rs` next.
+
+mod connection;
+mod metrics;
 
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
 mod client;
-mod connection;
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod kcat_tests;
-mod metrics;
 #[cfg(test)]
 mod tests;
 

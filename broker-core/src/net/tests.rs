@@ -1,228 +1,35 @@
-//! A whole broker on a loopback port, spoken to in bytes.
+//! Requests and answers over a socket, byte for byte where it matters.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use kafka_wire::create_topics_request::CreatableTopic;
+use bytes::Bytes;
 use kafka_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_wire::metadata_request::MetadataRequestTopic;
 use kafka_wire::{
-    ApiVersionsRequest, CreateTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, RequestResponsePair,
+    ApiVersionsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    RequestResponsePair,
 };
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::client::Client;
 use super::connection::{Connection, Shared};
+use super::harness::{
+    NOW_MS, Server, batch, fetch, fetch_from, is_closed, produce, produce_to, sequenced, values,
+};
 use super::metrics::Metrics;
-use crate::broker::{Broker, BrokerConfig, Durability};
-use crate::clock::Clock;
 use crate::error::ErrorCode;
-use crate::groups::GroupConfig;
-use crate::ids::{ProducerEpoch, ProducerId, Sequence};
 use crate::protocol::apis::{self, APIS};
 use crate::protocol::client::{encode_request, split_response};
-use crate::protocol::fetch::{FetchPartition, FetchPartitionResponse, FetchRequest, FetchTopic};
-use crate::protocol::produce::{
-    ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceTopic,
-};
-use crate::records::{BatchBuilder, BatchHeader, BatchView, Compression, DecompressionScratch};
+use crate::records::{BatchHeader, BatchView, DecompressionScratch};
 use crate::validation::{
     BoxFuture, NoValidation, Receipt, RecordError, RecordValidator, Rejection, RequestOrigin,
     TopicConfigKey, TopicSettings, Unavailable, Verdict, Wanted,
 };
 use crate::wire;
-
-const NOW_MS: i64 = 1_700_000_000_000;
-
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    pub(super) broker: Arc<Broker>,
-    shutdown: CancellationToken,
-    serving: JoinHandle<()>,
-    _data: TempDir,
-}
-
-impl Server {
-    pub(super) async fn start() -> Self {
-        Self::start_with(Arc::new(NoValidation)).await
-    }
-
-    async fn start_with(validator: Arc<dyn RecordValidator>) -> Self {
-        Self::start_limited(validator, 100).await
-    }
-
-    async fn start_limited(validator: Arc<dyn RecordValidator>, connections_max: usize) -> Self {
-        let data = TempDir::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let config = BrokerConfig {
-            data_dir: data.path().to_owned(),
-            node_id: 1,
-            advertised_host: "127.0.0.1".to_owned(),
-            advertised_port: i32::from(address.port()),
-            auto_create_topics: true,
-            default_partitions: 1,
-            durability: Durability::GroupFsync,
-            socket_request_bytes_max: 4 << 20,
-            request_memory_bytes_max: 8 << 20,
-            connections_max,
-            groups: GroupConfig::default(),
-            topic_defaults: BTreeMap::new(),
-            clock: Clock::System,
-        };
-        let broker = Broker::open(config, validator).unwrap();
-        let shutdown = CancellationToken::new();
-        tokio::spawn(Arc::clone(&broker.groups).run(shutdown.clone()));
-        let serving = tokio::spawn(super::serve(
-            Arc::clone(&broker),
-            listener,
-            shutdown.clone(),
-        ));
-        Self {
-            address,
-            broker,
-            shutdown,
-            serving,
-            _data: data,
-        }
-    }
-
-    pub(super) async fn client(&self) -> Client {
-        Client::connect(self.address, "test").await.unwrap()
-    }
-
-    pub(super) async fn with_topic(&self, name: &str, partitions: i32) -> Client {
-        let mut client = self.client().await;
-        let request = wire!(CreateTopicsRequest {
-            topics: vec![wire!(CreatableTopic {
-                name: name.into(),
-                num_partitions: partitions,
-                replication_factor: -1,
-            })],
-        });
-        let created = client.request(7, &request).await.unwrap();
-        assert_eq!(created.topics[0].error_code, 0, "{created:?}");
-        client
-    }
-
-    pub(super) async fn stop(self) {
-        self.shutdown.cancel();
-        self.serving.await.unwrap();
-        let broker = self.broker;
-        tokio::task::spawn_blocking(move || broker.close().unwrap())
-            .await
-            .unwrap();
-    }
-}
-
-pub(super) fn batch(values: &[&str]) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(Compression::None, NOW_MS);
-    for value in values {
-        builder.append(NOW_MS, Some(b"key"), Some(value.as_bytes()), &[]);
-    }
-    builder.build()
-}
-
-fn sequenced(producer_id: i64, epoch: i16, first: i32, values: &[&str]) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(Compression::None, NOW_MS).producer(
-        ProducerId(producer_id),
-        ProducerEpoch(epoch),
-        Sequence(first),
-    );
-    for value in values {
-        builder.append(NOW_MS, None, Some(value.as_bytes()), &[]);
-    }
-    builder.build()
-}
-
-fn produce_to(topic: &str, partitions: Vec<(i32, Vec<u8>)>, acks: i16) -> ProduceRequest {
-    ProduceRequest {
-        transactional_id: None,
-        acks,
-        timeout_ms: 10_000,
-        topics: vec![ProduceTopic {
-            name: topic.to_owned(),
-            id: Uuid::nil(),
-            partitions: partitions
-                .into_iter()
-                .map(|(index, records)| ProducePartition {
-                    index,
-                    records: Some(BytesMut::from(&records[..])),
-                })
-                .collect(),
-        }],
-    }
-}
-
-pub(super) async fn produce(
-    client: &mut Client,
-    topic: &str,
-    records: Vec<u8>,
-) -> ProducePartitionResponse {
-    let request = produce_to(topic, vec![(0, records)], -1);
-    let mut response = client.produce(9, &request).await.unwrap().unwrap();
-    response.topics.remove(0).partitions.remove(0)
-}
-
-pub(super) fn fetch_from(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
-    FetchRequest {
-        max_wait_ms,
-        min_bytes: 1,
-        max_bytes: 1 << 20,
-        topics: vec![FetchTopic {
-            name: topic.to_owned(),
-            id: Uuid::nil(),
-            partitions: vec![FetchPartition {
-                index: 0,
-                current_leader_epoch: -1,
-                fetch_offset: offset,
-                last_fetched_epoch: -1,
-                log_start_offset: -1,
-                max_bytes: 1 << 20,
-            }],
-        }],
-        ..FetchRequest::default()
-    }
-}
-
-pub(super) async fn fetch(client: &mut Client, request: &FetchRequest) -> FetchPartitionResponse {
-    let mut response = client.fetch(12, request).await.unwrap();
-    response.topics.remove(0).partitions.remove(0)
-}
-
-fn values(answer: &FetchPartitionResponse) -> Vec<String> {
-    let records = answer.records.concat();
-    let mut rest = &records[..];
-    let mut values = Vec::new();
-    let mut scratch = DecompressionScratch::default();
-    while !rest.is_empty() {
-        let (view, after) = BatchView::parse(rest).unwrap();
-        view.verify_crc().unwrap();
-        for record in view.records(&mut scratch).unwrap() {
-            let value = record.unwrap().value.unwrap().to_vec();
-            values.push(String::from_utf8(value).unwrap());
-        }
-        rest = after;
-    }
-    values
-}
-
-async fn is_closed(client: &mut Client) -> bool {
-    tokio::time::timeout(Duration::from_secs(10), client.receive())
-        .await
-        .expect("neither answered nor closed")
-        .is_err()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_produced_is_fetched() {
@@ -831,5 +638,24 @@ async fn connections_beyond_the_limit_are_closed() {
         tokio::task::yield_now().await;
     }
     assert!(served);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_small() {
+    let server = Server::start().await;
+    let shared = Arc::new(Shared {
+        broker: Arc::clone(&server.broker),
+        memory: Arc::new(Semaphore::new(1)),
+        memory_bytes: 1,
+        metrics: Metrics::new(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_client, accepted) = tokio::join!(Client::connect(address, ""), listener.accept());
+    let (stream, peer) = accepted.unwrap();
+    let connection = Connection::new(shared, stream, peer, server.shutdown.clone());
+    let bytes = size_of_val(&connection.run());
+    assert!(bytes <= 2048, "{bytes} bytes");
     server.stop().await;
 }
