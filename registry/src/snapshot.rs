@@ -3,10 +3,9 @@
 //! Knows no SQL and no HTTP. State changes by [`Snapshot::with`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
-use std::borrow::Borrow;
-use std::collections::hash_map::{DefaultHasher, HashMap};
+mod sharded;
+
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
+use sharded::Sharded;
 
 /// One schema content with its id in one context.
 #[derive(Debug)]
@@ -730,94 +730,6 @@ impl Snapshot {
             .subject(&subject)?
             .version(Version(reference.version))?;
         Some(Arc::clone(&image.schema))
-    }
-}
-
-/// How many pieces a map is cut into: at 100,000 entries a change copies about 400 of them.
-const SHARDS_COUNT: usize = 256;
-
-/// A hash map that is cheap to copy with one entry changed.
-#[derive(Debug, Clone)]
-struct Sharded<K, V> {
-    shards: Vec<Arc<HashMap<K, V>>>,
-}
-
-impl<K, V> Default for Sharded<K, V> {
-    fn default() -> Self {
-        Self { shards: Vec::new() }
-    }
-}
-
-impl<K: Eq + Hash + Clone, V: Clone> Sharded<K, V> {
-    fn shard_index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // Fixed keys: the same key must find the same shard in every image. The maps inside the
-        // shards are keyed at random, so chosen names can fill one shard but not one bucket.
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        usize::try_from(hasher.finish() % SHARDS_COUNT as u64).unwrap_or(0)
-    }
-
-    fn get<Q>(&self, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shards.get(self.shard_index(key))?.get(key)
-    }
-
-    /// The stored key.
-    fn key<Q>(&self, key: &Q) -> Option<&K>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let shard = self.shards.get(self.shard_index(key))?;
-        shard.get_key_value(key).map(|(key, _)| key)
-    }
-
-    fn insert(&mut self, key: K, value: V) {
-        if self.shards.is_empty() {
-            self.shards = vec![Arc::default(); SHARDS_COUNT];
-        }
-        let index = self.shard_index(&key);
-        if let Some(shard) = self.shards.get_mut(index) {
-            Arc::make_mut(shard).insert(key, value);
-        }
-    }
-
-    /// The entry to change in place; copies the shard if an older image shares it.
-    fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let index = self.shard_index(key);
-        let shard = self.shards.get_mut(index)?;
-        if !shard.contains_key(key) {
-            return None;
-        }
-        Arc::make_mut(shard).get_mut(key)
-    }
-
-    fn remove<Q>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let index = self.shard_index(key);
-        if let Some(shard) = self.shards.get_mut(index)
-            && shard.contains_key(key)
-        {
-            Arc::make_mut(shard).remove(key);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &K> {
-        self.iter().map(|(key, _)| key)
     }
 }
 
