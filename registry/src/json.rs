@@ -346,3 +346,88 @@ pub(crate) fn stored_config(object: &JsonObject) -> Result<SubjectConfig, Mismat
     }
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Reference, content_guid};
+
+    fn object_of(value: &Value) -> JsonObject {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn scalars_read_as_the_reference_reads_them() {
+        let object = object_of(&serde_json::json!({
+            "t": 5, "i": "7", "b": "TRUE", "n": null, "l": [1], "big": 2_147_483_648_i64
+        }));
+        assert_eq!(text(&object, "t").unwrap().as_deref(), Some("5"));
+        assert_eq!(int(&object, "i").unwrap(), Some(7));
+        assert_eq!(boolean(&object, "b").unwrap(), Some(true));
+        assert_eq!(text(&object, "n").unwrap(), None);
+        assert_eq!(text(&object, "missing").unwrap(), None);
+        assert!(text(&object, "l").is_err());
+        assert!(int(&object, "big").is_err());
+        assert!(int(&object, "b").is_err());
+    }
+
+    #[test]
+    fn a_put_merges_and_null_clears() {
+        let mut config = SubjectConfig::default();
+        for (body, expected) in [
+            (
+                serde_json::json!({"alias": "a", "normalize": true, "compatibilityPolicy": "lenient"}),
+                serde_json::json!({"alias": "a", "normalize": true, "compatibilityPolicy": "LENIENT"}),
+            ),
+            (
+                serde_json::json!({"alias": null}),
+                serde_json::json!({"normalize": true, "compatibilityPolicy": "LENIENT"}),
+            ),
+            (
+                serde_json::json!({"compatibilityPolicy": "bogus"}),
+                serde_json::json!({"normalize": true}),
+            ),
+        ] {
+            merge_config(&mut config, &object_of(&body), "compatibility").unwrap();
+            assert_eq!(config_value(&config, "compatibility"), expected, "{body}");
+            assert_eq!(stored_config(&object_of(&expected)).unwrap(), config);
+        }
+    }
+
+    /// Vectors of the reference: text, references, metadata and rule sets in all combinations.
+    #[test]
+    fn content_identity_is_the_references() {
+        let root = std::env::var("ASSAY_CONFORMANCE").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance").to_owned()
+        });
+        let Ok(cases) = std::fs::read_to_string(format!("{root}/csr-guid-md5/cases.jsonl")) else {
+            println!("skipped: no recorded cases in {root}");
+            return;
+        };
+        let mut count = 0;
+        for line in cases.lines() {
+            let case: JsonObject = serde_json::from_str(line).unwrap();
+            let references: Vec<Reference> = array(&case, "references")
+                .unwrap()
+                .iter()
+                .map(|reference| Reference {
+                    name: reference["name"].as_str().unwrap().to_owned(),
+                    subject: reference["subject"].as_str().unwrap().to_owned(),
+                    version: int(reference.as_object().unwrap(), "version")
+                        .unwrap()
+                        .unwrap(),
+                })
+                .collect();
+            let guid = content_guid(
+                case["schema"].as_str().unwrap(),
+                &references,
+                metadata(&case, "metadata").unwrap().as_ref(),
+                rule_set(&case, "ruleSet").unwrap().as_ref(),
+            );
+            let expected = case["expected"]["guid"].as_str().unwrap();
+            assert_eq!(guid.to_string(), expected, "{}", case["id"]);
+            count += 1;
+        }
+        assert_eq!(count, 24);
+    }
+}

@@ -72,7 +72,7 @@ pub(crate) enum Decision<T> {
     /// Nothing to write.
     Unchanged(T),
     /// Write this, then answer.
-    Change(ChangeSet, T),
+    Change(Box<ChangeSet>, T),
 }
 
 /// How often a decision is made again when another writer was faster.
@@ -151,13 +151,11 @@ impl Registry {
 
     /// Confluent's HTTP API without a fallback; merge other routes into it, then add
     /// [`Self::fallback_not_found`].
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         http::router(self.clone())
     }
 
     /// Answers unknown paths with Confluent's 404 body.
-    #[must_use]
     pub fn fallback_not_found(router: axum::Router) -> axum::Router {
         http::fallback_not_found(router)
     }
@@ -166,6 +164,21 @@ impl Registry {
     pub async fn close(&self) {
         let _writing = self.inner.writing.lock().await;
         self.inner.store.close().await;
+    }
+
+    /// Runs a read that parses or compares, off the async threads when it is `heavy`.
+    pub(crate) async fn compute<T, F>(&self, heavy: bool, read: F) -> Result<T, RegistryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, RegistryError> + Send + 'static,
+    {
+        if !heavy {
+            return read(self);
+        }
+        let registry = self.clone();
+        tokio::task::spawn_blocking(move || read(&registry))
+            .await
+            .unwrap_or(Err(RegistryError::Internal))
     }
 
     /// Decides on the current image, commits, publishes, answers.

@@ -3,10 +3,9 @@
 //! Knows no SQL and no HTTP. State changes by [`Snapshot::with`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
-use std::borrow::Borrow;
-use std::collections::hash_map::{DefaultHasher, HashMap};
+mod sharded;
+
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
+use sharded::Sharded;
 
 /// One schema content with its id in one context.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct RegisteredSchema {
     /// Stored with the schema.
     pub rule_set: Option<RuleSet>,
     /// Targets of `references`, in their order; `None` where the target is gone.
-    dependencies: OnceLock<Vec<Option<Arc<RegisteredSchema>>>>,
+    dependencies: OnceLock<Vec<Option<Arc<Self>>>>,
     parsed: OnceLock<Result<Arc<ParsedSchema>, CompileError>>,
     compiled: OnceLock<Result<Arc<CompiledSchema>, CompileError>>,
 }
@@ -294,17 +294,26 @@ struct ContextImage {
     id_high_water: i32,
 }
 
+/// A schema that refers to a version of some subject.
+#[derive(Debug, Clone)]
+struct Referrer {
+    target_version: Version,
+    context: Context,
+    id: SchemaId,
+}
+
 /// Everything the registry knows at one epoch.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     epoch: u64,
     contexts: BTreeMap<Context, Arc<ContextImage>>,
-    subjects: Sharded<Subject, Arc<SubjectImage>>,
+    subjects: Sharded<Arc<str>, Arc<SubjectImage>>,
     configs: Sharded<Subject, Arc<SubjectConfig>>,
     modes: Sharded<Subject, Mode>,
-    /// Target subject to (target version, referring schema).
-    referrers: Sharded<Subject, Arc<Vec<(i32, Context, SchemaId)>>>,
-    sorted_subjects: OnceLock<Arc<[Subject]>>,
+    /// By target subject.
+    referrers: Sharded<Subject, Arc<Vec<Referrer>>>,
+    /// Dropped only when a subject comes or goes.
+    sorted_subjects: OnceLock<Arc<[Arc<str>]>>,
 }
 
 impl Snapshot {
@@ -406,9 +415,9 @@ impl Snapshot {
 
     /// Qualified names of all subjects, soft-deleted ones included, in name order.
     #[must_use]
-    pub fn subjects(&self) -> &Arc<[Subject]> {
+    pub fn subjects(&self) -> &Arc<[Arc<str>]> {
         self.sorted_subjects.get_or_init(|| {
-            let mut names: Vec<Subject> = self.subjects.keys().cloned().collect();
+            let mut names: Vec<Arc<str>> = self.subjects.keys().cloned().collect();
             names.sort_unstable();
             names.into()
         })
@@ -456,8 +465,8 @@ impl Snapshot {
             .get(subject)
             .into_iter()
             .flat_map(|all| all.iter())
-            .filter(move |(target, _, _)| *target == version.0)
-            .map(|(_, context, id)| (context.as_str(), *id))
+            .filter(move |referrer| referrer.target_version == version)
+            .map(|referrer| (referrer.context.as_str(), referrer.id))
     }
 
     /// Whether the version is soft-deleted; a version that is gone counts as deleted.
@@ -500,7 +509,6 @@ impl Snapshot {
     #[must_use]
     pub fn with(&self, changes: &[Change], epoch: u64) -> Self {
         let mut next = self.clone();
-        next.sorted_subjects = OnceLock::new();
         next.epoch = epoch;
         let mut added = Vec::new();
         for change in changes {
@@ -569,7 +577,11 @@ impl Snapshot {
         context.ids_by_guid.insert(schema.guid, ids);
         for reference in &schema.references {
             let target = qualify(&schema.context, &reference.subject);
-            let referrer = (reference.version, schema.context.clone(), schema.id);
+            let referrer = Referrer {
+                target_version: Version(reference.version),
+                context: schema.context.clone(),
+                id: schema.id,
+            };
             match self.referrers.get_mut(target.as_str()) {
                 Some(all) => Arc::make_mut(all).push(referrer),
                 None => self.referrers.insert(target, Arc::new(vec![referrer])),
@@ -597,7 +609,7 @@ impl Snapshot {
                 continue;
             };
             let mut all = all.as_ref().clone();
-            all.retain(|(_, context, referrer)| context != context_name || *referrer != id);
+            all.retain(|referrer| referrer.context != context_name || referrer.id != id);
             if all.is_empty() {
                 self.referrers.remove(target.as_str());
             } else {
@@ -642,24 +654,24 @@ impl Snapshot {
             None => {
                 let versions = BTreeMap::from([(version.0, version_image)]);
                 self.subjects
-                    .insert(subject.to_owned(), Arc::new(SubjectImage { versions }));
+                    .insert(Arc::from(subject), Arc::new(SubjectImage { versions }));
+                self.sorted_subjects = OnceLock::new();
             }
         }
         self.change_use(&context, id, subject, version, true);
     }
 
     fn remove_version(&mut self, subject: &str, version: Version) {
-        let Some(image) = self.subjects.get(subject) else {
+        let Some(image) = self.subjects.get_mut(subject) else {
             return;
         };
-        let mut image = image.as_ref().clone();
+        let image = Arc::make_mut(image);
         let Some(removed) = image.versions.remove(&version.0) else {
             return;
         };
         if image.versions.is_empty() {
             self.subjects.remove(subject);
-        } else {
-            self.subjects.insert(subject.to_owned(), Arc::new(image));
+            self.sorted_subjects = OnceLock::new();
         }
         let context = removed.schema.context.clone();
         self.change_use(&context, removed.schema.id, subject, version, false);
@@ -673,6 +685,11 @@ impl Snapshot {
         version: Version,
         add: bool,
     ) {
+        // One text per subject, shared by everything that names it.
+        let name = self
+            .subjects
+            .key(subject)
+            .map_or_else(|| Arc::from(subject), Arc::clone);
         let context = self.context_mut(context);
         let Some(image) = context.schemas.get_mut(&id.0) else {
             return;
@@ -687,7 +704,7 @@ impl Snapshot {
             (Ok(at), false) => {
                 image.uses.remove(at);
             }
-            (Err(at), true) => image.uses.insert(at, (Arc::from(subject), version)),
+            (Err(at), true) => image.uses.insert(at, (name, version)),
             (Ok(_), true) | (Err(_), false) => {}
         }
     }
@@ -713,84 +730,6 @@ impl Snapshot {
             .subject(&subject)?
             .version(Version(reference.version))?;
         Some(Arc::clone(&image.schema))
-    }
-}
-
-/// How many pieces a map is cut into: at 100,000 entries a change copies about 400 of them.
-const SHARDS_COUNT: usize = 256;
-
-/// A hash map that is cheap to copy with one entry changed.
-#[derive(Debug, Clone)]
-struct Sharded<K, V> {
-    shards: Vec<Arc<HashMap<K, V>>>,
-}
-
-impl<K, V> Default for Sharded<K, V> {
-    fn default() -> Self {
-        Self { shards: Vec::new() }
-    }
-}
-
-impl<K: Eq + Hash + Clone, V: Clone> Sharded<K, V> {
-    fn shard_index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // Fixed keys: the same key must find the same shard in every image. The maps inside the
-        // shards are keyed at random, so chosen names can fill one shard but not one bucket.
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        usize::try_from(hasher.finish() % SHARDS_COUNT as u64).unwrap_or(0)
-    }
-
-    fn get<Q>(&self, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shards.get(self.shard_index(key))?.get(key)
-    }
-
-    fn insert(&mut self, key: K, value: V) {
-        if self.shards.is_empty() {
-            self.shards = vec![Arc::default(); SHARDS_COUNT];
-        }
-        let index = self.shard_index(&key);
-        if let Some(shard) = self.shards.get_mut(index) {
-            Arc::make_mut(shard).insert(key, value);
-        }
-    }
-
-    /// The entry to change in place; copies the shard if an older image shares it.
-    fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let index = self.shard_index(key);
-        let shard = self.shards.get_mut(index)?;
-        if !shard.contains_key(key) {
-            return None;
-        }
-        Arc::make_mut(shard).get_mut(key)
-    }
-
-    fn remove<Q>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let index = self.shard_index(key);
-        if let Some(shard) = self.shards.get_mut(index)
-            && shard.contains_key(key)
-        {
-            Arc::make_mut(shard).remove(key);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &K> {
-        self.iter().map(|(key, _)| key)
     }
 }
 

@@ -6,10 +6,11 @@ use super::Answer;
 use super::dto::schema_request;
 use super::extract::{self, Call};
 use crate::error::RegistryError;
+use crate::service::register::HEAVY_TEXT_BYTES;
 use crate::subject_name::normalize;
 
 /// Against one version, or against all that the level looks at.
-pub(super) fn check(
+pub(super) async fn check(
     call: &Call<'_>,
     subject: &str,
     version: Option<&str>,
@@ -17,12 +18,15 @@ pub(super) fn check(
     let selector = version.map(extract::version).transpose()?;
     let request = schema_request(&call.object()?)?;
     let verbose = call.query.flag("verbose");
-    let checked = call.registry.check_compatibility(
-        &normalize(subject),
-        selector,
-        &request,
-        call.query.flag("normalize"),
-    );
+    let normalized = call.query.flag("normalize");
+    let subject = normalize(subject);
+    let heavy = request.text.len() > HEAVY_TEXT_BYTES;
+    let checked = call
+        .registry
+        .compute(heavy, move |registry| {
+            registry.check_compatibility(&subject, selector, &request, normalized)
+        })
+        .await;
     let messages = match checked {
         Ok(messages) => messages,
         // To somebody who wants to know why, an unreadable schema is a reason.

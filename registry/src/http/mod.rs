@@ -163,7 +163,9 @@ async fn dispatch(
         Route::SchemaByGuid(guid) => schemas::by_guid(call, guid),
         Route::IdsByGuid(guid) => schemas::ids_by_guid(call, guid),
         Route::Subjects => subjects::list(call),
-        Route::Subject(subject) if *method == Method::POST => subjects::look_up(call, subject),
+        Route::Subject(subject) if *method == Method::POST => {
+            subjects::look_up(call, subject).await
+        }
         Route::Subject(subject) => subjects::delete(call, subject).await,
         Route::SubjectMetadata(subject) => subjects::by_metadata(call, subject),
         Route::Versions(subject) if *method == Method::POST => {
@@ -176,9 +178,9 @@ async fn dispatch(
         Route::Version(subject, version) => subjects::version(call, subject, version),
         Route::VersionText(subject, version) => subjects::version_text(call, subject, version),
         Route::ReferencedBy(subject, version) => subjects::referenced_by(call, subject, version),
-        Route::Compatibility(subject) => compatibility::check(call, subject, None),
+        Route::Compatibility(subject) => compatibility::check(call, subject, None).await,
         Route::CompatibilityWith(subject, version) => {
-            compatibility::check(call, subject, Some(version))
+            compatibility::check(call, subject, Some(version)).await
         }
         Route::Config(subject) => config::serve(call, subject, method).await,
         Route::Mode(subject) => mode::serve(call, subject, method).await,

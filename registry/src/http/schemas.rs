@@ -39,7 +39,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
     let rows = snapshot
         .subjects()
         .iter()
-        .filter(|name| prefix.selects(name) || aliases.contains_key(name.as_str()))
+        .filter(|name| prefix.selects(name) || aliases.contains_key(name.as_ref()))
         .filter_map(|name| Some((name, snapshot.subject(name)?)))
         .flat_map(|(name, image)| {
             let newest = image
@@ -63,7 +63,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
     let page = query.page(rows, SCHEMAS_MAX)?;
     let none = Vec::new();
     let entities = page.into_iter().map(|(name, version, image)| {
-        let aliases = aliases.get(name.as_str()).unwrap_or(&none);
+        let aliases = aliases.get(name.as_ref()).unwrap_or(&none);
         let stamp = Some(stamp_of(image));
         version_entity(name, version, &image.schema, showing, stamp, aliases)
     });

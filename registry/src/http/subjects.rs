@@ -11,7 +11,7 @@ use crate::error::RegistryError;
 use crate::service::Registry;
 use crate::service::candidate::Stamp;
 use crate::service::read::{SubjectPrefix, find_version, is_visible};
-use crate::service::register::RegisterOptions;
+use crate::service::register::{HEAVY_TEXT_BYTES, RegisterOptions};
 use crate::snapshot::VersionImage;
 use crate::subject_name::normalize;
 
@@ -40,18 +40,21 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
     });
     let page = call
         .query
-        .page(names.cloned().map(Value::String), LIST_MAX)?;
+        .page(names.map(|name| Value::from(name.as_ref())), LIST_MAX)?;
     Ok(Answer::Value(Value::Array(page)))
 }
 
-pub(super) fn look_up(call: &Call<'_>, subject: &str) -> Result<Answer, RegistryError> {
+pub(super) async fn look_up(call: &Call<'_>, subject: &str) -> Result<Answer, RegistryError> {
     let request = schema_request(&call.object()?)?;
-    let found = call.registry.look_up(
-        &normalize(subject),
-        &request,
-        call.query.flag("normalize"),
-        call.query.flag("deleted"),
-    )?;
+    let (normalized, deleted) = (call.query.flag("normalize"), call.query.flag("deleted"));
+    let subject = normalize(subject);
+    let heavy = request.text.len() > HEAVY_TEXT_BYTES;
+    let found = call
+        .registry
+        .compute(heavy, move |registry| {
+            registry.look_up(&subject, &request, normalized, deleted)
+        })
+        .await?;
     Ok(Answer::Value(version_entity(
         &found.subject,
         found.version,

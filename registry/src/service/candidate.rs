@@ -188,9 +188,9 @@ impl Candidate {
         }
         if self.references.is_empty() && !stored.references.is_empty() {
             // Somebody sent a schema with everything inlined that was registered in pieces.
-            return self.is_inlined_form_of(stored)
-                && self.metadata == stored.metadata
-                && self.rule_set == stored.rule_set;
+            return self.metadata == stored.metadata
+                && self.rule_set == stored.rule_set
+                && self.is_inlined_form_of(stored);
         }
         if !same_references(context, &self.references, &stored.references) {
             return false;

@@ -75,7 +75,7 @@ impl Registry {
                 vec![soft(&subject, version, target)]
             };
             let set = change_set(&actor, operation, &subject, &[version], changes);
-            Ok(Decision::Change(set, version))
+            Ok(Decision::Change(Box::new(set), version))
         })
         .await
     }
@@ -120,7 +120,7 @@ impl Registry {
                     .collect()
             };
             let set = change_set(&actor, operation, &subject, &versions, changes);
-            Ok(Decision::Change(set, versions))
+            Ok(Decision::Change(Box::new(set), versions))
         })
         .await
     }
@@ -148,7 +148,7 @@ impl Registry {
                 recorded: false,
             }];
             let set = change_set(&actor, "delete-context", &shown, &[], changes);
-            Ok(Decision::Change(set, ()))
+            Ok(Decision::Change(Box::new(set), ()))
         })
         .await
     }

@@ -376,7 +376,7 @@ impl Registration {
             schema,
             stamp: None,
         };
-        Decision::Change(set, answer)
+        Decision::Change(Box::new(set), answer)
     }
 
     /// Soft-deleted versions with the id that is live again go for good, unless something refers

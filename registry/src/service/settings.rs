@@ -80,7 +80,7 @@ impl Registry {
             }
             require_writable(snapshot, &subject)?;
             let set = config_change(&actor, "put-config", &subject, before, Some(&config));
-            Ok(Decision::Change(set, config))
+            Ok(Decision::Change(Box::new(set), config))
         })
         .await
     }
@@ -102,7 +102,7 @@ impl Registry {
                     return Ok(Decision::Unchanged(SubjectConfig::default()));
                 };
                 let set = config_change(&actor, "delete-config", &subject, Some(before), None);
-                Ok(Decision::Change(set, before.as_ref().clone()))
+                Ok(Decision::Change(Box::new(set), before.as_ref().clone()))
             })
             .await?;
         Ok(self.with_level(config))
@@ -159,7 +159,7 @@ impl Registry {
                 mode,
             });
             let set = mode_change(&actor, "put-mode", &subject, before, mode, changes);
-            Ok(Decision::Change(set, ()))
+            Ok(Decision::Change(Box::new(set), ()))
         })
         .await
     }
@@ -189,12 +189,13 @@ impl Registry {
                 }
             }
             // The top level always has a mode to show.
-            let shown = before.or((subject.is_empty() && !recursive).then_some(Mode::ReadWrite));
+            let fallback = (subject.is_empty() && !recursive).then_some(Mode::ReadWrite);
+            let shown = before.or(fallback);
             if changes.is_empty() {
                 return Ok(Decision::Unchanged(shown));
             }
             let set = mode_change(&actor, "delete-mode", &subject, before, None, changes);
-            Ok(Decision::Change(set, shown))
+            Ok(Decision::Change(Box::new(set), shown))
         })
         .await
     }
@@ -219,7 +220,7 @@ fn clear_for_import(snapshot: &Snapshot, subject: &str) -> Result<Vec<Change>, R
     let names = snapshot.subjects();
     let concerned = names
         .iter()
-        .filter(|name| *name == subject || lies_below(name, subject));
+        .filter(|name| name.as_ref() == subject || lies_below(name, subject));
     let mut changes = Vec::new();
     for name in concerned {
         let Some(image) = snapshot.subject(name) else {

@@ -220,3 +220,46 @@ async fn every_change_leaves_a_row_that_says_who_and_what() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_half_done() {
+    let fixture = std::sync::Arc::new(Fixture::new("BACKWARD").await);
+    for number in 0..20 {
+        let client = std::sync::Arc::clone(&fixture);
+        let schema = format!(r#"{{"type":"fixed","name":"F{number}","size":4}}"#);
+        let task =
+            tokio::spawn(async move { client.register(&format!("s{number}"), &schema).await });
+        for _ in 0..number {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+    }
+    // The writer's turn comes in order, so after this answer every earlier change has ended.
+    fixture.register("last", INT).await;
+    let before = fixture.get("/schemas?limit=100").await.json();
+    let epoch = fixture.registry.snapshot().epoch();
+    let fixture = std::sync::Arc::into_inner(fixture).unwrap().restart().await;
+    assert_eq!(fixture.registry.snapshot().epoch(), epoch);
+    assert_eq!(fixture.get("/schemas?limit=100").await.json(), before);
+}
+
+#[tokio::test]
+async fn a_large_schema_is_read_off_the_async_threads() {
+    let fixture = Fixture::new("BACKWARD").await;
+    let fields: Vec<Value> = (0..5000)
+        .map(|n| json!({"name": format!("field_number_{n}"), "type": "int", "default": 0}))
+        .collect();
+    let schema = json!({"type": "record", "name": "Large", "fields": fields}).to_string();
+    assert!(schema.len() > 64 * 1024);
+    let first = fixture.register("s", &schema).await;
+    assert_eq!(fixture.register("s", &schema).await, first);
+    let body = json!({ "schema": schema }).to_string();
+    let found = fixture.call("POST", "/subjects/s", Some(&body)).await;
+    assert_eq!(found.json()["version"], 1);
+    let path = "/compatibility/subjects/s/versions/latest?verbose=true";
+    let checked = fixture.call("POST", path, Some(&body)).await;
+    assert_eq!(
+        checked.json(),
+        json!({"is_compatible": true, "messages": []})
+    );
+}
