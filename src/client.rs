@@ -403,7 +403,7 @@ impl KafkaClient {
         let request = wire!(CreateTopicsRequest {
             topics: vec![wire!(create_topics_request::CreatableTopic {
                 name: topic.name.into(),
-                num_partitions: topic.partitions.unwrap_or(i32::from(default)),
+                num_partitions: topic.partitions.unwrap_or_else(|| i32::from(default)),
                 replication_factor: topic.replication_factor.unwrap_or(default),
                 configs: configs.collect(),
             })],
