@@ -303,7 +303,7 @@ impl Log {
         }
     }
 
-    fn save_snapshot(&mut self) {
+    fn save_snapshot(&self) {
         let path = index::segment_path(&self.directory, self.log_end, recovery::SNAPSHOT);
         let bytes = self.producers.encode(self.log_end);
         let storage = self.storage.as_ref();
