@@ -59,7 +59,7 @@ impl Log {
             segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
-        let clean = start.shutdown == Shutdown::Clean && saved.is_some();
+        let clean = start.shutdown == Shutdown::Clean && (saved.is_some() || created);
         let mut newest_epoch = epochs.latest();
         let mut log_end = opening.recover(
             &mut segments,
@@ -85,10 +85,10 @@ impl Log {
         let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
-        if epochs.is_empty() && (clean || created || log_start < log_end) {
+        if epochs.is_empty() && (clean || log_start < log_end) {
             epochs.begin(newest_epoch, log_start);
         }
-        if !clean && !created {
+        if !clean {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
         }
