@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -155,7 +155,7 @@ impl Broker {
                 config.groups.clone(),
                 config.clock.clone(),
             )?;
-            let housekeeper = Housekeeper::start(Arc::clone(&topics))
+            let housekeeper = Housekeeper::start(&topics)
                 .map_err(|error| format!("house-keeping thread: {error}"))?;
             Ok((topics, groups, housekeeper))
         });
@@ -234,7 +234,9 @@ struct Housekeeper {
 }
 
 impl Housekeeper {
-    fn start(topics: Arc<Topics>) -> io::Result<Self> {
+    /// The thread ends with the topics, if nobody stops it before.
+    fn start(topics: &Arc<Topics>) -> io::Result<Self> {
+        let topics = Arc::downgrade(topics);
         let stopping = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&stopping);
         let thread = thread::Builder::new()
@@ -243,9 +245,13 @@ impl Housekeeper {
                 let (stopping, wake) = &*seen;
                 let mut stop = stopping.lock();
                 while !*stop {
-                    if wake.wait_for(&mut stop, HOUSEKEEPING_PERIOD).timed_out() {
-                        parking_lot::MutexGuard::unlocked(&mut stop, || topics.keep_house());
+                    if !wake.wait_for(&mut stop, HOUSEKEEPING_PERIOD).timed_out() {
+                        continue;
                     }
+                    let Some(topics) = topics.upgrade() else {
+                        return;
+                    };
+                    MutexGuard::unlocked(&mut stop, || topics.keep_house());
                 }
             })?;
         Ok(Self { stopping, thread })

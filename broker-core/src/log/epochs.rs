@@ -41,7 +41,7 @@ impl LeaderEpochs {
         after
             .checked_sub(1)
             .and_then(|index| self.0.get(index))
-            .or(self.0.first())
+            .or_else(|| self.0.first())
             .map_or(LeaderEpoch(0), |(epoch, _)| *epoch)
     }
 

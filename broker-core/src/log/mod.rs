@@ -5,16 +5,16 @@
 //! | file | what |
 //! |---|---|
 //! | `<base offset, 20 digits>.log` | record batches, byte for byte as fetched |
-//! | `<base offset>.index`, `.timeindex` | sparse indexes ([`index`]) |
+//! | `<base offset>.index`, `.timeindex` | sparse indexes (`index.rs`) |
 //! | `<log end offset>.snapshot` | producer state at that offset ([`producer_state`]) |
 //! | `leader-epoch-checkpoint` | where leader epochs began ([`epochs`]) |
 //! | `partition.metadata` | the topic's id |
 //! | `log-start-offset-checkpoint` | first readable offset |
 //! | `recovery-point-offset-checkpoint` | below it all is on disk |
 //!
-//! Everything but the `.log` files is advisory and rebuilt when missing or odd. [`Log`] is driven
+//! Everything but the `.log` files is advisory and rebuilt when missing or odd. `Log` is driven
 //! under its partition's lock and never syncs: it hands out what must be synced
-//! ([`Log::take_unsynced`]) and is told when that is done. Knows no tokio and no clock.
+//! (`Log::take_unsynced`) and is told when that is done. Knows no tokio and no clock.
 
 mod checkpoint;
 mod config;
@@ -303,7 +303,7 @@ impl Log {
         }
     }
 
-    fn save_snapshot(&mut self) {
+    fn save_snapshot(&self) {
         let path = index::segment_path(&self.directory, self.log_end, recovery::SNAPSHOT);
         let bytes = self.producers.encode(self.log_end);
         let storage = self.storage.as_ref();

@@ -59,7 +59,7 @@ impl Log {
             segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
-        let clean = start.shutdown == Shutdown::Clean && saved.is_some();
+        let clean = start.shutdown == Shutdown::Clean && (saved.is_some() || created);
         let mut newest_epoch = epochs.latest();
         let mut log_end = opening.recover(
             &mut segments,
@@ -85,10 +85,10 @@ impl Log {
         let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
-        if epochs.is_empty() && (clean || created || log_start < log_end) {
+        if epochs.is_empty() && (clean || log_start < log_end) {
             epochs.begin(newest_epoch, log_start);
         }
-        if !clean && !created {
+        if !clean {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
         }
@@ -107,7 +107,7 @@ impl Log {
         let sealed = sealed.collect();
         let mut active = ActiveSegment::new(last.indexes, last.size);
         active.began_ms = (last.size > 0).then_some(now_ms);
-        Ok(Self {
+        let log = Self {
             sealed,
             active,
             log_start,
@@ -126,8 +126,8 @@ impl Log {
             epochs_unsynced: epochs_unsynced || !clean,
             storage,
             directory,
-        }
-        .after_recovery(clean)?)
+        };
+        log.after_recovery(clean)
     }
 
     /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
@@ -283,6 +283,10 @@ impl Opening<'_> {
                 kept = at + 1;
                 break;
             }
+            if next_base.is_some() {
+                // The active segment's are saved at its checkpoints.
+                segment.indexes.save(self.storage, self.directory)?;
+            }
         }
         for gone in segments.drain(kept..) {
             tracing::warn!(
@@ -350,7 +354,6 @@ impl Opening<'_> {
             segment.size = scanned.position;
         }
         indexes.note_time();
-        indexes.save(self.storage, self.directory)?;
         Ok(cut)
     }
 

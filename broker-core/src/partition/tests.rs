@@ -647,74 +647,153 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Lives a partition through `steps` and checks after each: what was durable is there, offsets
+/// are contiguous, nothing is partial, deleted records stay deleted, epochs never fall.
+fn live(steps: &[Step]) {
+    let rig = Rig::new(small_segments());
+    let mut partition = rig.open(Shutdown::Clean);
+    // The directory itself is made durable by whoever creates the topic.
+    rig.disk.sync_dir(Path::new(DIRECTORY)).unwrap();
+    let (mut durable, mut log_start, mut epoch) = (0, 0, 0);
+    for step in steps {
+        match *step {
+            Step::Append(count, size) => {
+                let before = partition.offsets().log_end;
+                let appended = append(&partition, &batch(count, &vec![1; size])).unwrap();
+                assert_eq!(appended.base_offset, before);
+            }
+            Step::Sync => {
+                partition.sync_now();
+                durable = *partition.durable.borrow();
+                assert_eq!(durable, partition.offsets().log_end.0);
+            }
+            Step::KeepHouse => {
+                partition.keep_house(0);
+                durable = *partition.durable.borrow();
+            }
+            Step::Kill => {
+                let end = partition.offsets().log_end;
+                drop(partition);
+                partition = rig.reopen();
+                assert_eq!(partition.offsets().log_end, end);
+            }
+            Step::PowerLoss(seed) => {
+                drop(partition);
+                rig.disk.crash(seed);
+                partition = rig.reopen();
+            }
+            Step::Stop => {
+                partition.close().unwrap();
+                durable = partition.offsets().log_end.0;
+                drop(partition);
+                partition = rig.open(Shutdown::Clean);
+                assert_eq!(partition.offsets().log_end.0, durable);
+            }
+            Step::DeleteBefore(offset) => {
+                if let Ok(start) = partition.delete_records(Offset(offset)) {
+                    log_start = start.0;
+                }
+            }
+            Step::DiskFull => {
+                rig.disk.inject(Fault::DiskFull);
+                let end = partition.offsets().log_end;
+                // An index that could not be saved at a roll refuses nobody.
+                let appended = append(&partition, &batch(1, b"v")).is_ok();
+                assert_eq!(partition.offsets().log_end.0, end.0 + i64::from(appended));
+            }
+        }
+        let offsets = partition.offsets();
+        assert_eq!(partition.offline_reason(), None);
+        assert!(
+            offsets.log_end.0 >= durable,
+            "durable {durable} lost: {offsets:?}"
+        );
+        assert!(
+            offsets.log_start.0 >= log_start,
+            "{offsets:?} below {log_start}"
+        );
+        assert!(
+            offsets.leader_epoch.0 >= epoch,
+            "epoch {epoch} fell: {offsets:?}"
+        );
+        epoch = offsets.leader_epoch.0;
+        check_whole(&partition);
+        partition.state.lock().tail.shrink(0);
+        check_whole(&partition);
+    }
+}
+
+#[test]
+fn lives_that_once_ended_badly() {
+    use Step::{Append, DeleteBefore, DiskFull, KeepHouse, Kill, PowerLoss, Stop, Sync};
+    for seed in 0..200 {
+        let lost = PowerLoss(seed);
+        for steps in [
+            // The bump of the epoch was not durable.
+            &[Append(1, 0), Sync, Kill, Kill, lost.clone()][..],
+            // A checkpoint that was not synced replaced the durable log start.
+            &[
+                Append(3, 40),
+                Append(4, 0),
+                Stop,
+                Append(4, 154),
+                Append(4, 111),
+                Kill,
+                DeleteBefore(12),
+                KeepHouse,
+                lost.clone(),
+            ],
+            // The cut that undid a refused write was not synced with the segment.
+            &[
+                Append(1, 182),
+                Sync,
+                DiskFull,
+                Append(4, 163),
+                KeepHouse,
+                lost.clone(),
+            ],
+            &[
+                Append(2, 141),
+                Append(1, 189),
+                Append(4, 71),
+                Append(2, 98),
+                Stop,
+                DiskFull,
+                Append(2, 133),
+                lost.clone(),
+                KeepHouse,
+                Append(4, 161),
+                PowerLoss(seed + 1),
+            ],
+            // Removed segments came back, and not all of them.
+            &[
+                Append(3, 115),
+                Append(2, 90),
+                Append(1, 156),
+                Append(2, 144),
+                Append(3, 157),
+                Sync,
+                DeleteBefore(10),
+                lost.clone(),
+            ],
+            // The whole log was lost, and the epoch with it.
+            &[
+                Append(2, 0),
+                DeleteBefore(1),
+                lost.clone(),
+                PowerLoss(seed + 1),
+            ],
+        ] {
+            live(steps);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens: what was durable is there, offsets are contiguous, nothing is partial,
-    /// deleted records stay deleted, and epochs never fall.
     #[test]
     fn nothing_durable_is_ever_lost(steps in proptest::collection::vec(step(), 1..60)) {
-        let rig = Rig::new(small_segments());
-        let mut partition = rig.open(Shutdown::Clean);
-        // The directory itself is made durable by whoever creates the topic.
-        rig.disk.sync_dir(Path::new(DIRECTORY)).unwrap();
-        let (mut durable, mut log_start, mut epoch) = (0, 0, 0);
-        for step in steps {
-            match step {
-                Step::Append(count, size) => {
-                    let before = partition.offsets().log_end;
-                    let appended = append(&partition, &batch(count, &vec![1; size])).unwrap();
-                    prop_assert_eq!(appended.base_offset, before);
-                }
-                Step::Sync => {
-                    partition.sync_now();
-                    durable = *partition.durable.borrow();
-                    prop_assert_eq!(durable, partition.offsets().log_end.0);
-                }
-                Step::KeepHouse => {
-                    partition.keep_house(0);
-                    durable = *partition.durable.borrow();
-                }
-                Step::Kill => {
-                    let end = partition.offsets().log_end;
-                    drop(partition);
-                    partition = rig.reopen();
-                    prop_assert_eq!(partition.offsets().log_end, end);
-                }
-                Step::PowerLoss(seed) => {
-                    drop(partition);
-                    rig.disk.crash(seed);
-                    partition = rig.reopen();
-                }
-                Step::Stop => {
-                    partition.close().unwrap();
-                    durable = partition.offsets().log_end.0;
-                    drop(partition);
-                    partition = rig.open(Shutdown::Clean);
-                    prop_assert_eq!(partition.offsets().log_end.0, durable);
-                }
-                Step::DeleteBefore(offset) => {
-                    if let Ok(start) = partition.delete_records(Offset(offset)) {
-                        log_start = start.0;
-                    }
-                }
-                Step::DiskFull => {
-                    rig.disk.inject(Fault::DiskFull);
-                    let end = partition.offsets().log_end;
-                    // An index that could not be saved at a roll refuses nobody.
-                    let appended = append(&partition, &batch(1, b"v")).is_ok();
-                    prop_assert_eq!(partition.offsets().log_end.0, end.0 + i64::from(appended));
-                }
-            }
-            let offsets = partition.offsets();
-            prop_assert!(partition.offline_reason().is_none());
-            prop_assert!(offsets.log_end.0 >= durable, "durable {} lost: {:?}", durable, offsets);
-            prop_assert!(offsets.log_start.0 >= log_start, "{:?} below {}", offsets, log_start);
-            prop_assert!(offsets.leader_epoch.0 >= epoch);
-            epoch = offsets.leader_epoch.0;
-            check_whole(&partition);
-            partition.state.lock().tail.shrink(0);
-            check_whole(&partition);
-        }
+        live(&steps);
     }
 }

@@ -213,8 +213,10 @@ impl DecompressionScratch {
             limit,
             &mut self.buffer,
         );
-        // A frame left half read, or one with a huge window, must not touch the next batch.
-        self.zstd = None;
+        // A frame left half read must not touch the next batch, nor a huge window stay.
+        if result.is_err() || context.sizeof() > SCRATCH_KEPT_BYTES_MAX {
+            self.zstd = None;
+        }
         result
     }
 }

@@ -433,7 +433,7 @@ fn walk(bytes: &[u8]) {
         if let Ok(records) = view.records(&mut scratch) {
             for record in records.flatten() {
                 assert_eq!(record.headers.iter().count(), record.headers.len());
-                assert!(record.headers.len() > 0 || record.headers.last(b"h").is_none());
+                assert!(!record.headers.is_empty() || record.headers.last(b"h").is_none());
             }
         }
     }

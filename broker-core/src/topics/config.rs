@@ -109,13 +109,15 @@ impl ConfigTable {
     ) -> Result<Self, String> {
         let mut rows: BTreeMap<_, _> = ROWS.iter().map(|row| (row.name, *row)).collect();
         for key in validator_keys {
-            rows.entry(key.name).or_insert(row(
-                key.name,
-                key.kind,
-                key.default,
-                Legal::Any,
-                key.documentation,
-            ));
+            rows.entry(key.name).or_insert_with(|| {
+                row(
+                    key.name,
+                    key.kind,
+                    key.default,
+                    Legal::Any,
+                    key.documentation,
+                )
+            });
         }
         let table = Self {
             rows,

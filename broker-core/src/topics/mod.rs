@@ -165,6 +165,12 @@ struct Changing {
     catalog: Catalog,
 }
 
+impl Drop for Topics {
+    fn drop(&mut self) {
+        self.context.syncer.stop();
+    }
+}
+
 impl Topics {
     /// By name.
     #[must_use]

@@ -147,11 +147,7 @@ impl Topics {
     }
 
     /// Opens partitions on a few threads: a start after a crash waits for the disk.
-    fn run_jobs(
-        &self,
-        jobs: &[(Arc<Topic>, i32)],
-        start: Start,
-    ) -> Result<Vec<(Arc<Topic>, Arc<Partition>)>, String> {
+    fn run_jobs(&self, jobs: &[(Arc<Topic>, i32)], start: Start) -> Result<Vec<Opened>, String> {
         let next = AtomicUsize::new(0);
         let opened = Mutex::new(Ok(Vec::with_capacity(jobs.len())));
         let work = || {
@@ -198,6 +194,9 @@ impl Topics {
         ))
     }
 }
+
+/// A partition and its topic.
+type Opened = (Arc<Topic>, Arc<Partition>);
 
 /// What is in `topics/`.
 struct Found {

@@ -93,6 +93,52 @@ fn changes_survive_a_power_loss() {
     }
 }
 
+#[tokio::test]
+async fn a_real_disk_keeps_what_was_acknowledged() {
+    let data = tempfile::tempdir().unwrap();
+    let open = |shutdown| {
+        Topics::open(TopicsOptions {
+            storage: Arc::new(crate::storage::disk::Disk),
+            data_dir: data.path().to_owned(),
+            shutdown,
+            durability: Durability::GroupFsync,
+            default_partitions: 1,
+            topic_defaults: BTreeMap::new(),
+            clock: Clock::System,
+            validator: Arc::new(NoValidation),
+        })
+        .unwrap()
+    };
+    let topics = open(Shutdown::Unclean);
+    let topic = topics.create(&new_topic("orders", 20), false).unwrap();
+    for partition in 0..20 {
+        append(&topic, partition);
+    }
+    for partition in topic.partitions().iter() {
+        partition.durable(crate::ids::Offset(0)).await.unwrap();
+    }
+    topics.keep_house();
+    append(&topic, 3);
+    for (shutdown, epoch) in [
+        (Shutdown::Unclean, 1),
+        (Shutdown::Clean, 1),
+        (Shutdown::Unclean, 2),
+    ] {
+        let topics = open(shutdown);
+        let topic = topics.get("orders").unwrap();
+        assert_eq!(topic.partitions().len(), 20);
+        for partition in topic.partitions().iter() {
+            let offsets = partition.offsets();
+            let expected = if partition.index().0 == 3 { 2 } else { 1 };
+            assert_eq!(
+                (offsets.log_end.0, offsets.leader_epoch.0),
+                (expected, epoch)
+            );
+        }
+        topics.close().unwrap();
+    }
+}
+
 #[test]
 fn illegal_changes_are_refused_with_their_codes() {
     let disk = SimulatedStorage::default();
