@@ -189,7 +189,6 @@ impl KafkaClient {
     /// Creates a topic; -1 partitions is the broker's default.
     ///
     /// # Errors
-<<<<<<< HEAD
     /// Refused with the broker's text.
     pub async fn create_topic(
         &mut self,
@@ -209,37 +208,6 @@ impl KafkaClient {
                         value: config.value.as_deref().map(Into::into)
                     }))
                     .collect()
-=======
-    /// [`KafkaError::Refused`] when it does not exist.
-    pub async fn describe_topic(&mut self, name: &str) -> Result<TopicInfo, KafkaError> {
-        let cluster = self.metadata(Some(&[name])).await?;
-        let topic = cluster.topics.into_iter().find(|topic| topic.name == name);
-        let topic = topic.ok_or_else(|| missing(METADATA, name))?;
-        accepted(&format!("topic {name}"), topic.error.0, None)?;
-        Ok(topic)
-    }
-
-    /// Creates a topic.
-    ///
-    /// # Errors
-    /// [`KafkaError::Refused`] with the broker's reason.
-    pub async fn create_topic(&mut self, topic: &TopicToCreate<'_>) -> Result<(), KafkaError> {
-        let version = self.bootstrap.version(CREATE_TOPICS)?;
-        let configs = topic.configs.iter().map(|(name, value)| {
-            wire!(create_topics_request::CreatableTopicConfig {
-                name: name.as_str().into(),
-                value: Some(value.as_str().into()),
-            })
-        });
-        // Before v4 a broker has no defaults to ask for.
-        let default = if version < 4 { 1 } else { -1 };
-        let request = wire!(CreateTopicsRequest {
-            topics: vec![wire!(create_topics_request::CreatableTopic {
-                name: topic.name.into(),
-                num_partitions: topic.partitions.unwrap_or_else(|| i32::from(default)),
-                replication_factor: topic.replication_factor.unwrap_or(default),
-                configs: configs.collect(),
->>>>>>> groups
             })],
             timeout_ms: TIMEOUT_MS
         });

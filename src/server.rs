@@ -73,6 +73,7 @@ pub struct Server {
     registry: Registry,
     stop: CancellationToken,
     kafka_task: JoinHandle<()>,
+    groups_task: JoinHandle<()>,
     http_task: JoinHandle<()>,
     lock: DirectoryLock,
 }
@@ -117,6 +118,7 @@ impl Server {
         let router = Registry::fallback_not_found(router);
 
         let stop = CancellationToken::new();
+        let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
         let kafka_task = tokio::spawn(broker_core::net::serve(
             Arc::clone(&broker),
             kafka_listener,
@@ -138,6 +140,7 @@ impl Server {
             registry,
             stop,
             kafka_task,
+            groups_task,
             http_task,
             lock,
         })
@@ -151,6 +154,7 @@ impl Server {
         self.stop.cancel();
         let drained = tokio::time::timeout(DRAIN_MAX, async {
             let _kafka = self.kafka_task.await;
+            let _groups = self.groups_task.await;
             let _http = self.http_task.await;
         })
         .await;
