@@ -82,8 +82,15 @@ async fn delete(broker: &Arc<Broker>, topic: &Topic) -> Result<(), TopicError> {
         );
     }
     let topics = Arc::clone(&broker.topics);
+    let groups = Arc::clone(&broker.groups);
     let name = topic.name.clone();
-    blocking(move || topics.delete(name.as_str())).await?;
+    blocking(move || {
+        topics.delete(name.as_str())?;
+        // A topic of the same name made later must not inherit committed offsets.
+        groups.topic_deleted(name.as_str());
+        Ok(())
+    })
+    .await?;
     tracing::info!(topic = %topic.name, "topic deleted");
     Ok(())
 }

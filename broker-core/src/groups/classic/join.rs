@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::member::Member;
 use super::{
-    ClassicGroup, Effects, GROUP_MAX_SIZE_REACHED, GroupState, JoinPhase, JoinReply, JoinRequest,
+    ClassicGroup, Effects, GroupState, JoinPhase, JoinReply, JoinRequest,
     JoinedMember, RequestToken, SyncReply,
 };
 use crate::error::ErrorCode;
@@ -22,7 +22,7 @@ impl ClassicGroup {
             let reply = JoinReply::error(ErrorCode::COORDINATOR_NOT_AVAILABLE, &request.member_id);
             effects.join(token, reply);
         } else if !self.accepts(&request) {
-            let reply = JoinReply::error(GROUP_MAX_SIZE_REACHED, &request.member_id);
+            let reply = JoinReply::error(ErrorCode::GROUP_MAX_SIZE_REACHED, &request.member_id);
             if self.members.contains_key(&request.member_id) {
                 self.remove_member(&request.member_id, &mut effects);
                 self.rebalance_or_try_complete(now_ms, &mut effects);

@@ -33,8 +33,6 @@ use self::member::Member;
 use crate::error::ErrorCode;
 use crate::groups::record::{GroupMetadata, MemberMetadata};
 
-/// Kafka's `GROUP_MAX_SIZE_REACHED`.
-pub const GROUP_MAX_SIZE_REACHED: ErrorCode = ErrorCode(81);
 
 /// How long a member that just joined without having an id may stay silent: it cannot heartbeat
 /// before its first join is answered. Kafka's constant.

@@ -211,11 +211,7 @@ impl Transcript {
 }
 
 fn name(error: ErrorCode) -> String {
-    if error == super::GROUP_MAX_SIZE_REACHED {
-        "GROUP_MAX_SIZE_REACHED".to_owned()
-    } else {
-        error.name().to_owned()
-    }
+    error.name().to_owned()
 }
 
 fn join_text(reply: &JoinReply) -> String {
