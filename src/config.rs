@@ -96,7 +96,7 @@ pub struct ServeOptions {
     /// Log format [default: text]
     #[arg(long, env = "ASSAY_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Broker-wide value of a topic config, for example retention.ms=3600000; repeatable
+    /// Broker-wide values of topic configs; in the file only, as the table `[topic-defaults]`
     #[arg(skip)]
     pub topic_defaults: BTreeMap<String, toml::Value>,
 }
@@ -282,6 +282,24 @@ impl ServeConfig {
             return Err(ConfigError::Value {
                 option: "--default-partitions",
                 reason: format!("{} is not at least 1", self.default_partitions),
+            });
+        }
+        if self.connections_max == 0 {
+            return Err(ConfigError::Value {
+                option: "--connections-max",
+                reason: "0 would serve nobody".to_owned(),
+            });
+        }
+        if self.group_initial_rebalance_delay_ms < 0 {
+            return Err(ConfigError::Value {
+                option: "--group-initial-rebalance-delay-ms",
+                reason: format!("{} is negative", self.group_initial_rebalance_delay_ms),
+            });
+        }
+        if self.http_body_max_bytes < 1024 {
+            return Err(ConfigError::Value {
+                option: "--http-body-max-bytes",
+                reason: format!("{} is less than 1024", self.http_body_max_bytes),
             });
         }
         if self.socket_request_max_bytes < 1024 || self.socket_request_max_bytes > 1 << 30 {
@@ -472,6 +490,12 @@ mod tests {
         let cases = [
             ("kafka = 'nowhere'", "--kafka"),
             ("default-partitions = 0", "--default-partitions"),
+            ("connections-max = 0", "--connections-max"),
+            ("http-body-max-bytes = 0", "--http-body-max-bytes"),
+            (
+                "group-initial-rebalance-delay-ms = -1",
+                "--group-initial-rebalance-delay-ms",
+            ),
             ("compatibility-level = 'SIDEWAYS'", "--compatibility-level"),
             ("advertise = 'host:notaport'", "--advertise"),
             ("request-memory-max-bytes = 1", "--request-memory-max-bytes"),

@@ -84,7 +84,7 @@ fn modules_that_must_be_pure_name_no_io_and_no_clock() {
         "broker-core/src/records",
         "broker-core/src/ids.rs",
         "broker-core/src/error.rs",
-        "broker-core/src/groups/classic.rs",
+        "broker-core/src/groups/classic",
         "broker-core/src/log/producer_state.rs",
         "registry/src/model.rs",
     ];
