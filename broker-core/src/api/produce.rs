@@ -505,8 +505,8 @@ fn take_text(text: Option<String>, error_bytes: &mut usize) -> Option<String> {
 
 /// As many record errors as the budget has room for; texts are given up before entries.
 fn take_errors(errors: Vec<BatchIndexError>, error_bytes: &mut usize) -> Vec<BatchIndexError> {
-    /// Index, length of the text, tagged fields.
-    const ENTRY_BYTES: usize = 8;
+    /// Index (4), length of the text (2, or 1 from version 9), tagged fields (1 from version 9).
+    const ENTRY_BYTES: usize = 6;
     let mut taken = Vec::new();
     for BatchIndexError {
         batch_index,

@@ -28,6 +28,14 @@ const HEAD_BYTES: usize = 4 * 1024;
 /// doubles with what has arrived.
 const BODY_BYTES_STEP: usize = 1024 * 1024;
 
+/// The first so many bytes of a frame are not counted against the request memory: heartbeats and
+/// metadata go on while large batches wait, and a peer must send this much to hold any of it.
+const UNCOUNTED_BYTES_MAX: usize = 64 * 1024;
+
+/// A frame that cannot have the memory for what arrives within this time loses its connection;
+/// clients retry.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// Slices per vectored write.
 const WRITE_SLICES_MAX: usize = 64;
 
@@ -160,7 +168,11 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, frame: BytesMut, memory: OwnedSemaphorePermit) -> Result<(), End> {
+    async fn answer(
+        &mut self,
+        frame: BytesMut,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), End> {
         let shared = Arc::clone(&self.shared);
         let started = Instant::now();
         shared
@@ -172,7 +184,7 @@ impl Connection {
             &shared.broker,
             &mut self.session,
             frame,
-            Some(memory),
+            memory,
             &self.shutdown,
         )
         .await
@@ -188,7 +200,7 @@ impl Connection {
 
     /// The next frame without its length prefix, and its share of the request memory; `None` when
     /// the peer closed the connection between two frames.
-    async fn read_frame(&mut self) -> Result<Option<(BytesMut, OwnedSemaphorePermit)>, End> {
+    async fn read_frame(&mut self) -> Result<Option<(BytesMut, Option<OwnedSemaphorePermit>)>, End> {
         let prefix = loop {
             if let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() {
                 break *prefix;
@@ -204,21 +216,25 @@ impl Connection {
         let limit = self.shared.broker.config.socket_request_bytes_max;
         let length =
             frame_length(prefix, limit).map_err(|error| End::Refused(error.into(), None))?;
-        let share = u32::try_from(length.min(self.shared.memory_bytes)).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.shared.memory)
-            .acquire_many_owned(share)
-            .await
-            .map_err(|_| End::Shutdown)?;
+        let mut memory = None;
+        let mut reserved = length.min(UNCOUNTED_BYTES_MAX);
         self.input.advance(PREFIX_BYTES);
         while let Some(missing) = length.checked_sub(self.input.len())
             && missing > 0
         {
+            if reserved <= self.input.len() {
+                let step = (length - reserved).min(BODY_BYTES_STEP.max(self.input.len()));
+                self.reserve_memory(&mut memory, step).await?;
+                reserved += step;
+            }
             if self.input.capacity() == self.input.len() || self.input.len() < HEAD_BYTES {
                 self.input
                     .reserve(missing.min(BODY_BYTES_STEP.max(self.input.len())));
             }
-            // Never beyond this frame: the next one shall lie in a buffer of its own.
-            let mut room = (&mut self.input).limit(missing);
+            // Never beyond this frame: the next one shall lie in a buffer of its own. Never beyond
+            // what is reserved either.
+            let room = missing.min(reserved.saturating_sub(self.input.len()).max(1));
+            let mut room = (&mut self.input).limit(room);
             if in_time(STALL_MAX, self.stream.read_buf(&mut room)).await? == 0 {
                 return Err(cut_off());
             }
@@ -228,6 +244,34 @@ impl Connection {
             self.input = BytesMut::new();
         }
         Ok(Some((frame, memory)))
+    }
+
+    /// Takes `bytes` of the request memory on top of what the frame has. What is announced takes
+    /// nothing: a share grows with what has arrived, so that half-open connections starve nobody.
+    /// Two large frames may wait for each other; the time limit breaks that.
+    async fn reserve_memory(
+        &self,
+        memory: &mut Option<OwnedSemaphorePermit>,
+        bytes: usize,
+    ) -> Result<(), End> {
+        let share = u32::try_from(bytes.min(self.shared.memory_bytes)).unwrap_or(u32::MAX);
+        let taken = timeout(
+            MEMORY_WAIT_MAX,
+            Arc::clone(&self.shared.memory).acquire_many_owned(share),
+        )
+        .await
+        .map_err(|_| {
+            End::Io(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "the request memory stayed used up",
+            ))
+        })?
+        .map_err(|_| End::Shutdown)?;
+        match memory {
+            Some(held) => held.merge(taken),
+            None => *memory = Some(taken),
+        }
+        Ok(())
     }
 
     /// Waits for the beginning of a frame without holding a buffer meanwhile; 0 at the end.

@@ -573,11 +573,11 @@ async fn large_batches_pass_in_many_pieces() {
 async fn requests_beyond_the_memory_wait_for_it() {
     let server = Server::start().await;
     drop(server.with_topic("t", 1).await);
-    let memory = Arc::new(Semaphore::new(1000));
+    let memory = Arc::new(Semaphore::new(100_000));
     let shared = Arc::new(Shared {
         broker: Arc::clone(&server.broker),
         memory: Arc::clone(&memory),
-        memory_bytes: 1000,
+        memory_bytes: 100_000,
         metrics: Metrics::new(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -590,21 +590,27 @@ async fn requests_beyond_the_memory_wait_for_it() {
         tokio::spawn(connection.run());
         client
     };
-    // Announces 900 bytes, sends 100 and stops.
+    // Announces 150 000 bytes, sends 70 000 and stops: it holds what lies beyond the free part.
     let mut stalled = connect().await;
-    stalled.send(&900_i32.to_be_bytes()).await.unwrap();
-    stalled.send(&[0; 100]).await.unwrap();
-    while memory.available_permits() != 100 {
-        tokio::task::yield_now().await;
-    }
+    stalled.send(&150_000_i32.to_be_bytes()).await.unwrap();
+    stalled.send(&[0; 70_000]).await.unwrap();
+    let held = 150_000 - 64 * 1024;
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while memory.available_permits() != 100_000 - held {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    // A small request does not wait.
+    let mut small = connect().await;
+    let answer = produce(&mut small, "t", batch(&["y"])).await;
+    assert_eq!(answer.error, ErrorCode::NONE);
     let mut client = connect().await;
     let waiting = tokio::spawn(async move {
-        // Larger than the memory altogether: it takes all there is.
-        produce(&mut client, "t", batch(&[&"x".repeat(5000)])).await
+        produce(&mut client, "t", batch(&[&"x".repeat(120_000)])).await
     });
-    while memory.available_permits() != 0 {
-        tokio::task::yield_now().await;
-    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     drop(stalled);
     let answer = tokio::time::timeout(Duration::from_secs(20), waiting)
@@ -612,7 +618,7 @@ async fn requests_beyond_the_memory_wait_for_it() {
         .unwrap()
         .unwrap();
     assert_eq!(answer.error, ErrorCode::NONE);
-    while memory.available_permits() != 1000 {
+    while memory.available_permits() != 100_000 {
         tokio::task::yield_now().await;
     }
     server.stop().await;

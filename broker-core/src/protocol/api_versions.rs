@@ -36,7 +36,6 @@ impl ApiVersionsRequest {
                 .clone_into(&mut request.client_software_version);
             reader.skip_tags(true)?;
         }
-        reader.finish()?;
         Ok(request)
     }
 

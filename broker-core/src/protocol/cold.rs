@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use kafka_wire_core::{
-    ApiVersion, DecodeError, DecodeLimits, EncodeError, KafkaDecode, KafkaEncode,
+    ApiVersion, DecodeError, DecodeLimits, Decoder, EncodeError, KafkaDecode, KafkaEncode,
 };
 
 use super::writer::Writer;
@@ -29,12 +29,14 @@ fn limits() -> DecodeLimits {
     limits
 }
 
-/// Decodes one request body.
+/// Decodes one request body. What follows it in the frame is ignored, as Kafka does: librdkafka
+/// leaves three zero bytes after a Metadata request (version 9 and later) for all topics.
 ///
 /// # Errors
 /// When it is malformed or beyond the limits.
 pub fn decode<T: KafkaDecode>(body: Bytes, version: i16) -> Result<T, DecodeError> {
-    T::decode_from_bytes(body, ApiVersion::new(version), limits())
+    let mut decoder = Decoder::new(body, limits())?;
+    T::decode(&mut decoder, ApiVersion::new(version))
 }
 
 /// Decodes one response body: the peer is a broker that we chose, the limits are the codec's own.
@@ -70,4 +72,17 @@ macro_rules! wire {
     }};
     (@set $message:ident $field:ident $value:expr) => { $message.$field = $value; };
     (@set $message:ident $field:ident) => { $message.$field = $field; };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_for_all_topics_as_librdkafka_writes_it_is_read() {
+        // An empty array where null is meant, no flags, and three bytes of a placeholder.
+        let body = Bytes::from_static(&[0, 0, 0, 0, 1, 0, 0]);
+        let request: kafka_wire::MetadataRequest = decode(body, 13).unwrap();
+        assert_eq!(request.topics, None);
+    }
 }

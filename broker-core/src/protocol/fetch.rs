@@ -155,7 +155,6 @@ impl FetchRequest {
             reader.string(flexible)?.clone_into(&mut request.rack_id);
         }
         reader.skip_tags(flexible)?;
-        reader.finish()?;
         Ok(request)
     }
 

@@ -90,7 +90,6 @@ impl ProduceRequest {
             });
         }
         reader.skip_tags(flexible)?;
-        reader.finish()?;
 
         let mut taken = 0;
         let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
