@@ -100,11 +100,10 @@ impl Server {
             .await
             .map_err(|error| ServeError::Registry(error.to_string()))?;
         let rejections = Arc::new(Rejections::new(config.rejections_kept));
-        let enforcement = Arc::new(Enforcement::new(
-            registry.clone(),
-            Arc::clone(&rejections),
-            Clock::System,
-        ));
+        let enforcement = Arc::new(
+            Enforcement::new(registry.clone(), Arc::clone(&rejections), Clock::System)
+                .with_topic_defaults(config.topic_defaults.clone()),
+        );
         let broker_config = config.broker(kafka)?;
         let broker = tokio::task::spawn_blocking(move || Broker::open(broker_config, enforcement))
             .await

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -32,13 +33,39 @@ pub fn install_logs(filter: &str, format: LogFormat) -> Result<(), String> {
 /// When a recorder is already installed.
 pub fn install_metrics() -> Result<PrometheusHandle, String> {
     // Base units, buckets wide enough for an fsync on a slow disk.
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&[
             0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
         ])
         .map_err(|error| error.to_string())?
         .install_recorder()
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    describe_metrics();
+    Ok(handle)
+}
+
+/// Tells the recorder what every metric of the process means.
+fn describe_metrics() {
+    crate::enforcement::describe_metrics();
+    describe_counter!(
+        "assay_kafka_requests_total",
+        "Kafka requests answered, by API and first error"
+    );
+    describe_histogram!(
+        "assay_kafka_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a Kafka request read to its answer made, by API"
+    );
+    describe_counter!(
+        "assay_kafka_bytes_total",
+        Unit::Bytes,
+        "Bytes read from and written to Kafka clients, by direction"
+    );
+    describe_gauge!("assay_connections", "Kafka connections open now");
+    describe_counter!(
+        "assay_registry_requests_total",
+        "Requests to the registry API, by route, method and status"
+    );
 }
 
 /// `process_*` metrics under their standard names; empty where `/proc` does not tell.
@@ -52,10 +79,12 @@ pub fn process_metrics() -> String {
         .and_then(|statm| resident_bytes(&statm));
     let mut text = String::new();
     if let Some(seconds) = cpu {
+        text.push_str("# HELP process_cpu_seconds_total User and system CPU time in seconds\n");
         text.push_str("# TYPE process_cpu_seconds_total counter\n");
         text.push_str(&format!("process_cpu_seconds_total {seconds}\n"));
     }
     if let Some(bytes) = memory {
+        text.push_str("# HELP process_resident_memory_bytes Resident memory in bytes\n");
         text.push_str("# TYPE process_resident_memory_bytes gauge\n");
         text.push_str(&format!("process_resident_memory_bytes {bytes}\n"));
     }

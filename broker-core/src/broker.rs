@@ -127,6 +127,8 @@ impl Broker {
         config: BrokerConfig,
         validator: Arc<dyn RecordValidator>,
     ) -> Result<Arc<Self>, OpenError> {
+        // Before the shutdown mark is taken: a misspelt option must not cost a recovery.
+        Topics::config_table(validator.as_ref(), &config.topic_defaults).map_err(OpenError)?;
         let data_dir = &config.data_dir;
         let lock = lock_directory(data_dir).map_err(OpenError)?;
         let storage: Arc<dyn Storage> = Arc::new(Disk);

@@ -259,6 +259,35 @@ async fn modes() {
 }
 
 #[tokio::test]
+async fn broker_wide_defaults_count_where_a_topic_is_silent() {
+    let mut world = World::open().await;
+    let defaults = settings("-", &[("assay.value.validation.mode", "enforce")]).properties;
+    world.enforcement = world.enforcement.with_topic_defaults(defaults);
+    for (topic, properties, accepted) in [
+        ("silent", &[][..], false),
+        ("open", &[("assay.value.validation.mode", "off")][..], true),
+        (
+            "confluent",
+            &[("confluent.value.schema.validation", "false")],
+            true,
+        ),
+        ("__consumer_offsets", &[], true),
+    ] {
+        let topic_settings = settings(topic, properties);
+        let check = world
+            .enforcement
+            .check_properties(&topic_settings.properties);
+        assert_eq!(check, Ok(()), "{topic}");
+        let verdict = world.validate(&topic_settings, &[b"x"]);
+        assert_eq!(
+            matches!(verdict, Verdict::Accepted(_)),
+            accepted,
+            "{topic} {verdict:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn receipts_notice_deletion_and_registration() {
     let world = World::open().await;
     let open = settings("orders", &[]);

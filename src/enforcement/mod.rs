@@ -68,6 +68,7 @@ pub struct Enforcement {
     registry: Registry,
     rejections: Arc<Rejections>,
     clock: Clock,
+    topic_defaults: BTreeMap<String, String>,
     labels: TopicLabels,
     log: LogLimiter,
     policies_count: AtomicU64,
@@ -100,10 +101,24 @@ impl Enforcement {
             registry,
             rejections,
             clock,
+            topic_defaults: BTreeMap::new(),
             labels: TopicLabels::default(),
             log: LogLimiter::default(),
             policies_count: AtomicU64::new(0),
         }
+    }
+
+    /// With broker-wide values of topic configs: they count for every topic that does not say
+    /// otherwise. Whether they make sense is for [`RecordValidator::check_properties`] to tell.
+    #[must_use]
+    pub fn with_topic_defaults(mut self, defaults: BTreeMap<String, String>) -> Self {
+        self.topic_defaults = defaults;
+        self
+    }
+
+    /// The policy of a topic on which `properties` are set.
+    fn policy(&self, topic: &str, properties: &BTreeMap<String, String>) -> Result<Policy, String> {
+        Policy::compile(topic, &policy::in_force(&self.topic_defaults, properties))
     }
 
     fn compiled<'t>(&self, topic: &'t TopicSettings) -> Option<&'t TopicPolicy> {
@@ -111,7 +126,7 @@ impl Enforcement {
             let name = topic.name.as_str();
             let policy: Arc<dyn Any + Send + Sync> = Arc::new(TopicPolicy {
                 number: self.policies_count.fetch_add(1, Ordering::Relaxed),
-                policy: Policy::compile(name, &topic.properties),
+                policy: self.policy(name, &topic.properties),
                 metrics: TopicMetrics::new(self.labels.label(name)),
             });
             policy
@@ -314,7 +329,7 @@ impl RecordValidator for Enforcement {
     }
 
     fn check_properties(&self, properties: &BTreeMap<String, String>) -> Result<(), String> {
-        Policy::compile("", properties).map(drop)
+        self.policy("", properties).map(drop)
     }
 }
 

@@ -264,6 +264,32 @@ impl Policy {
     }
 }
 
+/// What counts for a topic: its own `properties`, and of the broker-wide `defaults` those about
+/// which it says nothing. Names for the same thing are one: a topic that sets one of them is not
+/// contradicted by a default under another.
+pub(super) fn in_force(
+    defaults: &BTreeMap<String, String>,
+    properties: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut all = defaults.clone();
+    for keys in [&KEY_KEYS, &VALUE_KEYS] {
+        for same in [
+            [keys.mode, keys.confluent_validation, keys.redpanda_validation],
+            [keys.strategy, keys.confluent_strategy, keys.redpanda_strategy],
+        ] {
+            if same.iter().any(|name| properties.contains_key(*name)) {
+                all.retain(|name, _| !same.contains(&name.as_str()));
+            }
+        }
+        // A pinned schema belongs to the framing that it was written for.
+        if properties.contains_key(keys.framing) {
+            all.remove(keys.schema);
+        }
+    }
+    all.extend(properties.clone());
+    all
+}
+
 /// The subject as the registry stores it: `:.context:subject` outside the default context.
 pub(super) fn qualify(context: &str, subject: &str, out: &mut String) {
     out.clear();
@@ -469,15 +495,17 @@ const STRATEGIES: &[(&str, NameStrategy)] = &[
 mod tests {
     use super::*;
 
-    fn compile(properties: &str) -> Result<Policy, String> {
-        let properties = properties
-            .split_whitespace()
+    fn properties(text: &str) -> BTreeMap<String, String> {
+        text.split_whitespace()
             .map(|pair| {
                 let (name, value) = pair.split_once('=').expect("name=value");
                 (name.to_owned(), value.to_owned())
             })
-            .collect();
-        Policy::compile("orders", &properties)
+            .collect()
+    }
+
+    fn compile(text: &str) -> Result<Policy, String> {
+        Policy::compile("orders", &properties(text))
     }
 
     #[test]
@@ -645,6 +673,43 @@ mod tests {
             assert_eq!(compile(properties), Err(text.to_owned()), "{properties}");
         }
         assert!(compile("retention.ms=1 confluent.placement.constraints=x").is_ok());
+    }
+
+    #[test]
+    fn a_topic_goes_before_the_defaults_whatever_name_it_uses() {
+        for (defaults, own, expected) in [
+            ("assay.value.null=reject", "", "assay.value.null=reject"),
+            ("assay.value.null=reject", "assay.value.null=allow", ""),
+            (
+                "assay.value.validation.mode=enforce",
+                "confluent.value.schema.validation=false",
+                "assay.value.validation.mode=off",
+            ),
+            (
+                "confluent.value.schema.validation=true confluent.key.schema.validation=true",
+                "assay.value.validation.mode=observe",
+                "assay.value.validation.mode=observe assay.key.validation.mode=enforce",
+            ),
+            (
+                "redpanda.value.subject.name.strategy=RecordNameStrategy",
+                "assay.value.subject.name.strategy=TopicNameStrategy",
+                "",
+            ),
+            (
+                "assay.value.framing=none assay.value.schema=id:7",
+                "assay.value.framing=header",
+                "assay.value.framing=header",
+            ),
+            (
+                "assay.value.framing=none assay.value.schema=id:7",
+                "assay.value.schema=id:8",
+                "assay.value.framing=none assay.value.schema=id:8",
+            ),
+        ] {
+            let merged = in_force(&properties(defaults), &properties(own));
+            let policy = Policy::compile("orders", &merged);
+            assert_eq!(policy, compile(expected), "{defaults} / {own}");
+        }
     }
 
     #[test]

@@ -3,5 +3,6 @@
 
 mod clients;
 mod demo;
+mod enforcement;
 mod harness;
 mod server;

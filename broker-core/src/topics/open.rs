@@ -72,8 +72,7 @@ impl Topics {
             clock,
             validator,
         } = options;
-        let table = ConfigTable::new(validator.config_keys(), &topic_defaults)
-            .map_err(|why| format!("broker-wide topic defaults: {why}"))?;
+        let table = Self::config_table(validator.as_ref(), &topic_defaults)?;
         let directory = data_dir.join("topics");
         let meta = data_dir.join("meta");
         let fail = |error: io::Error| format!("{}: {error}", directory.display());
@@ -106,6 +105,16 @@ impl Topics {
         let start = topics.start(shutdown)?;
         topics.open_partitions(start)?;
         Ok(Arc::new(topics))
+    }
+
+    /// The configs with their broker-wide defaults, if those are known and make sense together.
+    pub(crate) fn config_table(
+        validator: &dyn RecordValidator,
+        defaults: &BTreeMap<String, String>,
+    ) -> Result<ConfigTable, String> {
+        ConfigTable::new(validator.config_keys(), defaults)
+            .and_then(|table| validator.check_properties(defaults).map(|()| table))
+            .map_err(|why| format!("broker-wide topic defaults: {why}"))
     }
 
     /// Counts unclean starts: the count is a leader epoch that no partition has had.
