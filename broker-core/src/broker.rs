@@ -336,7 +336,11 @@ fn cluster_id(storage: &dyn Storage, data_dir: &Path, node_id: i32) -> Result<St
 
 /// Whether the mark of an orderly stop is there.
 fn shutdown_before(storage: &dyn Storage, data_dir: &Path) -> io::Result<Shutdown> {
-    let mark = read_file(storage, &data_dir.join(CLEAN_SHUTDOWN), SMALL_FILE_BYTES_MAX)?;
+    let mark = read_file(
+        storage,
+        &data_dir.join(CLEAN_SHUTDOWN),
+        SMALL_FILE_BYTES_MAX,
+    )?;
     Ok(mark.map_or(Shutdown::Unclean, |_| Shutdown::Clean))
 }
 

@@ -376,13 +376,20 @@ mod tests {
             (&[], &[(OLDER, "10")], (10, 10)),
             (&[], &[(OLDER, "10"), (BEFORE, "50")], (50, 10)),
             (&[], &[(OLDER, "10"), (AFTER, "5")], (10, 5)),
-            (&[(OLDER, "10")], &[(AFTER, "9223372036854775807")], (10, max)),
+            (
+                &[(OLDER, "10")],
+                &[(AFTER, "9223372036854775807")],
+                (10, max),
+            ),
             (&[(BEFORE, "50")], &[(OLDER, "10")], (50, 10)),
         ] {
             let table = ConfigTable::new(&[], &properties(defaults)).unwrap();
             let parsed = table.parse(&properties(topic));
             assert_eq!(
-                (parsed.timestamp_before_max_ms, parsed.timestamp_after_max_ms),
+                (
+                    parsed.timestamp_before_max_ms,
+                    parsed.timestamp_after_max_ms
+                ),
                 expected,
                 "{defaults:?} {topic:?}"
             );
