@@ -136,11 +136,11 @@ impl Broker {
         check_format(storage.as_ref(), data_dir).map_err(OpenError)?;
         let cluster_id =
             cluster_id(storage.as_ref(), data_dir, config.node_id).map_err(OpenError)?;
-        let shutdown = take_shutdown_mark(storage.as_ref(), data_dir).map_err(fail)?;
+        let shutdown = shutdown_before(storage.as_ref(), data_dir).map_err(fail)?;
         let syncer = Syncer::start().map_err(fail)?;
         let opened = Topics::open_with(
             TopicsOptions {
-                storage,
+                storage: Arc::clone(&storage),
                 data_dir: data_dir.clone(),
                 shutdown,
                 durability: config.durability,
@@ -152,14 +152,29 @@ impl Broker {
             Arc::clone(&syncer),
         )
         .and_then(|topics| {
-            let groups = GroupCoordinator::open(
+            // Nothing was appended so far: had this start failed, the mark would still be true.
+            remove_shutdown_mark(storage.as_ref(), data_dir)
+                .map_err(|error| format!("{}: {error}", data_dir.display()))?;
+            let served = GroupCoordinator::open(
                 Arc::clone(&topics),
                 config.groups.clone(),
                 config.clock.clone(),
-            )?;
-            let housekeeper = Housekeeper::start(&topics)
-                .map_err(|error| format!("house-keeping thread: {error}"))?;
-            Ok((topics, groups, housekeeper))
+            )
+            .and_then(|groups| {
+                let housekeeper = Housekeeper::start(&topics)
+                    .map_err(|error| format!("house-keeping thread: {error}"))?;
+                Ok((groups, housekeeper))
+            });
+            match served {
+                Ok((groups, housekeeper)) => Ok((topics, groups, housekeeper)),
+                Err(why) => {
+                    // All is open: it can be ended in order, so that the next start is short.
+                    if let Err(unsaved) = close_topics(&topics, storage.as_ref(), data_dir) {
+                        tracing::warn!(why = unsaved, "the next start checks all");
+                    }
+                    Err(why)
+                }
+            }
         });
         let (topics, groups, housekeeper) = match opened {
             Ok(opened) => opened,
@@ -216,13 +231,8 @@ impl Broker {
         if let Some(housekeeper) = self.housekeeper.lock().take() {
             housekeeper.stop();
         }
-        let closed = self.topics.close();
+        let marked = close_topics(&self.topics, &Disk, &self.config.data_dir);
         self.syncer.stop();
-        let marked = closed.and_then(|()| {
-            let path = self.config.data_dir.join(CLEAN_SHUTDOWN);
-            replace_file(&Disk, &path, b"", Persistence::Durable)
-                .map_err(|error| format!("{}: {error}", path.display()))
-        });
         drop(lock.take());
         marked.map_err(OpenError)
     }
@@ -326,16 +336,29 @@ fn cluster_id(storage: &dyn Storage, data_dir: &Path, node_id: i32) -> Result<St
     Ok(id)
 }
 
-/// Whether the mark of an orderly stop is there. It is taken away, durably, before anything is
-/// written: the next start must not find it unless this one ends well.
-fn take_shutdown_mark(storage: &dyn Storage, data_dir: &Path) -> io::Result<Shutdown> {
+/// Whether the mark of an orderly stop is there.
+fn shutdown_before(storage: &dyn Storage, data_dir: &Path) -> io::Result<Shutdown> {
+    let mark = read_file(
+        storage,
+        &data_dir.join(CLEAN_SHUTDOWN),
+        SMALL_FILE_BYTES_MAX,
+    )?;
+    Ok(mark.map_or(Shutdown::Unclean, |_| Shutdown::Clean))
+}
+
+/// Takes the mark away, durably, before anything is appended: the next start must not find it
+/// unless this one ends well.
+fn remove_shutdown_mark(storage: &dyn Storage, data_dir: &Path) -> io::Result<()> {
+    storage.remove(&data_dir.join(CLEAN_SHUTDOWN))?;
+    storage.sync_dir(data_dir)
+}
+
+/// Syncs all topics and marks the stop as orderly.
+fn close_topics(topics: &Topics, storage: &dyn Storage, data_dir: &Path) -> Result<(), String> {
+    topics.close()?;
     let path = data_dir.join(CLEAN_SHUTDOWN);
-    if read_file(storage, &path, SMALL_FILE_BYTES_MAX)?.is_none() {
-        return Ok(Shutdown::Unclean);
-    }
-    storage.remove(&path)?;
-    storage.sync_dir(data_dir)?;
-    Ok(Shutdown::Clean)
+    replace_file(storage, &path, b"", Persistence::Durable)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Format of the data directory. Raise it when an older broker could not read what is written.
@@ -348,6 +371,9 @@ const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::LeaderEpoch;
+    use crate::topics::NewTopic;
+    use crate::validation::NoValidation;
 
     #[test]
     fn a_data_directory_has_one_broker() {
@@ -387,11 +413,39 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_an_orderly_stop_serves_once() {
+    fn the_mark_of_an_orderly_stop_serves_one_start_that_succeeds() {
         let data = tempfile::tempdir().unwrap();
-        let take = || take_shutdown_mark(&Disk, data.path()).unwrap();
-        assert_eq!(take(), Shutdown::Unclean);
-        fs::write(data.path().join(CLEAN_SHUTDOWN), b"").unwrap();
-        assert_eq!((take(), take()), (Shutdown::Clean, Shutdown::Unclean));
+        let open = || {
+            let config = BrokerConfig::new(data.path().to_owned());
+            Broker::open(config, Arc::new(NoValidation))
+        };
+        let before = || shutdown_before(&Disk, data.path()).unwrap();
+        assert_eq!(before(), Shutdown::Unclean);
+        let broker = open().unwrap();
+        let topic = NewTopic {
+            name: "orders".to_owned(),
+            partitions: 1,
+            replication_factor: -1,
+            configs: std::collections::BTreeMap::new(),
+            internal: false,
+        };
+        broker.topics.create(&topic, false).unwrap();
+        assert_eq!(before(), Shutdown::Unclean, "while it runs");
+        broker.close().unwrap();
+        drop(broker);
+        assert_eq!(before(), Shutdown::Clean);
+        let (meta, away) = (data.path().join("meta"), data.path().join("away"));
+        fs::rename(&meta, &away).unwrap();
+        let refused = open().unwrap_err();
+        assert!(refused.0.contains("metadata log"), "{refused}");
+        assert_eq!(before(), Shutdown::Clean, "after a start that failed");
+        fs::rename(&away, &meta).unwrap();
+        let broker = open().unwrap();
+        assert_eq!(before(), Shutdown::Unclean);
+        let topic = broker.topics.get("orders").unwrap();
+        let partitions = topic.partitions();
+        let epoch = partitions.first().unwrap().offsets().leader_epoch;
+        assert_eq!(epoch, LeaderEpoch(0), "no unclean start was counted");
+        broker.close().unwrap();
     }
 }

@@ -9,10 +9,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::ids::Offset;
-use crate::records::BatchHeader;
+use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::storage::{Storage, StorageFile, read_file, read_full_at, write_all_at};
+
+use super::scan::{Depth, Window};
 
 pub(crate) const OFFSET_ENTRY_BYTES: usize = 8;
 pub(crate) const TIME_ENTRY_BYTES: usize = 12;
@@ -75,7 +78,7 @@ impl Indexes {
             self.note_time();
             self.bytes_since_entry = 0;
         }
-        self.bytes_since_entry += header.size();
+        self.bytes_since_entry = self.bytes_since_entry.saturating_add(header.size());
     }
 
     /// Adds the newest maximum to the time index, unless it is there: at intervals and when the
@@ -134,39 +137,44 @@ impl Indexes {
                     Offset(base + i64::from(last.relative_offset)),
                 )
             });
-        self.bytes_since_entry = 0;
+        // The entry of the batch at `position` went too: it gets it back at once.
+        self.bytes_since_entry = usize::MAX;
     }
 
-    /// Writes both files anew.
+    /// Writes both files anew, and syncs them: for a segment that changes no more.
     pub(crate) fn save(&self, storage: &dyn Storage, directory: &Path) -> io::Result<()> {
-        self.save_from(storage, directory, 0, 0)
+        let files = self.save_from(storage, directory, 0, 0)?;
+        files.iter().try_for_each(|file| file.sync_data())
     }
 
-    /// Writes the entries from the given ones on; what precedes them is in the files.
+    /// Writes the entries from the given ones on; what precedes them is in the files. Answers the
+    /// two files, which are not synced.
     pub(crate) fn save_from(
         &self,
         storage: &dyn Storage,
         directory: &Path,
         offsets_saved: usize,
         times_saved: usize,
-    ) -> io::Result<()> {
+    ) -> io::Result<[Arc<dyn StorageFile>; 2]> {
         let mut bytes = Vec::new();
         for entry in self.offsets.iter().skip(offsets_saved) {
             bytes.extend_from_slice(&entry.relative_offset.to_be_bytes());
             bytes.extend_from_slice(&entry.position.to_be_bytes());
         }
         let path = index_path(directory, self.base);
-        write_entries(storage, &path, &bytes, offsets_saved * OFFSET_ENTRY_BYTES)?;
+        let offsets = write_entries(storage, &path, &bytes, offsets_saved * OFFSET_ENTRY_BYTES)?;
         bytes.clear();
         for entry in self.times.iter().skip(times_saved) {
             bytes.extend_from_slice(&entry.timestamp.to_be_bytes());
             bytes.extend_from_slice(&entry.relative_offset.to_be_bytes());
         }
         let path = time_index_path(directory, self.base);
-        write_entries(storage, &path, &bytes, times_saved * TIME_ENTRY_BYTES)
+        let times = write_entries(storage, &path, &bytes, times_saved * TIME_ENTRY_BYTES)?;
+        Ok([offsets, times])
     }
 
     /// Reads both files; `None` when one is missing or cannot belong to a log of `log_bytes`.
+    /// That they are whole is for [`Indexes::cover`] to say.
     pub(crate) fn load(
         storage: &dyn Storage,
         directory: &Path,
@@ -213,6 +221,54 @@ impl Indexes {
             indexes.max_timestamp_offset = Offset(base.0 + i64::from(last.relative_offset));
         }
         Ok(Some(indexes))
+    }
+
+    /// Whether the indexes, as loaded, reach as far as `log` does: a power loss can leave a file
+    /// short or empty whose entries are all right.
+    ///
+    /// Looks at the batches from the last entry on. They must carry no timestamp above the last
+    /// one indexed and, in a sealed segment, end where the log ends without going further than
+    /// `interval_bytes` without an entry.
+    pub(crate) fn cover(
+        &self,
+        log: &dyn StorageFile,
+        log_bytes: u64,
+        sealed: bool,
+        interval_bytes: i32,
+    ) -> io::Result<bool> {
+        let last = self.offsets.last();
+        let from = last.map_or(0, |last| u64::from(last.position));
+        if !sealed && last.is_none() {
+            // The active segment is scanned from there, the start, in any case.
+            return Ok(self.times.is_empty());
+        }
+        let interval = u64::try_from(interval_bytes).unwrap_or(0);
+        let mut window = Window::new(log, Depth::Headers);
+        let mut position = from;
+        let mut end = self.base;
+        while position < log_bytes {
+            let Ok(header) = BatchHeader::parse(window.at(position, BATCH_HEADER_BYTES)?) else {
+                return Ok(false);
+            };
+            let entry_is_true = position > from
+                || last.is_none_or(|last| {
+                    relative(self.base, header.last_offset()) == Some(last.relative_offset)
+                });
+            if !entry_is_true
+                || header.max_timestamp > self.max_timestamp
+                || position - from > interval
+            {
+                return Ok(false);
+            }
+            if !sealed {
+                // What follows is scanned, and noted, in a moment.
+                return Ok(true);
+            }
+            end = Offset(header.last_offset().0.saturating_add(1));
+            position = position.saturating_add(u64::try_from(header.size()).unwrap_or(u64::MAX));
+        }
+        let times_inside = self.times.is_empty() || self.max_timestamp_offset < end;
+        Ok(position == log_bytes && times_inside)
     }
 }
 
@@ -294,15 +350,14 @@ fn write_entries(
     path: &Path,
     bytes: &[u8],
     position: usize,
-) -> io::Result<()> {
+) -> io::Result<Arc<dyn StorageFile>> {
     let file = if position == 0 {
         storage.create(path)?
-    } else if bytes.is_empty() {
-        return Ok(());
     } else {
         storage.open(path)?
     };
-    write_all_at(file.as_ref(), bytes, u64::try_from(position).unwrap_or(0))
+    write_all_at(file.as_ref(), bytes, u64::try_from(position).unwrap_or(0))?;
+    Ok(file)
 }
 
 /// An oversized index is a wrong one, not a failure.

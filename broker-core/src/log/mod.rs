@@ -80,13 +80,15 @@ pub(crate) struct Log {
     epochs: LeaderEpochs,
     /// Everything below is synced.
     recovery_point: Offset,
-    /// Log files written since they were synced, oldest first.
+    /// Log files written since they were synced, and index files of segments sealed since, by the
+    /// base of their segment, oldest first.
     unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,
     /// Whether a segment was created since the directory was synced.
     directory_unsynced: bool,
-    /// Log end and recovery point at the last checkpoint.
-    checkpointed: Option<(Offset, Offset)>,
-    /// Whether the leader epochs were saved where a power loss can take them.
+    /// Log end and recovery point at the last checkpoint, and whether it was synced.
+    checkpointed: Option<(Offset, Offset, Persistence)>,
+    /// Whether the leader epochs were saved where a power loss can take them: only those of a
+    /// log without records, which are made again.
     epochs_unsynced: bool,
 }
 
@@ -237,8 +239,14 @@ impl Log {
         storage.create(&index::log_path(&self.directory, self.log_end))?;
         self.directory_unsynced = true;
         self.active.indexes.note_time();
-        if let Err(error) = self.active.save_indexes(storage, &self.directory) {
-            tracing::warn!(directory = %self.directory.display(), %error, "index not saved");
+        match self.active.save_indexes(storage, &self.directory) {
+            Ok(files) => {
+                let base = self.active.base();
+                self.unsynced.extend(files.map(|file| (base, file)));
+            }
+            Err(error) => {
+                tracing::warn!(directory = %self.directory.display(), %error, "index not saved");
+            }
         }
         self.save_snapshot();
         let fresh = ActiveSegment::new(Indexes::new(self.log_end), 0);
@@ -267,21 +275,25 @@ impl Log {
     }
 
     /// Saves what makes the next start short: indexes, producer state, recovery point. Costs a few
-    /// small writes, no sync; does nothing when nothing changed. Failures are logged: all of it
-    /// is advisory.
+    /// small writes, and no sync unless it is to be durable; does nothing when nothing changed.
+    /// Failures are logged: all of it is advisory.
     pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
-        let now = (self.log_end, self.recovery_point);
-        let epochs_due = persistence == Persistence::Durable && self.epochs_unsynced;
-        if self.checkpointed == Some(now) && !epochs_due {
+        let at = |persistence| Some((self.log_end, self.recovery_point, persistence));
+        let durable = persistence == Persistence::Durable;
+        if self.checkpointed == at(Persistence::Durable) || self.checkpointed == at(persistence) {
             return;
         }
+        let now = at(persistence);
         self.save_snapshot();
         let storage = self.storage.as_ref();
         let saved = self
             .active
             .save_indexes(storage, &self.directory)
-            .and_then(|()| {
-                if persistence == Persistence::Durable && self.epochs_unsynced {
+            .and_then(|indexes| {
+                if durable {
+                    indexes.iter().try_for_each(|file| file.sync_data())?;
+                }
+                if durable && self.epochs_unsynced {
                     checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
                     self.epochs_unsynced = false;
                 }
@@ -289,7 +301,7 @@ impl Log {
                 checkpoint::save_recovery_point(point, storage, &self.directory, persistence)
             });
         match saved {
-            Ok(()) => self.checkpointed = Some(now),
+            Ok(()) => self.checkpointed = now,
             Err(error) => {
                 tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
             }

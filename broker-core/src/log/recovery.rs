@@ -92,10 +92,16 @@ impl Log {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
         }
-        let epochs_unsynced = epochs != before;
-        if epochs_unsynced {
-            let advisory = Persistence::Advisory;
-            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
+        let epochs_changed = epochs != before;
+        // The epoch of a new log is 0 at 0, which needs no record: a topic of many partitions
+        // would wait long for it.
+        let persistence = if created && clean {
+            Persistence::Advisory
+        } else {
+            Persistence::Durable
+        };
+        if epochs_changed {
+            checkpoint::save_epochs(&epochs, opening.storage, &directory, persistence)?;
         }
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
@@ -122,8 +128,7 @@ impl Log {
             unsynced: Vec::new(),
             directory_unsynced: created,
             checkpointed: None,
-            // What a process before this one saved may be in the page cache only.
-            epochs_unsynced: epochs_unsynced || !clean,
+            epochs_unsynced: epochs_changed && persistence == Persistence::Advisory,
             storage,
             directory,
         };
@@ -184,10 +189,14 @@ impl Opening<'_> {
         bases.sort_unstable();
         let mut segments = Vec::with_capacity(bases.len());
         for (at, &base) in bases.iter().enumerate() {
-            let size = self.open_log(base)?.len()?;
-            let indexes = match Indexes::load(self.storage, self.directory, base, size)? {
-                Some(indexes) => indexes,
-                None => self.rebuild(base, size, at + 1 < bases.len())?,
+            let log = self.open_log(base)?;
+            let size = log.len()?;
+            let sealed = at + 1 < bases.len();
+            let interval = self.config.index_interval_bytes;
+            let loaded = Indexes::load(self.storage, self.directory, base, size)?;
+            let indexes = match loaded {
+                Some(loaded) if loaded.cover(log.as_ref(), size, sealed, interval)? => loaded,
+                _ => self.rebuild(base, size, sealed)?,
             };
             let end = bases.get(at + 1).copied().unwrap_or(base);
             segments.push(Loaded { indexes, size, end });

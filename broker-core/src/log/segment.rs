@@ -59,15 +59,16 @@ impl ActiveSegment {
         self.file = None;
     }
 
+    /// Writes what the index files lack; answers the two files, which are not synced.
     pub(crate) fn save_indexes(
         &mut self,
         storage: &dyn Storage,
         directory: &Path,
-    ) -> io::Result<()> {
+    ) -> io::Result<[Arc<dyn StorageFile>; 2]> {
         let (offsets, times) = self.saved;
-        self.indexes.save_from(storage, directory, offsets, times)?;
+        let files = self.indexes.save_from(storage, directory, offsets, times)?;
         self.saved = (self.indexes.offsets.len(), self.indexes.times.len());
-        Ok(())
+        Ok(files)
     }
 }
 

@@ -10,6 +10,8 @@ use crate::log::Shutdown;
 use crate::records::{BatchBuilder, BatchView, Compression};
 use crate::storage::simulated::{Fault, SimulatedStorage};
 
+mod advisory;
+
 const DIRECTORY: &str = "/data/topics/orders-0";
 
 /// A disk, and a partition on it that is opened again and again.

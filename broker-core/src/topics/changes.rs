@@ -70,7 +70,8 @@ impl Topics {
         self.record(&mut changing, MetadataRecord::TopicCreated(entry))?;
         let made = Arc::new(made);
         self.publish(|published| published.insert(&made));
-        tracing::info!(topic = %made.name, partitions, "topic created");
+        // Whoever asked for it tells the operator who and why.
+        tracing::debug!(topic = %made.name, partitions, "topic created");
         Ok(made)
     }
 

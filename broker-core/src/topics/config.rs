@@ -161,15 +161,28 @@ impl ConfigTable {
         let int = |name| i32::try_from(long(name)).unwrap_or(i32::MAX);
         let policy = text("cleanup.policy");
         let has = |wanted: &str| policy.split(',').any(|policy| policy.trim() == wanted);
-        // The older name counts where the newer one is not set.
-        let difference = long("message.timestamp.difference.max.ms");
+        // The older name counts where the newer one is set neither here nor for the broker.
+        let distance = |newer: &str| {
+            let set = properties.contains_key(newer) || self.defaults.contains_key(newer);
+            self.value(
+                if set {
+                    newer
+                } else {
+                    "message.timestamp.difference.max.ms"
+                },
+                properties,
+            )
+            .trim()
+            .parse()
+            .unwrap_or(i64::MAX)
+        };
         TopicConfig {
             max_message_bytes: int("max.message.bytes"),
             compacted: has("compact"),
             delete_old: has("delete"),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
-            timestamp_before_max_ms: long("message.timestamp.before.max.ms").min(difference),
-            timestamp_after_max_ms: long("message.timestamp.after.max.ms").min(difference),
+            timestamp_before_max_ms: distance("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: distance("message.timestamp.after.max.ms"),
             segment_bytes: int("segment.bytes"),
             segment_ms: long("segment.ms"),
             retention_ms: long("retention.ms"),
@@ -349,6 +362,37 @@ mod tests {
         ] {
             let checked = table.check(&properties(&[(name, value)]));
             assert_eq!(checked, expected.map_err(str::to_owned), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn newer_timestamp_configs_win_where_they_are_set() {
+        const OLDER: &str = "message.timestamp.difference.max.ms";
+        const BEFORE: &str = "message.timestamp.before.max.ms";
+        const AFTER: &str = "message.timestamp.after.max.ms";
+        let max = i64::MAX;
+        for (defaults, topic, expected) in [
+            (&[][..], &[][..], (max, max)),
+            (&[], &[(OLDER, "10")], (10, 10)),
+            (&[], &[(OLDER, "10"), (BEFORE, "50")], (50, 10)),
+            (&[], &[(OLDER, "10"), (AFTER, "5")], (10, 5)),
+            (
+                &[(OLDER, "10")],
+                &[(AFTER, "9223372036854775807")],
+                (10, max),
+            ),
+            (&[(BEFORE, "50")], &[(OLDER, "10")], (50, 10)),
+        ] {
+            let table = ConfigTable::new(&[], &properties(defaults)).unwrap();
+            let parsed = table.parse(&properties(topic));
+            assert_eq!(
+                (
+                    parsed.timestamp_before_max_ms,
+                    parsed.timestamp_after_max_ms
+                ),
+                expected,
+                "{defaults:?} {topic:?}"
+            );
         }
     }
 
