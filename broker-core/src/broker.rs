@@ -161,6 +161,7 @@ impl Broker {
                 config.clock.clone(),
             )
             .and_then(|groups| {
+                groups.forget_orphaned_offsets(&topics);
                 let housekeeper = Housekeeper::start(&topics)
                     .map_err(|error| format!("house-keeping thread: {error}"))?;
                 Ok((groups, housekeeper))

@@ -274,8 +274,16 @@ pub(super) fn in_force(
     let mut all = defaults.clone();
     for keys in [&KEY_KEYS, &VALUE_KEYS] {
         for same in [
-            [keys.mode, keys.confluent_validation, keys.redpanda_validation],
-            [keys.strategy, keys.confluent_strategy, keys.redpanda_strategy],
+            [
+                keys.mode,
+                keys.confluent_validation,
+                keys.redpanda_validation,
+            ],
+            [
+                keys.strategy,
+                keys.confluent_strategy,
+                keys.redpanda_strategy,
+            ],
         ] {
             if same.iter().any(|name| properties.contains_key(*name)) {
                 all.retain(|name, _| !same.contains(&name.as_str()));

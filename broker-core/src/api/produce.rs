@@ -564,6 +564,6 @@ mod tests {
             .iter()
             .filter(|error| error.message.is_some())
             .count();
-        assert_eq!((errors.len(), texts, budget), (5, 2, 0));
+        assert_eq!((errors.len(), texts, budget), (6, 2, 4));
     }
 }

@@ -200,7 +200,9 @@ impl Connection {
 
     /// The next frame without its length prefix, and its share of the request memory; `None` when
     /// the peer closed the connection between two frames.
-    async fn read_frame(&mut self) -> Result<Option<(BytesMut, Option<OwnedSemaphorePermit>)>, End> {
+    async fn read_frame(
+        &mut self,
+    ) -> Result<Option<(BytesMut, Option<OwnedSemaphorePermit>)>, End> {
         let prefix = loop {
             if let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() {
                 break *prefix;

@@ -607,9 +607,10 @@ async fn requests_beyond_the_memory_wait_for_it() {
     let answer = produce(&mut small, "t", batch(&["y"])).await;
     assert_eq!(answer.error, ErrorCode::NONE);
     let mut client = connect().await;
-    let waiting = tokio::spawn(async move {
-        produce(&mut client, "t", batch(&[&"x".repeat(120_000)])).await
-    });
+    let waiting =
+        tokio::spawn(
+            async move { produce(&mut client, "t", batch(&[&"x".repeat(120_000)])).await },
+        );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     drop(stalled);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::member::Member;
 use super::{
-    ClassicGroup, Effects, GroupState, JoinPhase, JoinReply, JoinRequest,
-    JoinedMember, RequestToken, SyncReply,
+    ClassicGroup, Effects, GroupState, JoinPhase, JoinReply, JoinRequest, JoinedMember,
+    RequestToken, SyncReply,
 };
 use crate::error::ErrorCode;
 

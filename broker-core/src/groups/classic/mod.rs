@@ -33,7 +33,6 @@ use self::member::Member;
 use crate::error::ErrorCode;
 use crate::groups::record::{GroupMetadata, MemberMetadata};
 
-
 /// How long a member that just joined without having an id may stay silent: it cannot heartbeat
 /// before its first join is answered. Kafka's constant.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;

@@ -14,7 +14,7 @@ mod storage;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -159,6 +159,28 @@ impl GroupCoordinator {
             coordinator.groups.write().insert(id, Arc::new(slot));
         }
         Ok(Arc::new(coordinator))
+    }
+
+    /// Removes commits of topics that are gone: the process may have died between the deletion of
+    /// a topic and that of its offsets.
+    pub fn forget_orphaned_offsets(&self, topics: &Topics) {
+        let mut orphaned = BTreeSet::new();
+        for slot in self.slots() {
+            let inner = slot.inner.lock();
+            let committed = inner.offsets.topics().map(|(topic, _)| topic);
+            orphaned.extend(
+                committed
+                    .filter(|topic| topics.get(topic).is_none())
+                    .map(ToOwned::to_owned),
+            );
+        }
+        for topic in &orphaned {
+            tracing::info!(
+                topic = topic.as_str(),
+                "forgetting the offsets of a deleted topic"
+            );
+            self.topic_deleted(topic);
+        }
     }
 
     /// Runs the timers until shutdown (spawned by the broker), then answers all who still wait.
