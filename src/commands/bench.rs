@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use crate::cli::{CommandResult, Outcome, Servers};
 use crate::client::{ConfigChange, KafkaClient};
 use crate::commands::http::RegistryClient;
+use crate::commands::produce::now_ms;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -202,9 +203,11 @@ async fn produce_run(
         .ok_or("no id")?;
     let value = record(schema, id, size)?;
     let per_batch = (arguments.batch_bytes / (value.len() + 10)).max(1);
-    let mut builder = BatchBuilder::new(Compression::None, 0);
+    // Now, or retention by time would take the records away.
+    let now = now_ms();
+    let mut builder = BatchBuilder::new(Compression::None, now);
     for _ in 0..per_batch {
-        builder.append(0, None, Some(&value), &[]);
+        builder.append(now, None, Some(&value), &[]);
     }
     let batch = builder.build();
 

@@ -2,7 +2,6 @@
 
 use std::io::BufRead;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use broker_core::records::{BatchBuilder, Compression};
 use clap::{Args, ValueEnum};
@@ -155,11 +154,7 @@ impl Sender {
         if values.is_empty() {
             return Ok(());
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-            });
+        let now = now_ms();
         let mut batch = BatchBuilder::new(self.arguments.compression.into(), now);
         let key = self.arguments.key.as_deref().map(str::as_bytes);
         for value in values {
@@ -231,6 +226,11 @@ fn message_indexes(schema: &ParsedSchema, message: &str) -> Result<Vec<i32>, Str
         }
     }
     Err(format!("the schema has no message {message}"))
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    broker_core::clock::Clock::System.now_ms()
 }
 
 /// A schema by SUBJECT, SUBJECT@VERSION or id:N, with its references.

@@ -303,6 +303,38 @@ struct Resolved<'s> {
     message: MessageId,
     /// `None`: the payload is not looked at.
     options: Option<ValidationOptions>,
+    prefix: Prefix,
+}
+
+/// The bytes that a record with this claim and message begins with, in their usual form; empty for
+/// a GUID and for message indexes other than the first message's.
+#[derive(Debug, Clone, Copy, Default)]
+struct Prefix {
+    bytes: [u8; 6],
+    len: usize,
+}
+
+impl Prefix {
+    fn of(claim: SchemaClaim, format: SchemaFormat, indexes: &MessageIndexes) -> Self {
+        let SchemaClaim::Id(id) = claim else {
+            return Self::default();
+        };
+        let mut bytes = [0; 6];
+        bytes[1..5].copy_from_slice(&id.to_be_bytes());
+        match format {
+            SchemaFormat::Avro | SchemaFormat::Json => Self { bytes, len: 5 },
+            SchemaFormat::Protobuf if *indexes == MessageIndexes::FIRST => Self { bytes, len: 6 },
+            SchemaFormat::Protobuf => Self::default(),
+        }
+    }
+
+    /// What follows the prefix, when `part` begins with it.
+    fn strip<'r>(&self, part: &'r [u8]) -> Option<&'r [u8]> {
+        if self.len == 0 {
+            return None;
+        }
+        part.strip_prefix(self.bytes.get(..self.len)?)
+    }
 }
 
 /// Judges one part of the records of a batch.
@@ -359,6 +391,9 @@ impl<'s> PartJudge<'s> {
                 Err(self.fault(Code::NullRefused, "the topic refuses null"))
             };
         };
+        if self.repeats_and_obeys(bytes, headers, scratch) {
+            return Ok(());
+        }
         let (resolved, payload, start, located) = if let Some(pinned) = &self.pinned {
             let resolved = pinned.as_ref().map_err(Clone::clone)?;
             if self.rule == Rule::Enforce {
@@ -418,6 +453,37 @@ impl<'s> PartJudge<'s> {
         self.valid[format_slot(format)] += 1;
         self.soft_deleted += u64::from(soft_deleted);
         Ok(())
+    }
+
+    /// The common record, at little cost: no header, the same prefix as the record before, a valid
+    /// payload. Whatever is not that takes the long way, a refused payload a second time.
+    fn repeats_and_obeys(
+        &mut self,
+        bytes: &[u8],
+        headers: &RecordHeaders<'_>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        if !headers.is_empty() || self.policy.framing == Framing::Header {
+            return false;
+        }
+        let Some(resolved) = &self.met[self.newest] else {
+            return false;
+        };
+        let (Some(compiled), Some(options)) = (resolved.compiled, resolved.options) else {
+            return false;
+        };
+        let Some(payload) = resolved.prefix.strip(bytes) else {
+            return false;
+        };
+        if compiled
+            .validate(resolved.message, payload, options, scratch)
+            .is_err()
+        {
+            return false;
+        }
+        self.valid[format_slot(resolved.schema.format)] += 1;
+        self.soft_deleted += u64::from(resolved.soft_deleted);
+        true
     }
 
     /// The slot of the claimed schema in [`Self::met`], with the payload and its start.
@@ -536,6 +602,7 @@ impl<'s> PartJudge<'s> {
             compiled,
             message,
             options,
+            prefix: Prefix::of(located.claim, schema.format, &indexes),
         })
     }
 
@@ -592,6 +659,7 @@ impl<'s> PartJudge<'s> {
             compiled,
             message,
             options,
+            prefix: Prefix::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The coordinator over a real log: durability, restarts, timers, the bound on the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -16,6 +17,7 @@ use crate::groups::classic::{
 };
 use crate::groups::offsets::CommittedOffset;
 use crate::ids::PartitionIndex;
+use crate::topics::NewTopic;
 use crate::validation::NoValidation;
 use crate::{Broker, BrokerConfig};
 
@@ -37,6 +39,16 @@ impl Fixture {
         let data = TempDir::new().unwrap();
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
         let broker = open(&data, &now_ms);
+        for name in ["t", "u"] {
+            let topic = NewTopic {
+                name: name.to_owned(),
+                partitions: 4,
+                replication_factor: 1,
+                configs: BTreeMap::new(),
+                internal: false,
+            };
+            broker.topics.create(&topic, false).unwrap();
+        }
         Self {
             data,
             now_ms,
@@ -319,6 +331,16 @@ async fn deletion_is_refused_while_in_use() {
         groups.delete_offsets("g", &partitions).await,
         Err(ErrorCode::GROUP_ID_NOT_FOUND)
     );
+}
+
+#[tokio::test]
+async fn a_restart_forgets_the_offsets_of_topics_that_are_gone() {
+    let fixture = Fixture::new();
+    fixture.commit("g", "t", 0, 6).await;
+    fixture.commit("g", "gone", 0, 7).await;
+    let fixture = fixture.restart();
+    let left = fixture.fetch("g").await;
+    assert_eq!(left, [("t".to_owned(), 0, 6)]);
 }
 
 #[tokio::test]
