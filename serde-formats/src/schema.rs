@@ -154,7 +154,7 @@ impl ParsedSchema {
         }
     }
 
-    /// The text in the wanted form; see `spec` of the registry API, section 6.
+    /// The text in the wanted form, byte for byte as Confluent Schema Registry prints it.
     #[must_use]
     pub fn text(&self, form: TextForm) -> String {
         match self {

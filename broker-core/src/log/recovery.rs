@@ -306,6 +306,12 @@ impl Opening<'_> {
             remove_segment(self.storage, self.directory, gone.indexes.base)?;
         }
         let end = segments.last().map_or(Offset(0), |segment| segment.end);
+        if end < recovery_point {
+            tracing::warn!(
+                directory = %self.directory.display(), log_end = %end, %recovery_point,
+                "synced records are missing: the log ends before its recovery point"
+            );
+        }
         remove_snapshots(self.storage, self.directory, |offset| offset > end)?;
         Ok(end)
     }
