@@ -1,0 +1,172 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.avro.Schema;
+import org.apache.avro.SchemaCompatibility;
+import org.apache.avro.SchemaCompatibility.SchemaCompatibilityType;
+import org.apache.avro.SchemaCompatibility.SchemaPairCompatibility;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.io.BinaryDecoder;
+import org.apache.avro.io.DecoderFactory;
+
+/**
+ * Contradicts the lines of `cargo xtask agreement avro`: the reference for every verdict.
+ *
+ * Each pair: the same verdict and the same differences as SchemaCompatibility; every record of a
+ * compatible pair is read under the new schema; every witness is valid under the old schema and
+ * refused or read as the line says under the new one; where no record is said to break, none of
+ * the pair's records does.
+ */
+public final class AvroPeer {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final List<String> COUNTEREXAMPLES = new ArrayList<>();
+  private static final Map<String, Integer> COUNTS = new TreeMap<>();
+
+  public static void main(String[] arguments) throws Exception {
+    BufferedReader lines =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+      JsonNode pair = JSON.readTree(line);
+      try {
+        check(pair);
+      } catch (Exception error) {
+        fail(pair, "the reference fails: " + error);
+      }
+    }
+    for (String counterexample : COUNTEREXAMPLES.subList(0, Math.min(10, COUNTEREXAMPLES.size()))) {
+      System.out.println(counterexample);
+    }
+    System.out.println("Apache Avro Java: " + COUNTS + ", counter-examples " + COUNTEREXAMPLES.size());
+    if (!COUNTEREXAMPLES.isEmpty() || !COUNTS.containsKey("pairs")) {
+      System.exit(1);
+    }
+  }
+
+  private static void check(JsonNode pair) throws Exception {
+    count("pairs");
+    if (!pair.get("errors").isEmpty()) {
+      fail(pair, "generator: " + pair.get("errors"));
+      return;
+    }
+    Schema written = new Schema.Parser().parse(pair.get("old").asText());
+    Schema read = new Schema.Parser().parse(pair.get("new").asText());
+    boolean isCompatible = pair.get("compatible").asBoolean();
+    checkVerdict(pair, written, read, isCompatible);
+    for (JsonNode record : pair.get("records")) {
+      count("records");
+      byte[] payload = HexFormat.of().parseHex(record.get("payload").asText());
+      decode(written, written, payload);
+      if (!isCompatible) {
+        continue;
+      }
+      try {
+        decode(written, read, payload);
+      } catch (Exception error) {
+        String known = knownRefusal(written, read, error);
+        if (known == null) {
+          fail(pair, "compatible, but " + record + " is refused: " + error);
+        } else {
+          count("known: " + known);
+        }
+      }
+    }
+    for (JsonNode witness : pair.get("witnesses")) {
+      checkWitness(pair, witness, written, read);
+    }
+  }
+
+  private static void checkVerdict(JsonNode pair, Schema written, Schema read, boolean isCompatible) {
+    List<String> expected = new ArrayList<>();
+    try {
+      SchemaPairCompatibility verdict =
+          SchemaCompatibility.checkReaderWriterCompatibility(read, written);
+      verdict
+          .getResult()
+          .getIncompatibilities()
+          .forEach(i -> expected.add(i.getType() + "@" + i.getLocation()));
+      if (isCompatible != (verdict.getType() == SchemaCompatibilityType.COMPATIBLE)) {
+        fail(pair, "the reference says " + verdict.getType());
+        return;
+      }
+    } catch (RuntimeException error) {
+      expected.add("UNEXPECTED_EXCEPTION@/");
+    }
+    List<String> found = new ArrayList<>();
+    pair.get("witnesses")
+        .forEach(w -> found.add(w.get("kind").asText() + "@" + w.get("path").asText()));
+    if (!found.equals(expected)) {
+      fail(pair, "differences: ours " + found + ", the reference's " + expected);
+    }
+  }
+
+  private static void checkWitness(JsonNode pair, JsonNode witness, Schema written, Schema read) {
+    String label = witness.get("label").asText();
+    count("witnesses, " + label);
+    if (!label.equals("breaks")) {
+      return;
+    }
+    byte[] payload = HexFormat.of().parseHex(witness.get("payload").asText());
+    try {
+      decode(written, written, payload);
+    } catch (Exception error) {
+      fail(pair, "witness is not valid under the old schema: " + witness + ": " + error);
+      return;
+    }
+    boolean isRefused = witness.get("outcome").has("refused");
+    Object value;
+    try {
+      value = decode(written, read, payload);
+    } catch (Exception error) {
+      if (!isRefused) {
+        fail(pair, "witness is said to be misread and is refused: " + witness + ": " + error);
+      }
+      return;
+    }
+    if (isRefused) {
+      fail(pair, "witness is read: " + witness + " as " + value);
+    }
+  }
+
+  /** Decodes the whole payload. */
+  private static Object decode(Schema written, Schema read, byte[] payload) throws Exception {
+    BinaryDecoder decoder = DecoderFactory.get().binaryDecoder(payload, null);
+    Object value = new GenericDatumReader<>(written, read).read(null, decoder);
+    if (!decoder.isEnd()) {
+      throw new IllegalStateException("bytes are left");
+    }
+    return value;
+  }
+
+  /** Why the reference refuses what its own compatibility check lets pass; null when it should not. */
+  private static String knownRefusal(Schema written, Schema read, Exception error) {
+    String message = String.valueOf(error.getMessage());
+    // Since 1.12.2 a block is refused when its bytes cannot hold the items of the reader's type,
+    // though they are of the writer's: longs read as doubles, for one.
+    if (message.startsWith("Collection claims")) {
+      return "blocks are measured with the reader's item type";
+    }
+    // A field renamed by the reader's alias leaves the writer's defaults with the old name in
+    // them, and they are checked again.
+    if (message.startsWith("Invalid default for field")) {
+      return "aliases do not reach into the writer's defaults";
+    }
+    return null;
+  }
+
+  private static void fail(JsonNode pair, String reason) {
+    COUNTEREXAMPLES.add(
+        "seed " + pair.get("seed") + ": " + reason + "\n  old " + pair.get("old").asText()
+            + "\n  new " + pair.get("new").asText());
+  }
+
+  private static void count(String what) {
+    COUNTS.merge(what, 1, Integer::sum);
+  }
+}
