@@ -8,12 +8,17 @@ use crate::random::Random;
 /// Tries of changes that leave the schema a valid one.
 const TRIES: usize = 12;
 
+/// More names than one change makes, so that no name is defined twice.
+const NAMES_A_TRY: usize = 100;
+
 /// `old` after one to three changes. Unchanged when every try broke the schema.
 pub(super) fn change(old: &Value, next_name: usize, random: &mut Random) -> Value {
     let mut new = old.clone();
+    let mut next_name = next_name;
     for _ in 0..1 + random.below(3) {
         for _ in 0..TRIES {
             let mut tried = new.clone();
+            next_name += NAMES_A_TRY;
             change_once(&mut tried, next_name, random);
             if tried != new && is_valid(&tried) {
                 new = tried;
@@ -71,7 +76,7 @@ fn change_type(node: &mut Value, next_name: usize, random: &mut Random) {
     }
     if random.chance(4) {
         let mut maker = Maker::new(random);
-        maker.next_name = next_name + 100;
+        maker.next_name = next_name;
         *node = maker.schema(2, None);
         return;
     }
@@ -147,7 +152,7 @@ fn change_union(branches: &mut Vec<Value>, next_name: usize, random: &mut Random
         1 => random.shuffle(branches),
         _ => {
             let mut maker = Maker::new(random);
-            maker.next_name = next_name + 200;
+            maker.next_name = next_name;
             let branch = maker.schema(2, None);
             if !branch.is_array() {
                 let at = random.below(branches.len() + 1);
@@ -204,7 +209,7 @@ fn change_fields(node: &mut Value, next_name: usize, random: &mut Random) {
     let choice = random.below(6);
     if choice >= 4 || fields.is_empty() {
         let mut maker = Maker::new(random);
-        maker.next_name = next_name + 300;
+        maker.next_name = next_name;
         let ty = maker.schema(2, None);
         let mut field = json!({"name": format!("g{}", fields.len()), "type": ty});
         if random.chance(70)
