@@ -31,7 +31,7 @@ const PEERS: &[(&str, Program)] = &[
 ];
 
 /// From so many pairs on a release build pays for itself.
-const RELEASE_PAIRS: u64 = 2_000;
+const RELEASE_PAIRS: u64 = 20_000;
 
 /// Generates `pairs` pairs from `seed` and shows them to every peer of the format.
 pub(super) fn agreement(arguments: &[String]) -> Done {
