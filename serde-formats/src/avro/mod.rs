@@ -46,6 +46,8 @@ pub(crate) use conformance_tests::cases as conformance_cases;
 mod payload_tests;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod witness_tests;
 
 pub use witness::evidence;
 

@@ -106,7 +106,8 @@ impl<'a> Smallest<'a> {
         depth: usize,
         out: &mut Vec<u8>,
     ) -> Option<()> {
-        if depth > DEPTH_MAX || out.len() > BYTES_MAX {
+        let size = usize::try_from(self.size(id)?).ok()?;
+        if depth > DEPTH_MAX || size > BYTES_MAX.saturating_sub(out.len()) {
             return None;
         }
         let (step, symbol, way) = match way {

@@ -150,11 +150,16 @@ impl Hunt<'_> {
     /// A record that the reader takes for another, at a place.
     fn misread(&self, place: &Place) -> Option<Witness> {
         let datum = self.datum(&place.steps, 0)?;
-        let found = self.read(&datum)?.misreadings.into_iter().next()?;
-        let outcome = Outcome::Misread {
-            path: found.path,
-            written: found.written,
-            read: found.read,
+        let reading = self.read(&datum)?;
+        let found = reading.misreadings.into_iter().next()?;
+        let outcome = match reading.refusals.into_iter().next() {
+            // Another difference hides the misreading: the record breaks before.
+            Some(Refusal { path, reason, .. }) => Outcome::Refused { path, reason },
+            None => Outcome::Misread {
+                path: found.path,
+                written: found.written,
+                read: found.read,
+            },
         };
         witness(self.resolution.writer, datum, outcome)
     }
