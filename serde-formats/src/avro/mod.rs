@@ -47,6 +47,8 @@ mod payload_tests;
 #[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
+mod span_tests;
+#[cfg(test)]
 mod witness_tests;
 
 pub use witness::evidence;
