@@ -9,19 +9,22 @@ fn schema(text: &str) -> AvroSchema {
     AvroSchema::parse(text, &[], ParseMode::Existing).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// Whether a span holds no other: `spans[i + 1]` would be inside.
+/// A path with its first byte and the one after its last.
+type Told<'a> = (&'a str, usize, usize);
+
+/// Whether the path of one span leads through the other.
+fn is_inside(inner: &FieldSpan, outer: &FieldSpan) -> bool {
+    let rest = inner.path.strip_prefix(outer.path.as_str());
+    rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+/// Spans that hold no other.
 fn leaves(spans: &[FieldSpan]) -> Vec<&FieldSpan> {
-    let is_inside = |outer: &FieldSpan, inner: &FieldSpan| {
-        let rest = inner.path.strip_prefix(outer.path.as_str());
-        rest.is_some_and(|rest| rest.starts_with(['.', '[']))
-    };
     let followed = spans
         .iter()
         .zip(spans.iter().skip(1).map(Some).chain([None]));
-    followed
-        .filter(|(span, next)| !next.is_some_and(|next| is_inside(span, next)))
-        .map(|(span, _)| span)
-        .collect()
+    let leaves = followed.filter(|(span, next)| !next.is_some_and(|next| is_inside(next, span)));
+    leaves.map(|(span, _)| span).collect()
 }
 
 #[test]
@@ -39,7 +42,7 @@ fn every_byte_is_a_leafs_or_structure() {
         {"name":"kind","type":{"type":"enum","name":"K","symbols":["A","B"]}},
         {"name":"price","type":"double"}]}"#;
     // schema, the payload in pieces, containers with their bytes
-    let cases: [(&str, Pieces<'_>, &[(&str, usize, usize)]); 3] = [
+    let cases: [(&str, Pieces<'_>, &[Told<'_>]); 3] = [
         (
             order,
             &[
@@ -92,7 +95,7 @@ fn every_byte_is_a_leafs_or_structure() {
             at += bytes.len();
         }
         let told = |span: &FieldSpan| (span.path.clone(), span.start, span.end);
-        let own = |(path, start, end): &(&str, usize, usize)| ((*path).to_owned(), *start, *end);
+        let own = |(path, start, end): &Told<'_>| ((*path).to_owned(), *start, *end);
         let found: Vec<_> = leaves(&decoded.spans).into_iter().map(told).collect();
         assert_eq!(
             found,
@@ -132,10 +135,8 @@ fn spans_of_recorded_payloads() {
         assert_eq!(Ok(told.value), plain);
         let mut open: Vec<&FieldSpan> = Vec::new();
         for span in &told.spans {
-            while open
-                .last()
-                .is_some_and(|outer| !span.path.starts_with(outer.path.as_str()))
-            {
+            // A key that comes twice has one path, so equal paths are siblings.
+            while open.last().is_some_and(|outer| !is_inside(span, outer)) {
                 open.pop();
             }
             assert!(
