@@ -28,6 +28,6 @@ pub mod witness;
 
 pub use schema::{ParseError, ParseMode, ParsedSchema, ResolvedReference, SchemaFormat, TextForm};
 pub use validator::{
-    CompileError, CompiledSchema, MessageId, Scratch, UnknownFields, ValidationLevel,
+    CompileError, CompiledSchema, LogicalTypes, MessageId, Scratch, UnknownFields, ValidationLevel,
     ValidationOptions, Violation, ViolationReason,
 };

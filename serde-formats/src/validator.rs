@@ -31,6 +31,16 @@ pub enum UnknownFields {
     Allow,
 }
 
+/// What to do with Avro's logical types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogicalTypes {
+    /// The base type decides, as for Apache's decoder.
+    Ignore,
+    /// At full level a uuid is the text of one, a decimal has no more digits than its precision
+    /// and at least one byte, and a time lies within a day.
+    Check,
+}
+
 /// Per-topic choices; `Copy` so that one compiled schema serves all topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValidationOptions {
@@ -38,6 +48,8 @@ pub struct ValidationOptions {
     pub level: ValidationLevel,
     /// Protobuf only.
     pub unknown_fields: UnknownFields,
+    /// Avro only.
+    pub logical_types: LogicalTypes,
 }
 
 impl Default for ValidationOptions {
@@ -45,6 +57,7 @@ impl Default for ValidationOptions {
         Self {
             level: ValidationLevel::Full,
             unknown_fields: UnknownFields::Reject,
+            logical_types: LogicalTypes::Ignore,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_formats::{UnknownFields, ValidationLevel, ValidationOptions};
+use serde_formats::{LogicalTypes, UnknownFields, ValidationLevel, ValidationOptions};
 
 use super::keys::{
     CONFIG_KEYS, CONTEXT_NAME, INCLUDE_VALUES, KEY_KEYS, PartKeys, SOFT_DELETED, UNKNOWN_FIELDS,
@@ -260,6 +260,7 @@ impl Policy {
         Some(ValidationOptions {
             level,
             unknown_fields: self.unknown_fields,
+            logical_types: LogicalTypes::Ignore,
         })
     }
 }

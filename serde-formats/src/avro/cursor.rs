@@ -30,6 +30,11 @@ pub(super) enum Fault {
     BlockSize,
     ZeroByteItems,
     Nesting,
+    Uuid,
+    DecimalEmpty,
+    DecimalPrecision,
+    BigDecimal,
+    TimeOfDay,
     /// Not an error of the payload: the small stack is full, use the large one.
     StackFull,
 }
@@ -79,6 +84,20 @@ impl Fault {
                 R::LimitExceeded,
                 format!("more than {ZERO_BYTE_ITEMS_MAX} items of zero bytes"),
             ),
+            Self::Uuid => (R::LogicalType, "expected the text of a uuid".to_owned()),
+            Self::DecimalEmpty => (
+                R::LogicalType,
+                "expected a decimal, found no bytes".to_owned(),
+            ),
+            Self::DecimalPrecision => (
+                R::LogicalType,
+                "decimal has more digits than its precision".to_owned(),
+            ),
+            Self::BigDecimal => (
+                R::LogicalType,
+                "expected a big-decimal, an unscaled value and its scale".to_owned(),
+            ),
+            Self::TimeOfDay => (R::LogicalType, "time is outside of a day".to_owned()),
             Self::Nesting | Self::StackFull => (
                 R::LimitExceeded,
                 format!("values nest deeper than {NESTING_MAX} levels"),

@@ -11,6 +11,7 @@
 //! | `canonical` | canonical, normalised and parsing-canonical texts, fingerprints |
 //! | `compatibility` | reader/writer differences |
 //! | `program`, `validate`, `cursor` | payload validation: compiled form, machine, primitives |
+//! | `logical` | what logical types ask of values |
 //! | `json_value` | datums to JSON and back |
 //! | `witness` | records that show a difference: |
 //! | `places`, `smallest`, `resolve` | where it is, the smallest datum there, what a reader does |
@@ -29,6 +30,7 @@ mod compatibility;
 mod cursor;
 mod json_text;
 mod json_value;
+mod logical;
 mod model;
 mod parse;
 mod places;
@@ -160,8 +162,8 @@ impl AvroValidator {
         self.record_name.as_deref()
     }
 
-    /// Judges one payload without framing. Logical types are not checked: the base type decides
-    /// whether a datum decodes.
+    /// Judges one payload without framing. Logical types are checked only when the options ask for
+    /// it at full level: the base type decides whether a datum decodes.
     ///
     /// # Errors
     /// The first violation, with its path and byte offset.
@@ -169,7 +171,7 @@ impl AvroValidator {
         if self.is_raw {
             return Ok(());
         }
-        validate::validate(&self.program, payload, options.level)
+        validate::validate(&self.program, payload, options)
     }
 }
 

@@ -263,17 +263,25 @@ impl Type {
         applies.then_some(name)
     }
 
-    fn is_decimal(&self) -> bool {
-        let int = |key: &str| match self.prop(key) {
-            Some(Json::Int(digits)) => digits.parse::<i32>().ok(),
+    fn int_prop(&self, key: &str) -> Option<i32> {
+        match self.prop(key) {
+            Some(Json::Int(digits)) => digits.parse().ok(),
             _ => None,
-        };
-        let Some(precision) = int("precision").filter(|p| *p > 0) else {
+        }
+    }
+
+    /// Digits of a decimal.
+    pub(super) fn precision(&self) -> Option<u32> {
+        u32::try_from(self.int_prop("precision")?).ok()
+    }
+
+    fn is_decimal(&self) -> bool {
+        let Some(precision) = self.int_prop("precision").filter(|p| *p > 0) else {
             return false;
         };
         let scale = match self.prop("scale") {
             None => 0,
-            Some(_) => match int("scale") {
+            Some(_) => match self.int_prop("scale") {
                 Some(scale) => scale,
                 None => return false,
             },

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::{AvroSchema, AvroValidator, decode_json, encode_json};
 use crate::schema::ParseMode;
-use crate::validator::{ValidationLevel, ValidationOptions, Violation, ViolationReason as R};
+use crate::validator::{
+    LogicalTypes, ValidationLevel, ValidationOptions, Violation, ViolationReason as R,
+};
 
 fn schema(text: &str) -> AvroSchema {
     AvroSchema::parse(text, &[], ParseMode::New).unwrap_or_else(|e| panic!("{e}: {text}"))
@@ -487,5 +489,104 @@ proptest! {
             }
         }
         agree(&schema(ORDER), &payload)?;
+    }
+}
+
+#[test]
+fn logical_types_when_asked_for() {
+    let check = ValidationOptions {
+        logical_types: LogicalTypes::Check,
+        ..ValidationOptions::default()
+    };
+    let logical = |base: &str, attributes: &str| {
+        format!(
+            r#"{{"type":"record","name":"R","fields":[
+                {{"name":"a","type":{{{base},{attributes}}}}},
+                {{"name":"o","type":["null","R"]}}]}}"#
+        )
+    };
+    let uuid = logical(r#""type":"string""#, r#""logicalType":"uuid""#);
+    let millis = logical(r#""type":"int""#, r#""logicalType":"time-millis""#);
+    let micros = logical(r#""type":"long""#, r#""logicalType":"time-micros""#);
+    let date = logical(r#""type":"int""#, r#""logicalType":"date""#);
+    let decimal = logical(
+        r#""type":"bytes""#,
+        r#""logicalType":"decimal","precision":3,"scale":1"#,
+    );
+    let fixed = logical(
+        r#""type":"fixed","name":"F","size":2"#,
+        r#""logicalType":"decimal","precision":3"#,
+    );
+    let big = logical(r#""type":"bytes""#, r#""logicalType":"big-decimal""#);
+    // A decimal without precision is none: the attribute is ignored.
+    let untyped = logical(r#""type":"bytes""#, r#""logicalType":"decimal""#);
+    let good = "123e4567-E89B-12d3-a456-426614174000";
+    // schema, value, what is wrong
+    let cases = [
+        (&uuid, json!(good), None),
+        (&uuid, json!(""), Some("expected the text of a uuid")),
+        (
+            &uuid,
+            json!(good.replace('-', "0")),
+            Some("expected the text of a uuid"),
+        ),
+        (
+            &uuid,
+            json!(good.replace('e', "g")),
+            Some("expected the text of a uuid"),
+        ),
+        (&millis, json!(86_399_999), None),
+        (&millis, json!(86_400_000), Some("time is outside of a day")),
+        (&millis, json!(-1), Some("time is outside of a day")),
+        (&micros, json!(86_399_999_999_i64), None),
+        (
+            &micros,
+            json!(86_400_000_000_i64),
+            Some("time is outside of a day"),
+        ),
+        (&date, json!(i32::MIN), None),
+        (&decimal, json!("\u{3}\u{e7}"), None),
+        (
+            &decimal,
+            json!("\u{3}\u{e8}"),
+            Some("decimal has more digits than its precision"),
+        ),
+        (&decimal, json!("\u{fc}\u{19}"), None),
+        (
+            &decimal,
+            json!("\u{fc}\u{18}"),
+            Some("decimal has more digits than its precision"),
+        ),
+        (
+            &decimal,
+            json!(""),
+            Some("expected a decimal, found no bytes"),
+        ),
+        (&fixed, json!("\u{3}\u{e7}"), None),
+        (
+            &fixed,
+            json!("\u{3}\u{e8}"),
+            Some("decimal has more digits than its precision"),
+        ),
+        (&big, json!("\u{2}\u{7}\u{4}"), None),
+        (
+            &big,
+            json!("\u{2}"),
+            Some("expected a big-decimal, an unscaled value and its scale"),
+        ),
+        (&untyped, json!(""), None),
+    ];
+    for (text, value, wrong) in cases {
+        let schema = schema(text);
+        let validator = schema.compile().unwrap();
+        let record = json!({"a": value, "o": null});
+        let payload = encode_json(&schema, &record).unwrap();
+        assert_eq!(full(&validator, &payload), Ok(()), "{text}");
+        let found = validator.validate(&payload, check);
+        let found = found
+            .err()
+            .map(|v| (v.reason, v.path, v.byte_offset, v.detail));
+        let wrong = wrong.map(|detail| (R::LogicalType, "$.a".to_owned(), 0, detail.to_owned()));
+        assert_eq!(found, wrong, "{text} {value}");
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
+use super::logical::DecimalLimit;
 use super::model::{Kind, Model, TypeId};
 
 /// A value without others inside.
@@ -25,6 +26,17 @@ pub(super) enum Leaf {
     Fixed(u32),
     /// With its number of symbols.
     Enum(u32),
+    /// A string with the logical type uuid; like the following its base type for most readers.
+    Uuid,
+    TimeMillis,
+    TimeMicros,
+    /// Bytes, with the index of the limit.
+    Decimal(u32),
+    FixedDecimal {
+        size: u16,
+        limit: u16,
+    },
+    BigDecimal,
 }
 
 /// One step of a program. Targets are indexes of operations.
@@ -66,6 +78,8 @@ pub(super) enum Op {
 pub(super) struct Program {
     pub(super) ops: Vec<Op>,
     pub(super) jumps: Vec<u32>,
+    /// Of decimals; one for each precision.
+    pub(super) decimal_limits: Vec<DecimalLimit>,
     /// For each operation, the field it belongs to.
     places: Vec<u32>,
     /// Fields: the enclosing one, and the name. The first is the root, without name.
@@ -80,6 +94,7 @@ impl Leaf {
             Self::Float => 4,
             Self::Double => 8,
             Self::Fixed(size) => size,
+            Self::FixedDecimal { size, .. } => u32::from(size),
             _ => 1,
         }
     }
@@ -88,13 +103,13 @@ impl Leaf {
         match self {
             Self::Null => "null",
             Self::Boolean => "boolean",
-            Self::Int => "int",
-            Self::Long => "long",
+            Self::Int | Self::TimeMillis => "int",
+            Self::Long | Self::TimeMicros => "long",
             Self::Float => "float",
             Self::Double => "double",
-            Self::Bytes => "bytes",
-            Self::String => "string",
-            Self::Fixed(_) => "fixed",
+            Self::Bytes | Self::Decimal(_) | Self::BigDecimal => "bytes",
+            Self::String | Self::Uuid => "string",
+            Self::Fixed(_) | Self::FixedDecimal { .. } => "fixed",
             Self::Enum(_) => "enum",
         }
     }
@@ -110,12 +125,14 @@ impl Program {
             program: Self {
                 ops: Vec::new(),
                 jumps: Vec::new(),
+                decimal_limits: Vec::new(),
                 places: Vec::new(),
                 fields: vec![(0, Box::default())],
             },
             routines: HashMap::new(),
             queue: Vec::new(),
             calls: Vec::new(),
+            precisions: HashMap::new(),
         };
         compiler.value(model.root, ROOT);
         compiler.push(Op::Done, ROOT);
@@ -184,6 +201,8 @@ struct Compiler<'a> {
     queue: Vec<TypeId>,
     /// Calls to be pointed at their routine.
     calls: Vec<(u32, TypeId)>,
+    /// Where the limit of each precision is.
+    precisions: HashMap<u32, usize>,
 }
 
 fn count_uses(model: &Model) -> Vec<u32> {
@@ -218,7 +237,10 @@ impl Compiler<'_> {
         }
     }
 
-    fn leaf(&self, id: TypeId) -> Option<Leaf> {
+    fn leaf(&mut self, id: TypeId) -> Option<Leaf> {
+        if let Some(logical) = self.logical(id) {
+            return Some(logical);
+        }
         Some(match &self.model.get(id).kind {
             Kind::Null => Leaf::Null,
             Kind::Boolean => Leaf::Boolean,
@@ -233,6 +255,35 @@ impl Compiler<'_> {
                 Leaf::Enum(u32::try_from(symbols.len()).unwrap_or(u32::MAX))
             }
             _ => return None,
+        })
+    }
+
+    /// A leaf whose logical type can be broken.
+    fn logical(&mut self, id: TypeId) -> Option<Leaf> {
+        let ty = self.model.get(id);
+        Some(match (ty.logical_type()?, &ty.kind) {
+            ("uuid", Kind::String) => Leaf::Uuid,
+            ("time-millis", _) => Leaf::TimeMillis,
+            ("time-micros", _) => Leaf::TimeMicros,
+            ("big-decimal", _) => Leaf::BigDecimal,
+            ("decimal", Kind::Bytes) => {
+                let limit = self.decimal_limit(ty.precision()?);
+                Leaf::Decimal(u32::try_from(limit).ok()?)
+            }
+            ("decimal", Kind::Fixed { size, .. }) => {
+                let size = u16::try_from(*size).ok()?;
+                let limit = u16::try_from(self.decimal_limit(ty.precision()?)).ok()?;
+                Leaf::FixedDecimal { size, limit }
+            }
+            _ => return None,
+        })
+    }
+
+    fn decimal_limit(&mut self, precision: u32) -> usize {
+        let limits = &mut self.program.decimal_limits;
+        *self.precisions.entry(precision).or_insert_with(|| {
+            limits.push(DecimalLimit::new(precision));
+            limits.len() - 1
         })
     }
 

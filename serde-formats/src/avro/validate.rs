@@ -7,8 +7,11 @@
 use std::fmt::Write as _;
 
 use super::cursor::{Cursor, Fault, NESTING_MAX};
+use super::logical;
 use super::program::{Leaf, Op, Program};
-use crate::validator::{ValidationLevel, Violation, ViolationReason};
+use crate::validator::{
+    LogicalTypes, ValidationLevel, ValidationOptions, Violation, ViolationReason,
+};
 
 /// Frames of the first try; clearing them is part of the cost of every record.
 const SMALL_FRAMES: usize = 8;
@@ -26,7 +29,7 @@ const KEY_CHARS_MAX: usize = 64;
 pub(super) fn validate(
     program: &Program,
     payload: &[u8],
-    level: ValidationLevel,
+    options: ValidationOptions,
 ) -> Result<(), Violation> {
     // Frames count bytes in 32 bits; Kafka's records are never longer.
     if u32::try_from(payload.len()).is_err() {
@@ -37,32 +40,39 @@ pub(super) fn validate(
             detail: format!("payload of {} bytes is too long", payload.len()),
         });
     }
-    match level {
-        ValidationLevel::Full => run::<true>(program, payload),
-        ValidationLevel::Decode => run::<false>(program, payload),
+    match (options.level, options.logical_types) {
+        (ValidationLevel::Full, LogicalTypes::Ignore) => run::<true, false>(program, payload),
+        (ValidationLevel::Full, LogicalTypes::Check) => run::<true, true>(program, payload),
+        (ValidationLevel::Decode, _) => run::<false, false>(program, payload),
     }
 }
 
-fn run<const FULL: bool>(program: &Program, payload: &[u8]) -> Result<(), Violation> {
-    let mut machine = Machine::<FULL, SMALL_FRAMES>::new(program, payload);
+fn run<const FULL: bool, const LOGICAL: bool>(
+    program: &Program,
+    payload: &[u8],
+) -> Result<(), Violation> {
+    let mut machine = Machine::<FULL, LOGICAL, SMALL_FRAMES>::new(program, payload);
     match machine.run() {
         Ok(()) => machine.end(),
-        Err(stop) if stop.fault == Fault::StackFull => run_deep::<FULL>(program, payload),
+        Err(stop) if stop.fault == Fault::StackFull => run_deep::<FULL, LOGICAL>(program, payload),
         Err(stop) => Err(machine.violation(stop)),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn run_deep<const FULL: bool>(program: &Program, payload: &[u8]) -> Result<(), Violation> {
-    let mut machine = Machine::<FULL, NESTING_MAX>::new(program, payload);
+fn run_deep<const FULL: bool, const LOGICAL: bool>(
+    program: &Program,
+    payload: &[u8],
+) -> Result<(), Violation> {
+    let mut machine = Machine::<FULL, LOGICAL, NESTING_MAX>::new(program, payload);
     match machine.run() {
         Ok(()) => machine.end(),
         Err(stop) => Err(machine.violation(stop)),
     }
 }
 
-struct Machine<'a, const FULL: bool, const FRAMES: usize> {
+struct Machine<'a, const FULL: bool, const LOGICAL: bool, const FRAMES: usize> {
     program: &'a Program,
     cursor: Cursor<'a>,
     frames: [Frame; FRAMES],
@@ -120,7 +130,9 @@ enum Item {
     Key(usize),
 }
 
-impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
+impl<'a, const FULL: bool, const LOGICAL: bool, const FRAMES: usize>
+    Machine<'a, FULL, LOGICAL, FRAMES>
+{
     fn new(program: &'a Program, payload: &'a [u8]) -> Self {
         Self {
             program,
@@ -342,6 +354,50 @@ impl<'a, const FULL: bool, const FRAMES: usize> Machine<'a, FULL, FRAMES> {
             Leaf::String => self.cursor.string::<FULL>().map(drop),
             Leaf::Fixed(size) => self.cursor.take(size as usize).map(drop),
             Leaf::Enum(count) => self.cursor.index::<FULL>(count, Fault::EnumIndex).map(drop),
+            logical => self.logical_leaf(logical),
+        }
+    }
+
+    /// A leaf with a logical type, which counts only if that was asked for.
+    #[inline]
+    fn logical_leaf(&mut self, leaf: Leaf) -> Result<(), Fault> {
+        match leaf {
+            Leaf::Uuid => {
+                let text = self.cursor.string::<FULL>()?;
+                if LOGICAL {
+                    logical::check_uuid(text)?;
+                }
+            }
+            Leaf::TimeMillis if LOGICAL => logical::check_time_millis(self.cursor.int::<FULL>()?)?,
+            Leaf::TimeMillis => self.cursor.skip_int::<FULL>()?,
+            Leaf::TimeMicros if LOGICAL => {
+                logical::check_time_micros(self.cursor.long::<FULL>()?)?;
+            }
+            Leaf::TimeMicros => self.cursor.skip_long::<FULL>()?,
+            Leaf::Decimal(limit) => {
+                let value = self.cursor.sized::<FULL>()?;
+                self.check_decimal(limit as usize, value)?;
+            }
+            Leaf::FixedDecimal { size, limit } => {
+                let value = self.cursor.take(usize::from(size))?;
+                self.check_decimal(usize::from(limit), value)?;
+            }
+            Leaf::BigDecimal => {
+                let bytes = self.cursor.sized::<FULL>()?;
+                if LOGICAL {
+                    logical::check_big_decimal(bytes)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_decimal(&self, limit: usize, value: &[u8]) -> Result<(), Fault> {
+        match self.program.decimal_limits.get(limit) {
+            Some(limit) if LOGICAL => limit.check(value),
+            _ => Ok(()),
         }
     }
 

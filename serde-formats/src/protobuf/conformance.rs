@@ -400,6 +400,7 @@ fn payload_verdicts_hold() {
             let options = ValidationOptions {
                 level,
                 unknown_fields,
+                ..ValidationOptions::default()
             };
             let verdict = validator.validate(message, &data, options, &mut scratch);
             if verdict.is_ok() != wanted {

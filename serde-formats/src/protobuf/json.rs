@@ -31,6 +31,7 @@ pub fn decode_json(
     let options = ValidationOptions {
         level: ValidationLevel::Decode,
         unknown_fields: UnknownFields::Allow,
+        ..ValidationOptions::default()
     };
     // The walker says where; reflection then builds.
     validator.validate(message, payload, options, &mut ProtobufScratch::default())?;

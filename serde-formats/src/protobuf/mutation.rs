@@ -402,6 +402,7 @@ fn levels_and_unknown_fields_choose() {
             let options = ValidationOptions {
                 level,
                 unknown_fields,
+                ..ValidationOptions::default()
             };
             let mut scratch = ProtobufScratch::default();
             validator
