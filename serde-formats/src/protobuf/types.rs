@@ -38,8 +38,10 @@ pub(super) struct MessageType {
     names: HashMap<String, usize>,
     /// JSON names with their fields' numbers.
     json_names: Vec<(String, u32)>,
+    /// Names of its oneofs by place.
+    pub(super) oneofs: Vec<String>,
     pub(super) well_known: Option<WellKnown>,
-    is_map_entry: bool,
+    pub(super) is_map_entry: bool,
 }
 
 /// A field.
@@ -244,11 +246,6 @@ impl Types {
         self.messages.get(usize::try_from(position).ok()?)
     }
 
-    /// Every message with its position.
-    pub(super) fn messages(&self) -> impl Iterator<Item = (u32, &MessageType)> {
-        (0..).zip(&self.messages)
-    }
-
     /// The position of a message by full name.
     pub(super) fn position(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
@@ -291,6 +288,11 @@ impl Builder {
             let position = self.types.position(&name);
             if let Some(own) = position.and_then(|at| self.message_mut(at)) {
                 own.is_map_entry = message.options.as_ref().is_some_and(|it| it.map_entry());
+                own.oneofs = message
+                    .oneof_decl
+                    .iter()
+                    .map(|oneof| oneof.name().to_owned())
+                    .collect();
                 own.local = name
                     .strip_prefix(package)
                     .map_or(name.as_str(), |rest| rest.trim_start_matches('.'))
