@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::from_json::Builder;
 use super::to_json::Printer;
 use super::types::Types;
-use super::values::{self, Message};
+use super::values::{self, Message, Unnamed};
 use super::{ProtobufSchema, ProtobufScratch};
 use crate::json_value::{Decoded, EncodeError};
 use crate::validator::{
@@ -53,7 +53,7 @@ fn decode(
     let (id, _) = types
         .at_indexes(indexes)
         .ok_or_else(|| malformed(no_message(indexes)))?;
-    let message = read(types, id, payload)?;
+    let message = read(types, id, payload, Unnamed::Keep)?;
     let mut printer = Printer::new(types, payload, with_spans);
     let value = printer.message(id.0, &message)?;
     Ok(Decoded {
@@ -63,7 +63,12 @@ fn decode(
 }
 
 /// Judges a payload as a runtime does, and reads it.
-pub(super) fn read(types: &Types, id: MessageId, payload: &[u8]) -> Result<Message, Violation> {
+pub(super) fn read(
+    types: &Types,
+    id: MessageId,
+    payload: &[u8],
+    unnamed: Unnamed,
+) -> Result<Message, Violation> {
     let options = ValidationOptions {
         level: ValidationLevel::Decode,
         unknown_fields: UnknownFields::Allow,
@@ -72,7 +77,7 @@ pub(super) fn read(types: &Types, id: MessageId, payload: &[u8]) -> Result<Messa
     types
         .validator
         .validate(id, payload, options, &mut scratch)?;
-    values::read(types, id.0, payload, 0..payload.len())
+    values::read(types, id.0, payload, 0..payload.len(), unnamed)
         .ok_or_else(|| malformed("the payload does not decode".to_owned()))
 }
 

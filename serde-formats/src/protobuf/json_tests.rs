@@ -8,7 +8,7 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde_json::{Value as Json, json};
 
 use super::types::{Count, Kind, Types};
-use super::values::{Key, Message, Value, Values, read, write};
+use super::values::{Key, Message, Unnamed, Value, Values, read, write};
 use super::{ProtobufSchema, ProtobufScratch, decode_json, decode_with_spans, encode_json};
 use crate::schema::ParseMode;
 use crate::validator::{MessageId, UnknownFields, ValidationOptions, ViolationReason};
@@ -626,7 +626,7 @@ fn trees_write_what_they_were_read_from() {
             position,
             &random_message(types, position, &mut random, 0),
         );
-        let read = read(types, position, &payload, 0..payload.len()).unwrap();
+        let read = read(types, position, &payload, 0..payload.len(), Unnamed::Keep).unwrap();
         assert_eq!(write(types, position, &read), payload);
     }
 }

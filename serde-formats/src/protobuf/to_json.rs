@@ -25,6 +25,8 @@ pub(super) struct Printer<'a> {
     /// Where the printer is: `$.lines[2]`.
     pub(super) path: String,
     pub(super) depth: usize,
+    /// Text that is no UTF-8 is written with marks where it breaks off, not refused.
+    pub(super) lossy: bool,
     /// The values met so far, when they are asked for.
     spans: Option<Vec<FieldSpan>>,
 }
@@ -37,6 +39,7 @@ impl<'a> Printer<'a> {
             payload,
             path: "$".to_owned(),
             depth: 0,
+            lossy: false,
             spans: with_spans.then(Vec::new),
         }
     }
@@ -201,6 +204,9 @@ impl<'a> Printer<'a> {
     }
 
     fn text(&self, bytes: &[u8], at: usize) -> Result<String, Violation> {
+        if self.lossy {
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
+        }
         String::from_utf8(bytes.to_vec()).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let detail = format!("text is not UTF-8 from its byte {valid} on");

@@ -55,6 +55,8 @@ pub(super) struct FieldType {
     /// Its default and its absence are the same.
     pub(super) implicit: bool,
     pub(super) required: bool,
+    /// Of an enum whose numbers are all there is.
+    pub(super) closed: bool,
     /// Place of the oneof among those of its message; none for a made-up one.
     pub(super) oneof: Option<i32>,
     pub(super) extension: bool,
@@ -389,6 +391,7 @@ impl Builder {
             rule.repeated,
             rule.required.is_some(),
         );
+        let closed = matches!(rule.shape, Shape::ClosedEnum(_));
         let delimited = matches!(rule.shape, Shape::Group(_));
         let kind = self.kind(field, delimited)?;
         let entry = kind.message().and_then(|at| self.types.message(at));
@@ -414,6 +417,7 @@ impl Builder {
             implicit: count != Count::One
                 || defaults.implicit && !in_oneof && !extension && kind.message().is_none(),
             required,
+            closed,
             oneof: field.oneof_index.filter(|_| !made_up),
             extension,
         };

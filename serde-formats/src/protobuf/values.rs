@@ -107,22 +107,38 @@ pub(super) fn default_value(types: &Types, kind: Kind) -> Value {
     }
 }
 
+/// What to do with a number that its closed enum does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// Show it to people, who will want to know.
+    Keep,
+    /// Count it as an unknown field, as runtimes do.
+    Drop,
+}
+
 /// Reads `range` of a payload as the message at `position`; `None` when it is not well-formed.
 pub(super) fn read(
     types: &Types,
     position: u32,
     payload: &[u8],
     range: Range<usize>,
+    unnamed: Unnamed,
 ) -> Option<Message> {
     let mut message = Message::default();
     message.places.push(range.clone());
-    Reader { types, payload }.message(position, range, 0, &mut message)?;
+    let reader = Reader {
+        types,
+        payload,
+        unnamed,
+    };
+    reader.message(position, range, 0, &mut message)?;
     Some(message)
 }
 
 struct Reader<'a> {
     types: &'a Types,
     payload: &'a [u8],
+    unnamed: Unnamed,
 }
 
 impl Reader<'_> {
@@ -165,6 +181,21 @@ impl Reader<'_> {
         wire == field.kind.wire() || packed && wire == LENGTH
     }
 
+    /// Whether a value is to be taken as an unknown field.
+    fn drops(&self, field: &FieldType, value: &Value) -> bool {
+        match (field.kind, value) {
+            (Kind::Enum(place), Value::Enum(number)) => {
+                self.unnamed == Unnamed::Drop
+                    && field.closed
+                    && self
+                        .types
+                        .enum_names(place)
+                        .is_some_and(|names| names.name(*number).is_none())
+            }
+            _ => false,
+        }
+    }
+
     /// Reads the value, or the packed values, of a field.
     fn field(
         &self,
@@ -175,16 +206,18 @@ impl Reader<'_> {
     ) -> Option<usize> {
         match field.count {
             Count::One => {
-                let before = into.fields.remove(&field.number);
+                let before = into.fields.get_mut(&field.number);
                 let merge = match before {
                     Some(Values::One(Item {
                         value: Value::Message(message),
                         ..
-                    })) => message,
+                    })) => std::mem::take(message),
                     _ => Message::default(),
                 };
                 let (item, next) = self.item(field.kind, field.number, range, merge)?;
-                into.fields.insert(field.number, Values::One(item));
+                if !self.drops(field, &item.value) {
+                    into.fields.insert(field.number, Values::One(item));
+                }
                 Some(next)
             }
             Count::Many { .. } => {
@@ -198,7 +231,9 @@ impl Reader<'_> {
                 if wire == field.kind.wire() {
                     let (item, next) =
                         self.item(field.kind, field.number, range, Message::default())?;
-                    items.push(item);
+                    if !self.drops(field, &item.value) {
+                        items.push(item);
+                    }
                     return Some(next);
                 }
                 let run = self.length(range)?;
@@ -206,7 +241,9 @@ impl Reader<'_> {
                 while at < run.end {
                     let (item, next) =
                         self.item(field.kind, field.number, at..run.end, Message::default())?;
-                    items.push(item);
+                    if !self.drops(field, &item.value) {
+                        items.push(item);
+                    }
                     at = next;
                 }
                 Some(run.end)
@@ -225,7 +262,10 @@ impl Reader<'_> {
                         place: entry.place.end..entry.place.end,
                     },
                 };
-                let (key, value) = (Key::of(part(key).value)?, part(value));
+                let (key, item) = (Key::of(part(key).value)?, part(value));
+                if self.drops(value, &item.value) {
+                    return Some(next);
+                }
                 let Values::Map(entries) = into
                     .fields
                     .entry(field.number)
@@ -233,7 +273,7 @@ impl Reader<'_> {
                 else {
                     return None;
                 };
-                entries.insert(key, value);
+                entries.insert(key, item);
                 Some(next)
             }
         }

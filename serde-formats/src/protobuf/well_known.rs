@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::from_json::Builder;
 use super::to_json::{Printer, place_of};
 use super::types::Count;
-use super::values::{Item, Key, Message, Value, Values, default_value, read, write};
+use super::values::{Item, Key, Message, Unnamed, Value, Values, default_value, read, write};
 use super::{ProtobufScratch, types::Types};
 use crate::json_value::EncodeError;
 use crate::validator::{
@@ -240,7 +240,7 @@ fn read_any(
     let mut scratch = ProtobufScratch::default();
     let id = MessageId(position);
     types.validator.validate(id, bytes, options, &mut scratch)?;
-    read(types, position, payload, range).ok_or_else(|| Violation {
+    read(types, position, payload, range, Unnamed::Keep).ok_or_else(|| Violation {
         reason: ViolationReason::Malformed,
         path: "$".to_owned(),
         byte_offset: 0,

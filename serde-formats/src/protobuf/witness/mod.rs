@@ -23,7 +23,7 @@ use self::pairs::{Side, Step};
 use super::json::read;
 use super::to_json::Printer;
 use super::types::{Count, FieldType, Kind, Types};
-use super::values::{self, Message, Value, Values, default_value};
+use super::values::{self, Message, Unnamed, Value, Values, default_value};
 use super::{ProtobufSchema, ProtobufScratch, decode_json};
 use crate::compatibility::Incompatibility;
 use crate::validator::{MessageId, ValidationOptions, ViolationReason};
@@ -279,7 +279,7 @@ impl<'a> Search<'a> {
             .validator
             .validate(id, &payload, options, &mut scratch);
         judged.ok()?;
-        let written = read(self.writer.types, id, &payload).ok()?;
+        let written = read(self.writer.types, id, &payload, Unnamed::Drop).ok()?;
         let outcome = self.outcome(place, root, &payload, &written)?;
         let indexes = root.indexes.clone();
         let json = decode_json(self.writer.schema, &indexes, &payload).ok()?;
@@ -299,7 +299,8 @@ impl<'a> Search<'a> {
         written: &Message,
     ) -> Option<Outcome> {
         let numbers = place.numbers();
-        let read = match read(self.reader.types, MessageId(root.reader), payload) {
+        let id = MessageId(root.reader);
+        let read = match read(self.reader.types, id, payload, Unnamed::Drop) {
             Ok(message) => message,
             Err(violation) => {
                 let own = path_of(self.reader.types, root.reader, &numbers);
@@ -313,11 +314,21 @@ impl<'a> Search<'a> {
                     return None;
                 }
                 // Another difference refuses it too, for readers that look; others read on.
-                values::read(self.reader.types, root.reader, payload, 0..payload.len())?
+                let whole = 0..payload.len();
+                values::read(self.reader.types, id.0, payload, whole, Unnamed::Drop)?
             }
         };
-        let writer = Found::at(self.writer.types, root.writer, written, &numbers)?;
         let reader = Found::at(self.reader.types, root.reader, &read, &numbers);
+        if let Some(reader) = &reader
+            && reader.field.required
+            && reader.values.is_none()
+        {
+            return Some(Outcome::Refused {
+                path: path_of(self.reader.types, root.reader, &numbers)?,
+                reason: format!("required field {:?} is missing", reader.field.name),
+            });
+        }
+        let writer = Found::at(self.writer.types, root.writer, written, &numbers)?;
         let is_same = reader.as_ref().is_some_and(|reader| {
             same::fields(
                 (self.writer.types, writer.field, writer.values),
@@ -445,6 +456,7 @@ impl<'f> Found<'f> {
     /// What stands there; null for what is not set and has no default.
     fn json(&self, types: &Types, payload: &[u8]) -> Json {
         let mut printer = Printer::new(types, payload, false);
+        printer.lossy = true;
         let json = match self.values {
             Some(values) => printer.values(self.field, values),
             None => match self.field.count {
