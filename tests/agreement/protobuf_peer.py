@@ -292,26 +292,26 @@ def value_json(message, number):
     printed = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    found = printed.get(field.name)
-    # Text of proto2 that is no UTF-8.
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+    return printed.get(field.name)
 
 
 def same_json(claimed, found):
     if isinstance(claimed, dict) and isinstance(found, dict):
-        return all(same_json(claimed.get(key), found.get(key)) for key in claimed.keys() | found.keys())
+        # This runtime drops an entry whose value is of another wire type; Java reads its zero.
+        return not found or claimed.keys() == found.keys() and all(
+            same_json(claimed[key], found[key]) for key in claimed
+        )
     if isinstance(claimed, list) and isinstance(found, list):
         return len(claimed) == len(found) and all(map(same_json, claimed, found))
+    if isinstance(found, bytes):
+        # Text of proto2 that is no UTF-8.
+        return claimed == found.decode("utf-8", "replace")
     if isinstance(claimed, float) or isinstance(found, float):
         try:
             return claimed == found or struct.pack("f", claimed) == struct.pack("f", found)
         except (TypeError, OverflowError, struct.error):
             return False
     return claimed == found
-
-
-def is_dict_with_more(said, found):
-    return isinstance(said, dict) and isinstance(found, dict) and said.keys() > found.keys()
 
 
 def loses(written, read):
@@ -359,9 +359,6 @@ def check_witness(witness, old_file, old_pool, new_file, new_pool):
     number = old.DESCRIPTOR.fields_by_name[name].number
     for side, message, said in (("written", old, claim["written"]), ("read", new, claim["read"])):
         found = value_json(message, number)
-        if side == "read" and is_dict_with_more(said, found):
-            # This runtime drops an entry whose value is of another wire type; Java reads its zero.
-            continue
         if not same_json(said, found):
             raise Counterexample(f"a witness is {side} as {found}, not {said}: {witness}")
     old_field = old.DESCRIPTOR.fields_by_number[number]
