@@ -370,7 +370,7 @@ fn reserved(out: &mut Wire, number: u32, end_excluded: i32, statements: &[Vec<Re
         }
     }
     for item in statements.iter().flatten() {
-        if let ReservedItem::Name(name) = item {
+        if let ReservedItem::Name(name) | ReservedItem::Identifier(name) = item {
             out.text(number + 1, name);
         }
     }

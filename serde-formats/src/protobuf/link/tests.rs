@@ -1,0 +1,1 @@
+//! Verdicts that `protoc` 35.1 gave, one line a case.
