@@ -117,6 +117,9 @@ impl Parser<'_> {
                 Ok(Value::Number(number.to_owned()))
             }
             TokenKind::Symbol(sign @ ('-' | '+')) => {
+                if sign == '+' {
+                    self.object(self.here(), "a number has no sign '+'");
+                }
                 self.advance();
                 let sign = if sign == '-' { "-" } else { "" };
                 match *self.peek() {

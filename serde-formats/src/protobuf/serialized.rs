@@ -5,9 +5,10 @@
 
 use super::ast::{
     EnumType, Extend, Field, FieldType, ImportKind, Label, Message, OptionNode, ProtoFile,
-    ReservedItem, Scalar, Service, Value,
+    ReservedItem, Scalar, Service, Syntax, Value, Visibility,
 };
 use super::bundled;
+use super::link::chosen;
 use super::parse_text::parse_integer;
 use super::resolve::{Names, TypeKind, join};
 
@@ -23,6 +24,8 @@ enum Encoding {
     Truth,
     /// An enum: its constants, numbered from the first number given.
     Constants(usize, &'static [&'static str]),
+    /// The features of an edition, given one by one.
+    Features,
 }
 
 type Known = &'static [(&'static str, u32, Encoding)];
@@ -51,12 +54,14 @@ const FILE_OPTIONS: Known = &[
     ("php_namespace", 41, Encoding::Text),
     ("php_metadata_namespace", 44, Encoding::Text),
     ("ruby_package", 45, Encoding::Text),
+    ("features", 50, Encoding::Features),
 ];
 const MESSAGE_OPTIONS: Known = &[
     ("message_set_wire_format", 1, Encoding::Truth),
     ("no_standard_descriptor_accessor", 2, Encoding::Truth),
     ("deprecated", 3, Encoding::Truth),
     ("map_entry", 7, Encoding::Truth),
+    ("features", 12, Encoding::Features),
 ];
 const FIELD_OPTIONS: Known = &[
     (
@@ -73,13 +78,21 @@ const FIELD_OPTIONS: Known = &[
         Encoding::Constants(0, &["JS_NORMAL", "JS_STRING", "JS_NUMBER"]),
     ),
     ("weak", 10, Encoding::Truth),
+    ("features", 21, Encoding::Features),
 ];
 const ENUM_OPTIONS: Known = &[
     ("allow_alias", 2, Encoding::Truth),
     ("deprecated", 3, Encoding::Truth),
+    ("features", 7, Encoding::Features),
 ];
-const CONSTANT_OPTIONS: Known = &[("deprecated", 1, Encoding::Truth)];
-const SERVICE_OPTIONS: Known = &[("deprecated", 33, Encoding::Truth)];
+const CONSTANT_OPTIONS: Known = &[
+    ("deprecated", 1, Encoding::Truth),
+    ("features", 2, Encoding::Features),
+];
+const SERVICE_OPTIONS: Known = &[
+    ("deprecated", 33, Encoding::Truth),
+    ("features", 34, Encoding::Features),
+];
 const METHOD_OPTIONS: Known = &[
     ("deprecated", 33, Encoding::Truth),
     (
@@ -87,7 +100,43 @@ const METHOD_OPTIONS: Known = &[
         34,
         Encoding::Constants(0, &["IDEMPOTENCY_UNKNOWN", "NO_SIDE_EFFECTS", "IDEMPOTENT"]),
     ),
+    ("features", 35, Encoding::Features),
 ];
+
+/// Name and number of each feature, its first value's number and its values.
+const FEATURES: [(&str, u32, usize, &[&str]); 8] = [
+    (
+        "field_presence",
+        1,
+        1,
+        &["EXPLICIT", "IMPLICIT", "LEGACY_REQUIRED"],
+    ),
+    ("enum_type", 2, 1, &["OPEN", "CLOSED"]),
+    ("repeated_field_encoding", 3, 1, &["PACKED", "EXPANDED"]),
+    ("utf8_validation", 4, 2, &["VERIFY", "NONE"]),
+    ("message_encoding", 5, 1, &["LENGTH_PREFIXED", "DELIMITED"]),
+    ("json_format", 6, 1, &["ALLOW", "LEGACY_BEST_EFFORT"]),
+    ("enforce_naming_style", 7, 1, &["STYLE2024", "STYLE_LEGACY"]),
+    (
+        "default_symbol_visibility",
+        8,
+        1,
+        &["EXPORT_ALL", "EXPORT_TOP_LEVEL", "LOCAL_ALL", "STRICT"],
+    ),
+];
+
+/// The bytes of a `FeatureSet`.
+fn features(options: &[OptionNode]) -> Wire {
+    let mut out = Wire::default();
+    for (name, number, first, values) in FEATURES {
+        let set = chosen(options).filter(|(own, _)| *own == name).last();
+        let value = set.and_then(|(_, value)| values.iter().position(|one| *one == value));
+        if let Some(value) = value {
+            out.index(number, first + value);
+        }
+    }
+    out
+}
 
 /// The bytes of the descriptor.
 pub(super) fn serialize<'a>(
@@ -134,8 +183,18 @@ pub(super) fn serialize<'a>(
     for index in public {
         out.index(10, index);
     }
-    if let Some(syntax) = file.syntax {
-        out.text(12, syntax.name());
+    match file.syntax {
+        Some(Syntax::Edition(edition)) => {
+            out.text(12, "editions");
+            out.number(14, edition.number().into());
+        }
+        Some(syntax) => out.text(12, syntax.name()),
+        None => {}
+    }
+    for import in &file.imports {
+        if import.kind == ImportKind::Option {
+            out.text(15, &import.path);
+        }
     }
     out.0
 }
@@ -200,6 +259,7 @@ impl Writer<'_> {
             out.bytes(8, &oneof.0);
         }
         reserved(&mut out, 9, 1, &message.reserved);
+        visibility(&mut out, 11, message.visibility);
         out.0
     }
 
@@ -341,6 +401,7 @@ fn enum_bytes(enum_type: &EnumType) -> Vec<u8> {
     }
     options(&mut out, 3, &enum_type.options, ENUM_OPTIONS, "enum_meta");
     reserved(&mut out, 4, 0, &enum_type.reserved);
+    visibility(&mut out, 6, enum_type.visibility);
     out.0
 }
 
@@ -376,6 +437,14 @@ fn reserved(out: &mut Wire, number: u32, end_excluded: i32, statements: &[Vec<Re
     }
 }
 
+fn visibility(out: &mut Wire, number: u32, visibility: Option<Visibility>) {
+    match visibility {
+        Some(Visibility::Local) => out.number(number, 1),
+        Some(Visibility::Export) => out.number(number, 2),
+        None => {}
+    }
+}
+
 fn range_bytes(start: i32, end: i32) -> Wire {
     let mut out = Wire::default();
     out.number(1, start.into());
@@ -387,6 +456,13 @@ fn range_bytes(start: i32, end: i32) -> Wire {
 fn options(out: &mut Wire, number: u32, options: &[OptionNode], known: Known, meta: &str) {
     let mut bytes = Wire::default();
     for (name, number, encoding) in known {
+        if matches!(encoding, Encoding::Features) {
+            let features = features(options);
+            if !features.0.is_empty() {
+                bytes.bytes(*number, &features.0);
+            }
+            continue;
+        }
         let Some(option) = options.iter().rev().find(|option| option.is_plain(name)) else {
             continue;
         };

@@ -456,6 +456,10 @@ impl<'a> Builder<'_, 'a> {
             }
         };
         match symbol.kind {
+            Kind::MapEntry if self.strict => Err(LinkError::new(
+                at,
+                format!("\"{name}\" is the entry of a map, write map<key, value> instead"),
+            )),
             Kind::Enum { .. } => Ok(LinkedKind::Enum(full)),
             Kind::Message(_) | Kind::MapEntry if features.delimited => Ok(LinkedKind::Group(full)),
             Kind::Message(_) | Kind::MapEntry => Ok(LinkedKind::Message(full)),

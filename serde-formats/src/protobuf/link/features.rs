@@ -100,7 +100,7 @@ impl Features {
 }
 
 /// Names and values of the features that `options` set.
-pub(super) fn chosen(options: &[OptionNode]) -> impl Iterator<Item = (&str, &str)> {
+pub(in crate::protobuf) fn chosen(options: &[OptionNode]) -> impl Iterator<Item = (&str, &str)> {
     options
         .iter()
         .filter(|option| !option.extension)

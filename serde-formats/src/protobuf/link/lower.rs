@@ -15,7 +15,7 @@ use prost_types::{
 
 use super::super::ast::{Scalar, Syntax, Value};
 use super::features::Presence;
-use super::model::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage, lower_camel};
+use super::model::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage};
 
 /// The descriptors of `files`.
 pub(in crate::protobuf) fn lower(files: &[LinkedFile]) -> Vec<FileDescriptorProto> {
@@ -164,8 +164,8 @@ fn separate(fields: &mut [FieldDescriptorProto]) {
             field.name = Some(format!("{name}_f{}", field.number()));
         }
         let json_name = field.json_name().to_owned();
-        if !json_names.insert(json_name) {
-            field.json_name = Some(lower_camel(field.name()));
+        if !json_names.insert(json_name.clone()) {
+            field.json_name = Some(format!("{json_name}_{}", field.number()));
         }
     }
 }

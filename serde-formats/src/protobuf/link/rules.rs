@@ -196,6 +196,10 @@ pub(super) fn oneof(node: &Oneof) -> Checked {
     if node.fields.is_empty() && node.groups.is_empty() {
         return refuse(node.at, format!("oneof \"{}\" has no field", node.name));
     }
+    let is_map = |field: &&Field| matches!(field.field_type, FieldType::Map(..));
+    if let Some(field) = node.fields.iter().find(is_map) {
+        return refuse(field.type_at, "a map cannot be in a oneof");
+    }
     Ok(())
 }
 
@@ -290,6 +294,9 @@ fn json_names(members: &[Named<'_>], features: Features, given: bool) -> Checked
     for member in members {
         let made = lower_camel(&member.name);
         let custom = member.json_name.filter(|name| given && **name != *made);
+        if custom.is_some_and(|name| name.contains('\0')) {
+            return refuse(member.at, "a JSON name cannot hold the character NUL");
+        }
         let is_custom = custom.is_some();
         if let Some(name) = custom
             && name.starts_with('[')
@@ -446,6 +453,7 @@ pub(super) fn field(
     let edition = matches!(syntax, Some(Syntax::Edition(_)));
     for option in node.options.iter().filter(|option| !option.extension) {
         let refused = match option.name.as_str() {
+            "json_name" => "a JSON name must be a string",
             "packed" if edition => {
                 "packed is not for editions, use features.repeated_field_encoding"
             }
