@@ -7,7 +7,7 @@ use prost_types::FileDescriptorProto;
 
 use super::Reference;
 use super::ast::{At, Import, ImportKind, Message, ProtoFile};
-use super::link::{LinkedFile, Strictness, link, lower};
+use super::link::{LinkedFile, Strictness, link, lower, lower_for_reflection};
 use super::normalize::fold_map_entries;
 use crate::schema::ParseError;
 
@@ -47,7 +47,7 @@ pub(super) fn compile(
         files: LazyLock::new(Box::new(move || lower(&for_files))),
         pool: LazyLock::new(Box::new(move || {
             let mut pool = DescriptorPool::new();
-            match pool.add_file_descriptor_protos(lower(&for_pool)) {
+            match pool.add_file_descriptor_protos(lower_for_reflection(&for_pool)) {
                 Ok(()) => pool,
                 Err(_) => DescriptorPool::new(),
             }

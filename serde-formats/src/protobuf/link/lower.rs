@@ -22,6 +22,19 @@ pub(in crate::protobuf) fn lower(files: &[LinkedFile]) -> Vec<FileDescriptorProt
     files.iter().map(file).collect()
 }
 
+/// As [`lower`], with fields renamed whose names the reflection library cannot tell apart.
+pub(in crate::protobuf) fn lower_for_reflection(files: &[LinkedFile]) -> Vec<FileDescriptorProto> {
+    fn rename(message: &mut DescriptorProto) {
+        separate(&mut message.field);
+        message.nested_type.iter_mut().for_each(rename);
+    }
+    let mut lowered = lower(files);
+    for file in &mut lowered {
+        file.message_type.iter_mut().for_each(rename);
+    }
+    lowered
+}
+
 fn file(file: &LinkedFile) -> FileDescriptorProto {
     let proto3 = match file.syntax {
         None | Some(Syntax::Proto2) => false,
@@ -85,12 +98,9 @@ impl Lowering {
             message_set_wire_format: node.message_set.then_some(true),
             ..MessageOptions::default()
         };
-        let mut fields: Vec<FieldDescriptorProto> =
-            node.fields.iter().map(|field| self.field(field)).collect();
-        separate(&mut fields);
         DescriptorProto {
             name: Some(local(&node.full_name)),
-            field: fields,
+            field: node.fields.iter().map(|one| self.field(one)).collect(),
             nested_type: node.messages.iter().map(|one| self.message(one)).collect(),
             enum_type: node.enums.iter().map(enum_type).collect(),
             extension: node.extensions.iter().map(|one| self.field(one)).collect(),

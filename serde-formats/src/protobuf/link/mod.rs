@@ -37,7 +37,7 @@ use super::ast::{At, ProtoFile};
 use crate::schema::ParseError;
 
 pub(super) use self::features::{Presence, chosen};
-pub(super) use self::lower::lower;
+pub(super) use self::lower::{lower, lower_for_reflection};
 pub(super) use self::model::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage};
 
 /// Most types of a schema and the files it imports.
