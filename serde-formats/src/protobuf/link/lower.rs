@@ -98,9 +98,13 @@ impl Lowering {
             message_set_wire_format: node.message_set.then_some(true),
             ..MessageOptions::default()
         };
+        let mut fields: Vec<FieldDescriptorProto> =
+            node.fields.iter().map(|one| self.field(one)).collect();
+        let mut oneofs = node.oneofs.clone();
+        add_made_up_oneofs(&mut fields, &mut oneofs);
         DescriptorProto {
             name: Some(local(&node.full_name)),
-            field: node.fields.iter().map(|one| self.field(one)).collect(),
+            field: fields,
             nested_type: node.messages.iter().map(|one| self.message(one)).collect(),
             enum_type: node.enums.iter().map(enum_type).collect(),
             extension: node.extensions.iter().map(|one| self.field(one)).collect(),
@@ -113,11 +117,10 @@ impl Lowering {
                     options: None,
                 })
                 .collect(),
-            oneof_decl: node
-                .oneofs
-                .iter()
+            oneof_decl: oneofs
+                .into_iter()
                 .map(|name| OneofDescriptorProto {
-                    name: Some(name.clone()),
+                    name: Some(name),
                     options: None,
                 })
                 .collect(),
@@ -159,6 +162,20 @@ impl Lowering {
             }),
             proto3_optional: explicit.then_some(true),
         }
+    }
+}
+
+/// A proto3 field with presence stands in a oneof of its own, named after it.
+fn add_made_up_oneofs(fields: &mut [FieldDescriptorProto], oneofs: &mut Vec<String>) {
+    let mut taken: HashSet<String> = fields.iter().map(|field| field.name().to_owned()).collect();
+    taken.extend(oneofs.iter().cloned());
+    for field in fields.iter_mut().filter(|field| field.proto3_optional()) {
+        let mut name = format!("_{}", field.name());
+        while !taken.insert(name.clone()) {
+            name.insert(0, 'X');
+        }
+        field.oneof_index = i32::try_from(oneofs.len()).ok();
+        oneofs.push(name);
     }
 }
 
