@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `lex`, `parse_text`, `parse_members`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
-//! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
+//! | `print`, `normalize`, `serialized`, `option_numbers` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
 //! | `link/`, `compile` | the tree and its references to linked files, by the rules of `protoc` |
 //! | `stored` | what the reference refuses even in a stored schema |
@@ -24,6 +24,7 @@ mod json;
 mod lex;
 mod link;
 mod normalize;
+mod option_numbers;
 mod parse_members;
 mod parse_options;
 mod parse_text;

@@ -9,6 +9,10 @@ use super::ast::{
 };
 use super::bundled;
 use super::link::chosen;
+use super::option_numbers::{
+    CONSTANT_OPTIONS, EDITIONS, ENUM_OPTIONS, Encoding, FEATURES, FIELD_OPTIONS, FILE_OPTIONS,
+    Known, MESSAGE_OPTIONS, METHOD_OPTIONS, RANGE_OPTIONS, SERVICE_OPTIONS,
+};
 use super::parse_text::parse_integer;
 use super::resolve::{Names, TypeKind, join};
 
@@ -17,113 +21,30 @@ const TYPE_ENUM: i32 = 14;
 /// Number of Confluent's extension in every kind of options.
 const CONFLUENT_META: u32 = 1088;
 
-/// How an option's value is encoded.
-#[derive(Clone, Copy)]
-enum Encoding {
-    Text,
-    Truth,
-    /// An enum: its constants, numbered from the first number given.
-    Constants(usize, &'static [&'static str]),
-    /// The features of an edition, given one by one.
-    Features,
+/// The bytes of a message of editions, numbers, truths and texts.
+fn flat_message(entries: &[(String, Value)], fields: &[(&str, u32)]) -> Wire {
+    let mut out = Wire::default();
+    for (name, number) in fields {
+        match entries.iter().find(|(key, _)| key == name) {
+            Some((_, Value::String(text))) => out.text(*number, text),
+            Some((_, Value::Word(word))) => {
+                let known = EDITIONS.iter().find(|(name, _)| name == word);
+                if let Some((_, edition)) = known {
+                    out.number(*number, *edition);
+                } else {
+                    out.number(*number, (word == "true").into());
+                }
+            }
+            Some((_, Value::Number(text))) => {
+                if let Some(value) = parse_integer(text) {
+                    out.number(*number, value);
+                }
+            }
+            _ => {}
+        }
+    }
+    out
 }
-
-type Known = &'static [(&'static str, u32, Encoding)];
-
-const FILE_OPTIONS: Known = &[
-    ("java_package", 1, Encoding::Text),
-    ("java_outer_classname", 8, Encoding::Text),
-    (
-        "optimize_for",
-        9,
-        Encoding::Constants(1, &["SPEED", "CODE_SIZE", "LITE_RUNTIME"]),
-    ),
-    ("java_multiple_files", 10, Encoding::Truth),
-    ("go_package", 11, Encoding::Text),
-    ("cc_generic_services", 16, Encoding::Truth),
-    ("java_generic_services", 17, Encoding::Truth),
-    ("py_generic_services", 18, Encoding::Truth),
-    ("java_generate_equals_and_hash", 20, Encoding::Truth),
-    ("deprecated", 23, Encoding::Truth),
-    ("java_string_check_utf8", 27, Encoding::Truth),
-    ("cc_enable_arenas", 31, Encoding::Truth),
-    ("objc_class_prefix", 36, Encoding::Text),
-    ("csharp_namespace", 37, Encoding::Text),
-    ("swift_prefix", 39, Encoding::Text),
-    ("php_class_prefix", 40, Encoding::Text),
-    ("php_namespace", 41, Encoding::Text),
-    ("php_metadata_namespace", 44, Encoding::Text),
-    ("ruby_package", 45, Encoding::Text),
-    ("features", 50, Encoding::Features),
-];
-const MESSAGE_OPTIONS: Known = &[
-    ("message_set_wire_format", 1, Encoding::Truth),
-    ("no_standard_descriptor_accessor", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-    ("map_entry", 7, Encoding::Truth),
-    ("features", 12, Encoding::Features),
-];
-const FIELD_OPTIONS: Known = &[
-    (
-        "ctype",
-        1,
-        Encoding::Constants(0, &["STRING", "CORD", "STRING_PIECE"]),
-    ),
-    ("packed", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-    ("lazy", 5, Encoding::Truth),
-    (
-        "jstype",
-        6,
-        Encoding::Constants(0, &["JS_NORMAL", "JS_STRING", "JS_NUMBER"]),
-    ),
-    ("weak", 10, Encoding::Truth),
-    ("features", 21, Encoding::Features),
-];
-const ENUM_OPTIONS: Known = &[
-    ("allow_alias", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-    ("features", 7, Encoding::Features),
-];
-const CONSTANT_OPTIONS: Known = &[
-    ("deprecated", 1, Encoding::Truth),
-    ("features", 2, Encoding::Features),
-];
-const SERVICE_OPTIONS: Known = &[
-    ("deprecated", 33, Encoding::Truth),
-    ("features", 34, Encoding::Features),
-];
-const METHOD_OPTIONS: Known = &[
-    ("deprecated", 33, Encoding::Truth),
-    (
-        "idempotency_level",
-        34,
-        Encoding::Constants(0, &["IDEMPOTENCY_UNKNOWN", "NO_SIDE_EFFECTS", "IDEMPOTENT"]),
-    ),
-    ("features", 35, Encoding::Features),
-];
-
-/// Name and number of each feature, its first value's number and its values.
-const FEATURES: [(&str, u32, usize, &[&str]); 8] = [
-    (
-        "field_presence",
-        1,
-        1,
-        &["EXPLICIT", "IMPLICIT", "LEGACY_REQUIRED"],
-    ),
-    ("enum_type", 2, 1, &["OPEN", "CLOSED"]),
-    ("repeated_field_encoding", 3, 1, &["PACKED", "EXPANDED"]),
-    ("utf8_validation", 4, 2, &["VERIFY", "NONE"]),
-    ("message_encoding", 5, 1, &["LENGTH_PREFIXED", "DELIMITED"]),
-    ("json_format", 6, 1, &["ALLOW", "LEGACY_BEST_EFFORT"]),
-    ("enforce_naming_style", 7, 1, &["STYLE2024", "STYLE_LEGACY"]),
-    (
-        "default_symbol_visibility",
-        8,
-        1,
-        &["EXPORT_ALL", "EXPORT_TOP_LEVEL", "LOCAL_ALL", "STRICT"],
-    ),
-];
 
 /// The bytes of a `FeatureSet`.
 fn features(options: &[OptionNode]) -> Wire {
@@ -239,10 +160,17 @@ impl Writer<'_> {
         for enum_type in &message.enums {
             out.bytes(4, &enum_bytes(enum_type));
         }
-        for range in message.extensions.iter().flat_map(|one| &one.ranges) {
-            let mut bytes = range_bytes(range.start, range.end.saturating_add(1));
-            bytes.bytes(3, &[]);
-            out.bytes(5, &bytes.0);
+        for one in &message.extensions {
+            for range in &one.ranges {
+                let mut bytes = range_bytes(range.start, range.end.saturating_add(1));
+                let length = bytes.0.len();
+                options(&mut bytes, 3, &one.options, RANGE_OPTIONS, "");
+                // The reference writes the options of a range even when there are none.
+                if bytes.0.len() == length {
+                    bytes.bytes(3, &[]);
+                }
+                out.bytes(5, &bytes.0);
+            }
         }
         self.extends(&mut out, 6, &scope, &message.extends);
         options(
@@ -456,12 +384,35 @@ fn range_bytes(start: i32, end: i32) -> Wire {
 fn options(out: &mut Wire, number: u32, options: &[OptionNode], known: Known, meta: &str) {
     let mut bytes = Wire::default();
     for (name, number, encoding) in known {
-        if matches!(encoding, Encoding::Features) {
-            let features = features(options);
-            if !features.0.is_empty() {
-                bytes.bytes(*number, &features.0);
+        let given = options.iter().filter(|option| option.is_plain(name));
+        match encoding {
+            Encoding::Features => {
+                let features = features(options);
+                if !features.0.is_empty() {
+                    bytes.bytes(*number, &features.0);
+                }
+                continue;
             }
-            continue;
+            Encoding::List(first, constants) => {
+                for option in given {
+                    let Value::Word(word) = &option.value else {
+                        continue;
+                    };
+                    if let Some(index) = constants.iter().position(|one| one == word) {
+                        bytes.index(*number, first + index);
+                    }
+                }
+                continue;
+            }
+            Encoding::Messages(fields) => {
+                for option in given {
+                    if let Value::Map(entries) = &option.value {
+                        bytes.bytes(*number, &flat_message(entries, fields).0);
+                    }
+                }
+                continue;
+            }
+            Encoding::Text | Encoding::Truth | Encoding::Constants(..) => {}
         }
         let Some(option) = options.iter().rev().find(|option| option.is_plain(name)) else {
             continue;
