@@ -278,6 +278,90 @@ fn differences_are_those_of_the_reference() {
     }
 }
 
+/// A second opinion: what another compiler links, ours links too, to the same fields.
+#[test]
+fn another_compiler_links_to_the_same_fields() {
+    let mut tally = Tally::default();
+    for path in [
+        "own-canonical/protobuf.jsonl",
+        "csr-parse-canonical/protobuf.jsonl",
+    ] {
+        for case in cases(path).unwrap_or_default() {
+            let source = text(&case, "schema");
+            let references = references(&case, "references");
+            let Some(theirs) = other_fields(source, &references) else {
+                continue;
+            };
+            let id = text(&case, "id");
+            let parsed = ProtobufSchema::parse(source, &references, ParseMode::New);
+            let ours = parsed.ok().and_then(|schema| {
+                let linked = schema.linked().ok()?;
+                Some(fields_of(linked.files.last()?))
+            });
+            // It takes numbers of extensions twice, and closed enums in proto3.
+            if ours.is_none() && !case["expected"]["valid"].as_bool().unwrap_or(false) {
+                continue;
+            }
+            if ours.as_ref() != Some(&theirs) {
+                say(&format!("{id}: {ours:?} instead of {theirs:?}"));
+            }
+            tally.check("same fields", id, ours == Some(theirs));
+        }
+    }
+    tally.settle("second opinion", &[]);
+}
+
+/// Name, number, label, type and type name of every field of the schema, by another compiler.
+fn other_fields(source: &str, references: &[ResolvedReference]) -> Option<Vec<String>> {
+    struct Files(Vec<(String, String)>);
+    impl protox::file::FileResolver for Files {
+        fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
+            let google = protox::file::GoogleFileResolver::new().open_file(name);
+            let own = self.0.iter().find(|(path, _)| path == name);
+            match (google, own) {
+                (Ok(file), _) => Ok(file),
+                (Err(_), Some((path, text))) => protox::file::File::from_source(path, text),
+                (Err(error), None) => Err(error),
+            }
+        }
+    }
+    let mut files: Vec<(String, String)> = references
+        .iter()
+        .map(|one| (one.name.clone(), one.schema.clone()))
+        .collect();
+    files.push(("root.proto".to_owned(), source.to_owned()));
+    let mut compiler = protox::Compiler::with_file_resolver(Files(files));
+    compiler.open_file("root.proto").ok()?;
+    Some(fields_of(compiler.file_descriptor_set().file.last()?))
+}
+
+fn fields_of(file: &prost_types::FileDescriptorProto) -> Vec<String> {
+    fn add(message: &prost_types::DescriptorProto, found: &mut Vec<String>) {
+        for field in message.field.iter().chain(&message.extension) {
+            found.push(format!(
+                "{} {} {} {:?} {:?} {} {} {:?}",
+                message.name(),
+                field.name(),
+                field.number(),
+                field.label(),
+                field.r#type(),
+                field.type_name(),
+                field.extendee(),
+                field.json_name
+            ));
+        }
+        for nested in &message.nested_type {
+            add(nested, found);
+        }
+    }
+    let mut found = Vec::new();
+    for message in &file.message_type {
+        add(message, &mut found);
+    }
+    found.sort();
+    found
+}
+
 /// Files of buf's own tests; the verdicts are the reference's, which has fewer rules than buf.
 #[test]
 fn verdicts_on_files_of_buf_are_those_of_the_reference() {

@@ -67,7 +67,13 @@ pub(super) fn load<'a>(
     };
     let mut loaded: Vec<Loaded<'a>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
-    if let Some((source, known)) = find(DESCRIPTOR) {
+    // A schema may be a copy of that file itself.
+    let is_copy = root.package_name() == "google.protobuf"
+        && root
+            .messages
+            .iter()
+            .any(|message| message.name == "FileOptions");
+    if !is_copy && let Some((source, known)) = find(DESCRIPTOR) {
         places.insert(DESCRIPTOR, 0);
         loaded.push(Loaded {
             source,

@@ -122,11 +122,12 @@ pub(super) fn link(
     // The options' own file is there for checking; it is linked where it is imported.
     let imported = |file: &imports::Loaded<'_>| file.imports.iter().any(|(_, place)| *place == 0);
     let needs_options = own == 0 || loaded.iter().any(imported);
+    let is_options = |file: &imports::Loaded<'_>| file.source.path == imports::DESCRIPTOR;
     for (position, file) in loaded.iter().enumerate() {
         let checked = check_before(file, strictness)
             .and_then(|()| symbols.declare(position, file.source, strictness));
         checked.map_err(|error| error.in_file(path_of(position)))?;
-        if position == 0 && !needs_options {
+        if position == 0 && is_options(file) && !needs_options {
             continue;
         }
         let strict = strictness != Strictness::Wire && !file.known;
