@@ -295,7 +295,10 @@ impl Wish {
                 return Err(invalid("lifecycle", WEAK_WITH_SCHEMA));
             }
             if self.frozen == Some(false) {
-                return Err(invalid("frozen", "cannot be false when a schema is provided"));
+                return Err(invalid(
+                    "frozen",
+                    "cannot be false when a schema is provided",
+                ));
             }
             self.lifecycle = Some(Lifecycle::Strong);
         }
@@ -387,13 +390,31 @@ mod tests {
         let with_schema = || Some(SchemaRequest::default());
         for (subject, lifecycle, frozen, schema, expected) in [
             (Some("s"), None, None, None, Ok((Lifecycle::Weak, false))),
-            (None, None, None, with_schema(), Ok((Lifecycle::Strong, true))),
+            (
+                None,
+                None,
+                None,
+                with_schema(),
+                Ok((Lifecycle::Strong, true)),
+            ),
             (None, None, None, None, Err("subject")),
             (Some("s"), None, Some(true), None, Err("frozen")),
             (Some("s"), None, None, with_schema(), Err("subject")),
             (None, None, Some(false), with_schema(), Err("frozen")),
-            (Some("s"), Some(Lifecycle::Weak), None, with_schema(), Err("lifecycle")),
-            (Some(":.n:t-value"), Some(Lifecycle::Weak), None, None, Err("subject")),
+            (
+                Some("s"),
+                Some(Lifecycle::Weak),
+                None,
+                with_schema(),
+                Err("lifecycle"),
+            ),
+            (
+                Some(":.n:t-value"),
+                Some(Lifecycle::Weak),
+                None,
+                None,
+                Err("subject"),
+            ),
         ] {
             let draft = AssociationDraft {
                 subject: subject.map(str::to_owned),

@@ -14,6 +14,8 @@ use crate::model::Version;
 pub enum RegistryError {
     #[error("{0}")]
     BadRequest(String),
+    #[error("the request body is missing")]
+    MissingBody,
     #[error("HTTP 404 Not Found")]
     NotFound,
     #[error("HTTP 405 Method Not Allowed")]
@@ -113,6 +115,7 @@ impl RegistryError {
     pub const fn codes(&self) -> (u16, u32) {
         match self {
             Self::BadRequest(_) => (400, 400),
+            Self::MissingBody => (422, 422),
             Self::NotFound => (404, 404),
             Self::MethodNotAllowed => (405, 405),
             Self::NotAcceptable => (406, 406),

@@ -6,7 +6,7 @@
 mod associations;
 mod sharded;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -148,11 +148,22 @@ impl RegisteredSchema {
 /// Collects references depth first.
 #[derive(Debug, Default)]
 pub(crate) struct ReferenceClosure {
-    names: HashSet<String>,
+    /// Name to the version it was first bound to.
+    names: HashMap<String, i32>,
+    /// Whether a name bound to another version is an error; otherwise the first one counts.
+    strict: bool,
     pub(crate) resolved: Vec<ResolvedReference>,
 }
 
 impl ReferenceClosure {
+    /// Nothing yet; `strict` refuses one name for two versions.
+    pub(crate) fn new(strict: bool) -> Self {
+        Self {
+            strict,
+            ..Self::default()
+        }
+    }
+
     /// Adds one reference written in `context`, and first whatever its target stands on.
     pub(crate) fn add(
         &mut self,
@@ -161,8 +172,17 @@ impl ReferenceClosure {
         target: Option<&Arc<RegisteredSchema>>,
         depth: usize,
     ) -> Result<(), String> {
-        if !self.names.insert(reference.name.clone()) {
-            return Ok(());
+        match self.names.get(&reference.name) {
+            Some(first) if self.strict && *first != reference.version => {
+                return Err(format!(
+                    "Conflicting reference versions for \"{}\": version {first} and version {}",
+                    reference.name, reference.version
+                ));
+            }
+            Some(_) => return Ok(()),
+            None => {
+                self.names.insert(reference.name.clone(), reference.version);
+            }
         }
         let Some(target) = target else {
             return Err(format!(

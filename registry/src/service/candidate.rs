@@ -37,6 +37,8 @@ pub(crate) struct Reading {
     pub(crate) as_new: bool,
     /// Apply the checks behind `validateFields`.
     pub(crate) validate_fields: bool,
+    /// Refuse references that bind one name to two versions.
+    pub(crate) strict_references: bool,
 }
 
 /// A version that answers a look-up.
@@ -77,7 +79,7 @@ impl Candidate {
             references.sort_by(|a, b| (&a.subject, a.version).cmp(&(&b.subject, b.version)));
             references.dedup();
         }
-        let mut closure = ReferenceClosure::default();
+        let mut closure = ReferenceClosure::new(reading.strict_references);
         for reference in &references {
             let target = snapshot.reference_target(context, reference);
             closure

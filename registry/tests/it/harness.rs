@@ -37,22 +37,46 @@ impl Reply {
     }
 }
 
-pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
+/// What a case may set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) level: String,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
+}
+
+impl Settings {
+    pub(crate) fn of_level(level: &str) -> Self {
+        Self {
+            level: level.to_owned(),
+            reject_empty_subject: false,
+            strict_reference_versions: false,
+        }
+    }
+}
+
+pub(crate) fn config(directory: &Path, settings: &Settings) -> RegistryConfig {
     RegistryConfig {
         sqlite_path: directory.join("registry.db"),
-        default_compatibility: level.to_owned(),
+        default_compatibility: settings.level.clone(),
         mode_mutability: true,
+        reject_empty_subject: settings.reject_empty_subject,
+        strict_reference_versions: settings.strict_reference_versions,
         body_bytes_max: 8 * 1024 * 1024,
     }
 }
 
 impl Fixture {
     pub(crate) async fn new(level: &str) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), level).await
+        Self::with(Settings::of_level(level)).await
     }
 
-    async fn on(directory: TempDir, level: &str) -> Self {
-        let registry = Registry::open(config(directory.path(), level))
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), &settings).await
+    }
+
+    async fn on(directory: TempDir, settings: &Settings) -> Self {
+        let registry = Registry::open(config(directory.path(), settings))
             .await
             .unwrap();
         let router = Registry::fallback_not_found(registry.router());
@@ -66,7 +90,7 @@ impl Fixture {
     /// Closes and opens again on the same file.
     pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
-        Self::on(self.directory, "BACKWARD").await
+        Self::on(self.directory, &Settings::of_level("BACKWARD")).await
     }
 
     pub(crate) fn directory(&self) -> &Path {
