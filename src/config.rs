@@ -85,11 +85,7 @@ pub struct ServeOptions {
     #[arg(long, env = "ASSAY_MODE_MUTABILITY", value_name = "BOOL")]
     pub mode_mutability: Option<bool>,
     /// Refuse to register under the empty subject and under `*` [default: false]
-    #[arg(
-        long,
-        env = "ASSAY_SCHEMA_REJECT_EMPTY_SUBJECT",
-        value_name = "BOOL"
-    )]
+    #[arg(long, env = "ASSAY_SCHEMA_REJECT_EMPTY_SUBJECT", value_name = "BOOL")]
     pub schema_reject_empty_subject: Option<bool>,
     /// Refuse a schema whose references bind one name to two versions [default: false]
     #[arg(

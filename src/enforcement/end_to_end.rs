@@ -140,7 +140,7 @@ async fn a_topic_is_held_to_its_associated_subject() {
     let weak = json!({ "subject": "shared-orders", "associationType": "value" });
     let strong = json!({ "associationType": "value", "schema": { "schema": ORDER } });
     let late = settings("late", &[]);
-    let held_to_own = world.accept(&late, &[&framed(own, "0461")]);
+    let held_to_own = world.accept(&late, &[&framed(own, "0261")]);
     for body in [
         associate("orders", "a", weak.clone()),
         associate("late", "b", weak),
@@ -158,7 +158,7 @@ async fn a_topic_is_held_to_its_associated_subject() {
     world.accept(&settings("orders", &by_name), &[&bad]);
 
     world.accept(&late, &[&good]);
-    let refused = world.reject(&late, &[&framed(own, "0461")]);
+    let refused = world.reject(&late, &[&framed(own, "0261")]);
     assert!(refused.message.contains("shared-orders"), "{refused:?}");
     assert!(!world.enforcement.still_holds(&late, &held_to_own));
 
@@ -166,7 +166,7 @@ async fn a_topic_is_held_to_its_associated_subject() {
     let owned = settings("owned", &[]);
     world.accept(&owned, &[&framed(1, "540a616c696365")]);
     world.reject(&owned, &[&framed(1, "54")]);
-    let refused = world.reject(&owned, &[&framed(own, "0461")]);
+    let refused = world.reject(&owned, &[&framed(own, "0261")]);
     assert!(refused.message.contains("ASY-2101"), "{refused:?}");
 }
 

@@ -353,9 +353,7 @@ fn compile_part(
         return Err(format!("{} needs {}=none", keys.schema, keys.framing));
     }
     let schema = schema.unwrap_or(PinnedSchema::Latest);
-    if framing == Framing::None
-        && !strategy.is_by_topic()
-        && !matches!(schema, PinnedSchema::Id(_))
+    if framing == Framing::None && !strategy.is_by_topic() && !matches!(schema, PinnedSchema::Id(_))
     {
         return Err(format!(
             "{}=none with a record name strategy ({}) needs {}=id:N",
@@ -711,7 +709,7 @@ mod tests {
             (
                 "redpanda.value.subject.name.strategy=RecordNameStrategy",
                 "assay.value.subject.name.strategy=TopicNameStrategy",
-                "",
+                "assay.value.subject.name.strategy=TopicNameStrategy",
             ),
             (
                 "assay.value.framing=none assay.value.schema=id:7",

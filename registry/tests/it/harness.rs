@@ -75,10 +75,32 @@ impl Fixture {
         Self::on(tempfile::tempdir().unwrap(), &settings).await
     }
 
+    pub(crate) async fn with_body_bytes_max(body_bytes_max: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = RegistryConfig {
+            body_bytes_max,
+            ..config(directory.path(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(directory, config).await
+    }
+
+    /// Where PUT and DELETE of modes are forbidden.
+    pub(crate) async fn with_fixed_modes() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = RegistryConfig {
+            mode_mutability: false,
+            ..config(directory.path(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(directory, config).await
+    }
+
     async fn on(directory: TempDir, settings: &Settings) -> Self {
-        let registry = Registry::open(config(directory.path(), settings))
-            .await
-            .unwrap();
+        let config = config(directory.path(), settings);
+        Self::open(directory, config).await
+    }
+
+    async fn open(directory: TempDir, config: RegistryConfig) -> Self {
+        let registry = Registry::open(config).await.unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,

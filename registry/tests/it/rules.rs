@@ -179,7 +179,8 @@ async fn any_media_type_of_json_may_be_sent() {
         (None, 200),
         (Some("text/plain"), 415),
     ] {
-        let mut request = Request::post("/subjects/s/versions").header("accept", "text/html, */*; q=0.2");
+        let mut request =
+            Request::post("/subjects/s/versions").header("accept", "text/html, */*; q=0.2");
         if let Some(sent) = sent {
             request = request.header("content-type", sent);
         }
