@@ -35,6 +35,7 @@ mod places;
 mod program;
 mod resolve;
 mod smallest;
+mod tags;
 mod validate;
 mod witness;
 

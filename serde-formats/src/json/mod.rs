@@ -14,6 +14,7 @@
 //!
 //! Read `parse.rs` first.
 
+mod canonical;
 mod compatibility;
 #[cfg(test)]
 mod conformance;
@@ -25,6 +26,7 @@ mod load;
 mod model;
 mod node;
 mod parse;
+mod tags;
 mod tape;
 mod text;
 mod validate;
@@ -32,6 +34,7 @@ mod witness;
 
 use serde_json::Value;
 
+pub use canonical::canonical_text;
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};

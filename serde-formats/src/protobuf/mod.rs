@@ -36,6 +36,7 @@ mod resolve;
 mod serialized;
 mod stored;
 mod tables;
+mod tags;
 mod to_json;
 mod types;
 mod used;
