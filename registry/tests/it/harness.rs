@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use registry::{Registry, RegistryConfig};
+use registry::{Registry, RegistryConfig, StoreLocation};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -39,7 +39,7 @@ impl Reply {
 
 pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
     RegistryConfig {
-        sqlite_path: directory.join("registry.db"),
+        store: StoreLocation::Sqlite(directory.join("registry.db")),
         default_compatibility: level.to_owned(),
         mode_mutability: true,
         body_bytes_max: 8 * 1024 * 1024,
