@@ -1,22 +1,23 @@
 //! A fresh registry per case, and requests to its router.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use registry::{Registry, RegistryConfig, StoreLocation};
 use serde_json::Value;
-use tempfile::TempDir;
 use tower::ServiceExt;
+
+use crate::place::Place;
 
 pub(crate) const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
 
-/// A registry on a directory of its own.
+/// A registry on a store of its own.
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
     router: axum::Router,
-    directory: TempDir,
+    place: Place,
 }
 
 /// One answer.
@@ -37,9 +38,9 @@ impl Reply {
     }
 }
 
-pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
+fn config(store: StoreLocation, level: &str) -> RegistryConfig {
     RegistryConfig {
-        store: StoreLocation::Sqlite(directory.join("registry.db")),
+        store,
         default_compatibility: level.to_owned(),
         mode_mutability: true,
         body_bytes_max: 8 * 1024 * 1024,
@@ -48,29 +49,32 @@ pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
 
 impl Fixture {
     pub(crate) async fn new(level: &str) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), level).await
+        Self::on(Place::new().await, level).await
     }
 
-    async fn on(directory: TempDir, level: &str) -> Self {
-        let registry = Registry::open(config(directory.path(), level))
+    async fn on(place: Place, level: &str) -> Self {
+        let registry = Registry::open(config(place.location(), level))
             .await
             .unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,
             router,
-            directory,
+            place,
         }
     }
 
-    /// Closes and opens again on the same file.
+    /// Closes and opens again on the same store.
     pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
-        Self::on(self.directory, "BACKWARD").await
+        Self::on(self.place, "BACKWARD").await
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+    /// Another registry on the same store, as another process would open it.
+    pub(crate) async fn another(&self) -> Registry {
+        Registry::open(config(self.place.location(), "BACKWARD"))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {

@@ -9,6 +9,7 @@
 
 mod harness;
 mod lifecycle;
+mod place;
 mod recordings;
 mod rules;
 mod scenarios;

@@ -1,0 +1,1 @@
+//! Several registries on one database, in one process.
