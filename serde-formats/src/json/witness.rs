@@ -1,0 +1,17 @@
+//! Records that show an incompatibility; see [`crate::witness`].
+
+use super::JsonSchema;
+use crate::compatibility::Incompatibility;
+use crate::witness::Evidence;
+
+/// A record of `writer` that breaks under `reader` because of `difference`.
+#[must_use]
+pub fn evidence(
+    _reader: &JsonSchema,
+    _writer: &JsonSchema,
+    difference: &Incompatibility,
+) -> Evidence {
+    Evidence::NotFound {
+        reason: format!("no construction for {}", difference.kind),
+    }
+}
