@@ -450,6 +450,8 @@ impl ServeConfig {
             },
             default_compatibility: self.compatibility_level.clone(),
             mode_mutability: self.mode_mutability,
+            reject_empty_subject: false,
+            strict_reference_versions: false,
             body_bytes_max: self.http_body_max_bytes,
         }
     }

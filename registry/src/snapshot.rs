@@ -3,9 +3,10 @@
 //! Knows no SQL and no HTTP. State changes by [`Snapshot::advance`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
+mod associations;
 mod sharded;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -14,11 +15,13 @@ use serde_formats::{
 };
 use uuid::Uuid;
 
+use crate::association::{Association, AssociationType};
 use crate::change::Change;
 use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
+use associations::Associations;
 use sharded::Sharded;
 
 /// One schema content with its id in one context.
@@ -145,11 +148,22 @@ impl RegisteredSchema {
 /// Collects references depth first.
 #[derive(Debug, Default)]
 pub(crate) struct ReferenceClosure {
-    names: HashSet<String>,
+    /// Name to the version it was first bound to.
+    names: HashMap<String, i32>,
+    /// Whether a name bound to another version is an error; otherwise the first one counts.
+    strict: bool,
     pub(crate) resolved: Vec<ResolvedReference>,
 }
 
 impl ReferenceClosure {
+    /// Nothing yet; `strict` refuses one name for two versions.
+    pub(crate) fn new(strict: bool) -> Self {
+        Self {
+            strict,
+            ..Self::default()
+        }
+    }
+
     /// Adds one reference written in `context`, and first whatever its target stands on.
     pub(crate) fn add(
         &mut self,
@@ -158,8 +172,17 @@ impl ReferenceClosure {
         target: Option<&Arc<RegisteredSchema>>,
         depth: usize,
     ) -> Result<(), String> {
-        if !self.names.insert(reference.name.clone()) {
-            return Ok(());
+        match self.names.get(&reference.name) {
+            Some(first) if self.strict && *first != reference.version => {
+                return Err(format!(
+                    "Conflicting reference versions for \"{}\": version {first} and version {}",
+                    reference.name, reference.version
+                ));
+            }
+            Some(_) => return Ok(()),
+            None => {
+                self.names.insert(reference.name.clone(), reference.version);
+            }
         }
         let Some(target) = target else {
             return Err(format!(
@@ -312,6 +335,7 @@ pub struct Snapshot {
     modes: Sharded<Subject, Mode>,
     /// By target subject.
     referrers: Sharded<Subject, Arc<Vec<Referrer>>>,
+    associations: Associations,
     /// Dropped only when a subject comes or goes.
     sorted_subjects: OnceLock<Arc<[Arc<str>]>>,
 }
@@ -455,6 +479,54 @@ impl Snapshot {
         Some(qualify(QualifiedSubject::parse(subject).context, alias))
     }
 
+    /// All associations, in no order.
+    pub fn associations(&self) -> impl Iterator<Item = &Arc<Association>> {
+        self.associations.iter()
+    }
+
+    /// Associations of exactly this subject, in no order.
+    #[must_use]
+    pub fn associations_of_subject(&self, subject: &str) -> &[Arc<Association>] {
+        self.associations.of_subject(subject)
+    }
+
+    /// Associations of the topics with this name, whatever their namespace, in no order.
+    #[must_use]
+    pub fn associations_of_name(&self, resource_name: &str) -> &[Arc<Association>] {
+        self.associations.of_name(resource_name)
+    }
+
+    /// Associations of the topic with this id, in no order.
+    #[must_use]
+    pub fn associations_of_id(&self, resource_id: &str) -> &[Arc<Association>] {
+        self.associations.of_id(resource_id)
+    }
+
+    /// The subject that the topic's keys or values are associated with. Of several (topics of one
+    /// name in several namespaces) the one of the first namespace by name.
+    #[must_use]
+    pub fn associated_subject(&self, topic: &str, part: AssociationType) -> Option<&str> {
+        if self.associations.is_empty() {
+            return None;
+        }
+        self.associations
+            .of_name(topic)
+            .iter()
+            .filter(|association| association.association_type == part)
+            .min_by(|a, b| a.sort_key().cmp(&b.sort_key()))
+            .map(|association| association.subject.as_str())
+    }
+
+    /// Whether any version of the subject, deleted or not, is referred to by any schema.
+    #[must_use]
+    pub fn is_referenced(&self, subject: &str) -> bool {
+        self.subject(subject).is_some_and(|image| {
+            image
+                .versions()
+                .any(|(version, _)| self.referrers(subject, version).next().is_some())
+        })
+    }
+
     /// Schemas that refer to the subject's version: context and id.
     pub fn referrers(
         &self,
@@ -540,6 +612,8 @@ impl Snapshot {
                 Some(mode) => self.modes.insert(subject.clone(), *mode),
                 None => self.modes.remove(subject.as_str()),
             },
+            Change::PutAssociation(association) => self.associations.put(association),
+            Change::RemoveAssociation(guid) => self.associations.remove(*guid),
             Change::RecordContext { context, recorded } => {
                 self.context_mut(context).recorded = *recorded;
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
 use uuid::Uuid;
 
+use super::parses::{Parses, Source};
 use crate::error::RegistryError;
 use crate::model::{
     Metadata, Reference, RequestedReference, RuleSet, SchemaId, SchemaRequest, Version,
@@ -37,6 +38,8 @@ pub(crate) struct Reading {
     pub(crate) as_new: bool,
     /// Apply the checks behind `validateFields`.
     pub(crate) validate_fields: bool,
+    /// Refuse references that bind one name to two versions.
+    pub(crate) strict_references: bool,
 }
 
 /// A version that answers a look-up.
@@ -64,6 +67,17 @@ impl Candidate {
         request: &SchemaRequest,
         reading: Reading,
     ) -> Result<Self, RegistryError> {
+        Self::read_again(snapshot, subject, request, reading, &Parses::default())
+    }
+
+    /// The same for a request that may have been read before.
+    pub(crate) fn read_again(
+        snapshot: &Snapshot,
+        subject: &str,
+        request: &SchemaRequest,
+        reading: Reading,
+        parses: &Parses,
+    ) -> Result<Self, RegistryError> {
         let format = format_of(request)?;
         let invalid = |details: &str| {
             RegistryError::InvalidSchema(format!(
@@ -77,7 +91,7 @@ impl Candidate {
             references.sort_by(|a, b| (&a.subject, a.version).cmp(&(&b.subject, b.version)));
             references.dedup();
         }
-        let mut closure = ReferenceClosure::default();
+        let mut closure = ReferenceClosure::new(reading.strict_references);
         for reference in &references {
             let target = snapshot.reference_target(context, reference);
             closure
@@ -89,24 +103,17 @@ impl Candidate {
         } else {
             ParseMode::Existing
         };
-        let mut parsed = ParsedSchema::parse(format, &request.text, &closure.resolved, mode)
-            .map_err(|error| invalid(&error.message))?;
-        if reading.validate_fields {
-            validate_fields(&parsed, &request.text).map_err(|details| invalid(&details))?;
-        }
-        let mut text = parsed.text(TextForm::Canonical);
-        if reading.normalize {
-            let normalized = parsed.text(TextForm::Normalized);
-            if normalized != text {
-                // What is stored is what is compared from now on.
-                let existing = ParseMode::Existing;
-                parsed = ParsedSchema::parse(format, &normalized, &closure.resolved, existing)
-                    .map_err(|error| invalid(&error.message))?;
-                text = normalized;
-            }
-        }
+        let source = Source {
+            format,
+            text: request.text.clone(),
+            references: closure.resolved,
+            mode,
+            normalize: reading.normalize,
+            validate_fields: reading.validate_fields,
+        };
+        let (parsed, text) = parses.get(source).map_err(|details| invalid(&details))?;
         Ok(Self::assemble(
-            Arc::new(parsed),
+            parsed,
             text,
             references,
             request.metadata.clone(),
@@ -283,22 +290,6 @@ fn resolve(
             }
         })
         .collect()
-}
-
-/// JSON Schema: names starting with `$$` are kept for the server.
-fn validate_fields(parsed: &ParsedSchema, text: &str) -> Result<(), String> {
-    if parsed.format() != SchemaFormat::Json {
-        return Ok(());
-    }
-    let properties = serde_json::from_str::<serde_json::Value>(text).ok();
-    let reserved = properties
-        .as_ref()
-        .and_then(|schema| schema.get("properties")?.as_object())
-        .is_some_and(|properties| properties.keys().any(|name| name.starts_with("$$")));
-    if reserved {
-        return Err("#: Field names cannot start with $$ prefix".to_owned());
-    }
-    Ok(())
 }
 
 /// Which versions a look-up considers.

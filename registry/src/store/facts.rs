@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::StoreError;
+use crate::association::{Association, AssociationType, Lifecycle};
 use crate::change::Change;
 use crate::json::{self, JsonObject};
 use crate::model::{Mode, Reference, SchemaId, Version};
@@ -63,6 +64,22 @@ fn fact(change: &Change) -> Value {
         }),
         Change::PutMode { subject, mode } => {
             json!({ "fact": "mode", "subject": subject, "mode": mode.map(Mode::name) })
+        }
+        Change::PutAssociation(association) => json!({
+            "fact": "association",
+            "guid": association.guid.to_string(),
+            "subject": association.subject,
+            "resourceName": association.resource_name,
+            "resourceNamespace": association.resource_namespace,
+            "resourceId": association.resource_id,
+            "associationType": association.association_type.name(),
+            "lifecycle": association.lifecycle.name(),
+            "frozen": association.frozen,
+            "createdMs": association.created_ms,
+            "updatedMs": association.updated_ms,
+        }),
+        Change::RemoveAssociation(guid) => {
+            json!({ "fact": "remove-association", "guid": guid.to_string() })
         }
         Change::RecordContext { context, recorded } => {
             json!({ "fact": "context", "context": context, "recorded": recorded })
@@ -119,6 +136,11 @@ fn change(object: &JsonObject) -> Result<Change, String> {
         let value = object.get(key).and_then(Value::as_bool);
         value.ok_or_else(|| format!("{key} is missing"))
     };
+    let time = |key: &str| {
+        let value = object.get(key).and_then(Value::as_i64);
+        value.ok_or_else(|| format!("{key} is missing"))
+    };
+    let guid = || Uuid::parse_str(&text("guid")?).map_err(|_| "the GUID is not one".to_owned());
     Ok(match text("fact")?.as_str() {
         "schema" => Change::PutSchema(Arc::new(schema(object)?)),
         "remove-schema" => Change::RemoveSchema {
@@ -130,10 +152,7 @@ fn change(object: &JsonObject) -> Result<Change, String> {
             version: Version(int("version")?),
             id: SchemaId(int("id")?),
             deleted: flag("deleted")?,
-            registered_ms: object
-                .get("registeredMs")
-                .and_then(Value::as_i64)
-                .ok_or("registeredMs is missing")?,
+            registered_ms: time("registeredMs")?,
         },
         "remove-version" => Change::RemoveVersion {
             subject: text("subject")?,
@@ -155,6 +174,20 @@ fn change(object: &JsonObject) -> Result<Change, String> {
                 None => None,
             },
         },
+        "association" => Change::PutAssociation(Arc::new(Association {
+            guid: guid()?,
+            subject: text("subject")?,
+            resource_name: text("resourceName")?,
+            resource_namespace: text("resourceNamespace")?,
+            resource_id: text("resourceId")?,
+            association_type: AssociationType::from_name(&text("associationType")?)
+                .ok_or("unknown association type")?,
+            lifecycle: Lifecycle::from_name(&text("lifecycle")?).ok_or("unknown lifecycle")?,
+            frozen: flag("frozen")?,
+            created_ms: time("createdMs")?,
+            updated_ms: time("updatedMs")?,
+        })),
+        "remove-association" => Change::RemoveAssociation(guid()?),
         "context" => Change::RecordContext {
             context: text("context")?,
             recorded: flag("recorded")?,
@@ -286,6 +319,19 @@ mod tests {
                 subject: subject(),
                 mode: None,
             },
+            Change::PutAssociation(Arc::new(Association {
+                guid: Uuid::from_u128(8),
+                subject: subject(),
+                resource_name: "t".into(),
+                resource_namespace: "n".into(),
+                resource_id: "r".into(),
+                association_type: AssociationType::Key,
+                lifecycle: Lifecycle::Strong,
+                frozen: true,
+                created_ms: 1,
+                updated_ms: 2,
+            })),
+            Change::RemoveAssociation(Uuid::from_u128(8)),
             Change::RecordContext {
                 context: context(),
                 recorded: true,

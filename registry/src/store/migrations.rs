@@ -28,11 +28,13 @@ macro_rules! step {
 
 const SQLITE: &[Step] = &[
     step!("sqlite", 1, "initial"),
+    step!("sqlite", 2, "associations"),
     step!("sqlite", 3, "change_facts"),
 ];
 
 const POSTGRES: &[Step] = &[
     step!("postgres", 1, "initial"),
+    step!("postgres", 2, "associations"),
     step!("postgres", 3, "change_facts"),
 ];
 

@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
+use crate::association::Association;
 use crate::change::{Change, ChangeSet};
 use crate::model::{Mode, SubjectConfig};
 use crate::snapshot::RegisteredSchema;
@@ -19,6 +22,7 @@ pub(super) struct Net<'c> {
     /// None removes the row; so below.
     pub(super) configs: BTreeMap<&'c str, Option<&'c SubjectConfig>>,
     pub(super) modes: BTreeMap<&'c str, Option<Mode>>,
+    pub(super) associations: BTreeMap<Uuid, Option<&'c Association>>,
     pub(super) contexts: BTreeMap<&'c str, ContextRow>,
 }
 
@@ -79,6 +83,13 @@ impl<'c> Net<'c> {
             }
             Change::PutMode { subject, mode } => {
                 self.modes.insert(subject, *mode);
+            }
+            Change::PutAssociation(association) => {
+                self.associations
+                    .insert(association.guid, Some(association));
+            }
+            Change::RemoveAssociation(guid) => {
+                self.associations.insert(*guid, None);
             }
             Change::RecordContext { context, recorded } => {
                 self.contexts.entry(context).or_default().recorded = Some(*recorded);

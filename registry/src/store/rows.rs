@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{StoreError, facts};
+use crate::association::{Association, AssociationType, Lifecycle};
 use crate::change::Change;
 use crate::json;
 use crate::model::{Mode, Reference, SchemaId};
@@ -90,6 +91,42 @@ pub(super) fn mode_change(subject: String, name: &str) -> Result<Change, StoreEr
     })
 }
 
+/// Columns of an association's row.
+#[derive(Debug)]
+pub(super) struct AssociationRow {
+    pub(super) guid: String,
+    pub(super) subject: String,
+    pub(super) resource_name: String,
+    pub(super) resource_namespace: String,
+    pub(super) resource_id: String,
+    pub(super) association_type: String,
+    pub(super) lifecycle: String,
+    pub(super) frozen: bool,
+    pub(super) created_ms: i64,
+    pub(super) updated_ms: i64,
+}
+
+impl AssociationRow {
+    pub(super) fn into_change(self) -> Result<Change, StoreError> {
+        let guid = &self.guid;
+        let wrong = |what: &str| StoreError::nonsense(format!("association {guid}: {what}"));
+        Ok(Change::PutAssociation(Arc::new(Association {
+            guid: Uuid::parse_str(guid).map_err(|_| wrong("its GUID is not one"))?,
+            association_type: AssociationType::from_name(&self.association_type)
+                .ok_or_else(|| wrong("unknown type"))?,
+            lifecycle: Lifecycle::from_name(&self.lifecycle)
+                .ok_or_else(|| wrong("unknown lifecycle"))?,
+            subject: self.subject,
+            resource_name: self.resource_name,
+            resource_namespace: self.resource_namespace,
+            resource_id: self.resource_id,
+            frozen: self.frozen,
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+        })))
+    }
+}
+
 fn parse_object(text: &str) -> Result<json::JsonObject, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::nonsense(format!("stored JSON: {error}")))
@@ -122,7 +159,8 @@ macro_rules! rows {
         use crate::store::facts;
         use crate::store::net::{Net, runs};
         use crate::store::rows::{
-            PAGE, References, SchemaRow, config_change, mode_change, parse_value, readable_facts,
+            AssociationRow, PAGE, References, SchemaRow, config_change, mode_change, parse_value,
+            readable_facts,
         };
         use crate::store::{Facts, Loaded, StoreError, read_epoch, sql, stored_epoch};
         use crate::subject_name::QualifiedSubject;
@@ -173,7 +211,33 @@ macro_rules! rows {
             {
                 changes.push(mode_change(row.try_get(0)?, row.try_get(1)?)?);
             }
+            load_associations(connection, &mut changes).await?;
             Ok(Loaded { epoch, changes })
+        }
+
+        async fn load_associations(
+            connection: &mut $connection,
+            changes: &mut Vec<Change>,
+        ) -> Result<(), StoreError> {
+            for row in sqlx::query::<$database>(sql::LOAD_ASSOCIATIONS)
+                .fetch_all(connection)
+                .await?
+            {
+                let row = AssociationRow {
+                    guid: row.try_get(0)?,
+                    subject: row.try_get(1)?,
+                    resource_name: row.try_get(2)?,
+                    resource_namespace: row.try_get(3)?,
+                    resource_id: row.try_get(4)?,
+                    association_type: row.try_get(5)?,
+                    lifecycle: row.try_get(6)?,
+                    frozen: row.try_get(7)?,
+                    created_ms: row.try_get(8)?,
+                    updated_ms: row.try_get(9)?,
+                };
+                changes.push(row.into_change()?);
+            }
+            Ok(())
         }
 
         async fn load_schemas(
@@ -414,6 +478,25 @@ macro_rules! rows {
                         .bind(*subject)
                         .bind(mode.name()),
                     None => sqlx::query::<$database>(sql::REMOVE_MODE).bind(*subject),
+                };
+                query.execute(&mut *connection).await?;
+            }
+            for (guid, association) in &net.associations {
+                let query = match association {
+                    Some(association) => sqlx::query::<$database>(sql::PUT_ASSOCIATION)
+                        .bind(guid.to_string())
+                        .bind(association.subject.as_str())
+                        .bind(association.resource_name.as_str())
+                        .bind(association.resource_namespace.as_str())
+                        .bind(association.resource_id.as_str())
+                        .bind(association.association_type.name())
+                        .bind(association.lifecycle.name())
+                        .bind(association.frozen)
+                        .bind(association.created_ms)
+                        .bind(association.updated_ms),
+                    None => {
+                        sqlx::query::<$database>(sql::REMOVE_ASSOCIATION).bind(guid.to_string())
+                    }
                 };
                 query.execute(&mut *connection).await?;
             }

@@ -1,6 +1,7 @@
 //! A fresh registry per case, and requests to its router.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -17,7 +18,7 @@ pub(crate) const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
     router: axum::Router,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// One answer.
@@ -38,22 +39,46 @@ impl Reply {
     }
 }
 
-fn config(store: StoreLocation, level: &str) -> RegistryConfig {
+/// What a case may set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) level: String,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
+}
+
+impl Settings {
+    pub(crate) fn of_level(level: &str) -> Self {
+        Self {
+            level: level.to_owned(),
+            reject_empty_subject: false,
+            strict_reference_versions: false,
+        }
+    }
+}
+
+fn config(store: StoreLocation, settings: &Settings) -> RegistryConfig {
     RegistryConfig {
         store,
-        default_compatibility: level.to_owned(),
+        default_compatibility: settings.level.clone(),
         mode_mutability: true,
+        reject_empty_subject: settings.reject_empty_subject,
+        strict_reference_versions: settings.strict_reference_versions,
         body_bytes_max: 8 * 1024 * 1024,
     }
 }
 
 impl Fixture {
     pub(crate) async fn new(level: &str) -> Self {
-        Self::on(Place::new().await, level).await
+        Self::with(Settings::of_level(level)).await
     }
 
-    async fn on(place: Place, level: &str) -> Self {
-        let registry = Registry::open(config(place.location(), level))
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(Arc::new(Place::new().await), &settings).await
+    }
+
+    async fn on(place: Arc<Place>, settings: &Settings) -> Self {
+        let registry = Registry::open(config(place.location(), settings))
             .await
             .unwrap();
         let router = Registry::fallback_not_found(registry.router());
@@ -67,14 +92,30 @@ impl Fixture {
     /// Closes and opens again on the same store.
     pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
-        Self::on(self.place, "BACKWARD").await
+        Self::on(self.place, &Settings::of_level("BACKWARD")).await
     }
 
     /// Another registry on the same store, as another process would open it.
-    pub(crate) async fn another(&self) -> Registry {
-        Registry::open(config(self.place.location(), "BACKWARD"))
-            .await
-            .unwrap()
+    pub(crate) async fn beside(&self) -> Self {
+        Self::on(Arc::clone(&self.place), &Settings::of_level("NONE")).await
+    }
+
+    /// Where the truth is.
+    #[allow(
+        dead_code,
+        reason = "only the suite on PostgreSQL looks behind the API"
+    )]
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// A registry on a store that exists.
+    #[allow(
+        dead_code,
+        reason = "only the suite on PostgreSQL opens one at several times"
+    )]
+    pub(crate) async fn at(place: Arc<Place>) -> Self {
+        Self::on(place, &Settings::of_level("NONE")).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {

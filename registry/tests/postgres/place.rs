@@ -13,7 +13,8 @@ static SERVER: LazyLock<Option<Postgres>> = LazyLock::new(Postgres::start);
 static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 const EMPTY: &str = "DELETE FROM contexts; DELETE FROM schemas; DELETE FROM schema_references; \
-     DELETE FROM subject_versions; DELETE FROM configs; DELETE FROM modes; DELETE FROM changes; \
+     DELETE FROM subject_versions; DELETE FROM configs; DELETE FROM modes; DELETE FROM associations; \
+     DELETE FROM changes; \
      DELETE FROM replicas; UPDATE registry_state SET epoch = 0";
 
 /// A store for one case.

@@ -30,6 +30,7 @@ mod json_value;
 mod model;
 mod parse;
 mod program;
+mod tags;
 mod validate;
 mod witness;
 

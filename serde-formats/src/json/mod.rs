@@ -21,6 +21,7 @@ mod load;
 mod model;
 mod node;
 mod parse;
+mod tags;
 mod tape;
 mod text;
 mod validate;

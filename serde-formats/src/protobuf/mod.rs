@@ -28,6 +28,7 @@ mod protoc_rules;
 mod resolve;
 mod serialized;
 mod tables;
+mod tags;
 mod validate;
 mod witness;
 
