@@ -264,10 +264,7 @@ impl ServeOptions {
                 .or(file.group_initial_rebalance_delay_ms)
                 .unwrap_or(0),
             registry_url: self.registry_url.or(file.registry_url).unwrap_or_default(),
-            registry_only: self
-                .registry_only
-                .or(file.registry_only)
-                .unwrap_or(false),
+            registry_only: self.registry_only.or(file.registry_only).unwrap_or(false),
             compatibility_level: level.to_ascii_uppercase(),
             mode_mutability: self
                 .mode_mutability

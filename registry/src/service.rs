@@ -204,7 +204,7 @@ impl Registry {
     pub async fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
         if let Some(replica) = &self.inner.replica {
-            replica::stop(replica);
+            replica.stop();
         }
         let _writing = self.inner.writing.lock().await;
         self.inner.leave().await;

@@ -259,10 +259,16 @@ mod tests {
              [(confluent.field_meta).tags = \"X\", (.confluent.field_meta).doc = \"d\"];\n}\n";
         let schema = parse(SchemaFormat::Protobuf, text);
         assert_eq!(schema.tagged_entities(), tagged("M.a=X"));
-        let edited = schema.with_tags(&tagged("M.a=Y"), &tagged("M.a=X")).unwrap();
+        let edited = schema
+            .with_tags(&tagged("M.a=Y"), &tagged("M.a=X"))
+            .unwrap();
         let edited = parse(SchemaFormat::Protobuf, &edited);
         assert_eq!(edited.tagged_entities(), tagged("M.a=Y"));
-        assert!(edited.text(crate::TextForm::Canonical).contains("doc: \"d\""));
+        assert!(
+            edited
+                .text(crate::TextForm::Canonical)
+                .contains("doc: \"d\"")
+        );
     }
 
     #[test]
@@ -271,15 +277,60 @@ mod tests {
         let json = r#"{"type":"object","properties":{"a":{"type":"string"}}}"#;
         let proto = "syntax = \"proto3\";\nmessage M {\n  string a = 1;\n}\n";
         for (format, text, path, message) in [
-            (SchemaFormat::Avro, avro, "R.b", "No matching path 'R.b' found in the schema"),
-            (SchemaFormat::Avro, avro, "b", "No matching path 'b' found in the schema"),
-            (SchemaFormat::Avro, avro, "x.R.a", "No matching path 'x.R.a' found in the schema"),
-            (SchemaFormat::Json, json, "object.b", "No matching path 'object.b' found in the schema"),
-            (SchemaFormat::Json, json, "object.a.array.0", "No matching path 'object.a.array.0' found in the schema"),
-            (SchemaFormat::Json, json, "oneof.7.object", "No matching path 'oneof.7.object' found in the schema"),
-            (SchemaFormat::Protobuf, proto, "N.a", "No matching Field with name 'a' found in the schema"),
-            (SchemaFormat::Protobuf, proto, "N.M.a", "No matching Message with name 'N' found in the schema"),
-            (SchemaFormat::Protobuf, proto, "M.b", "No matching Field with name 'b' found in the schema"),
+            (
+                SchemaFormat::Avro,
+                avro,
+                "R.b",
+                "No matching path 'R.b' found in the schema",
+            ),
+            (
+                SchemaFormat::Avro,
+                avro,
+                "b",
+                "No matching path 'b' found in the schema",
+            ),
+            (
+                SchemaFormat::Avro,
+                avro,
+                "x.R.a",
+                "No matching path 'x.R.a' found in the schema",
+            ),
+            (
+                SchemaFormat::Json,
+                json,
+                "object.b",
+                "No matching path 'object.b' found in the schema",
+            ),
+            (
+                SchemaFormat::Json,
+                json,
+                "object.a.array.0",
+                "No matching path 'object.a.array.0' found in the schema",
+            ),
+            (
+                SchemaFormat::Json,
+                json,
+                "oneof.7.object",
+                "No matching path 'oneof.7.object' found in the schema",
+            ),
+            (
+                SchemaFormat::Protobuf,
+                proto,
+                "N.a",
+                "No matching Field with name 'a' found in the schema",
+            ),
+            (
+                SchemaFormat::Protobuf,
+                proto,
+                "N.M.a",
+                "No matching Message with name 'N' found in the schema",
+            ),
+            (
+                SchemaFormat::Protobuf,
+                proto,
+                "M.b",
+                "No matching Field with name 'b' found in the schema",
+            ),
         ] {
             let add = tagged(&format!("{path}=T"));
             let error = parse(format, text).with_tags(&add, &[]).unwrap_err();

@@ -49,7 +49,7 @@ pub(super) struct Replica {
     acknowledged_by_others: AtomicU64,
     asking: tokio::sync::Mutex<()>,
     /// There may be something new.
-    pub(super) wake: Arc<Notify>,
+    wake: Arc<Notify>,
     /// The connection that listens may be dead without knowing.
     listen_again: Arc<Notify>,
 }
@@ -81,10 +81,23 @@ impl Replica {
         now < self.lease_ends_ms.load(Ordering::Acquire)
     }
 
+    /// Ends following and listening, once the registry is closed or gone.
+    pub(super) fn stop(&self) {
+        self.listen_again.notify_one();
+        self.wake.notify_one();
+    }
+
     fn extend_lease(&self, began: Instant) {
         let ends = began.duration_since(self.started) + LEASE.saturating_sub(LEASE_MARGIN);
         let ends = u64::try_from(ends.as_millis()).unwrap_or(u64::MAX);
         self.lease_ends_ms.fetch_max(ends, Ordering::AcqRel);
+    }
+}
+
+/// A registry that is dropped without being closed must not leave a connection that listens.
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -356,10 +369,4 @@ async fn listen(inner: Weak<Inner>, wake: Arc<Notify>, again: Arc<Notify>) {
             }
         }
     }
-}
-
-/// Ends listening at once, so that following ends.
-pub(super) fn stop(replica: &Replica) {
-    replica.listen_again.notify_one();
-    replica.wake.notify_one();
 }

@@ -25,7 +25,7 @@ pub(crate) struct Postgres {
 const SHELL: &str = r#"
 start() {
   "$1/postgres" -D "$2" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c fsync="$4" -c max_connections=100 -c logging_collector=off 2>>"$2/log" </dev/null >/dev/null &
+    -c fsync="$4" -c max_connections=200 -c logging_collector=off 2>>"$2/log" </dev/null >/dev/null &
   pid=$!
   until "$1/pg_isready" -q -h 127.0.0.1 -p "$3"; do
     kill -0 $pid 2>/dev/null || { cat "$2/log" >&2; exit 1; }
