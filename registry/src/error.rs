@@ -99,6 +99,8 @@ pub enum RegistryError {
     ReferenceExists { subject: String, version: Version },
     #[error("The specified subject '{0}' is not a valid.")]
     InvalidSubject(String),
+    #[error("Register operation failed because schema is too large")]
+    SchemaTooLarge,
     #[error("{0}")]
     InvalidRuleSet(String),
     #[error("The specified context '{0}' is not empty.")]
@@ -152,6 +154,7 @@ impl RegistryError {
             Self::OperationNotPermitted(_) => (422, 42205),
             Self::ReferenceExists { .. } | Self::SubjectReferenced(_) => (422, 42206),
             Self::InvalidSubject(_) => (422, 42208),
+            Self::SchemaTooLarge => (422, 42209),
             Self::InvalidRuleSet(_) => (422, 42210),
             Self::ContextNotEmpty(_) => (422, 42211),
             Self::InvalidAssociation { .. } => (422, 42212),

@@ -527,6 +527,7 @@ impl<'a> Work<'a> {
             as_new: false,
             validate_fields: false,
             strict_references: self.defaults.strict_reference_versions,
+            keep_unreadable: false,
         };
         let candidate = Candidate::read(&self.snapshot, &of.subject, schema, reading)?;
         Ok(look_up(&self.snapshot, &of.subject, &candidate, Among::Live).is_some())

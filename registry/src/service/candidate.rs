@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
+use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm, json};
 use uuid::Uuid;
 
-use super::parses::{Parses, Source};
+use super::parses::{Parses, Source, Unparsed};
 use crate::error::RegistryError;
 use crate::model::{
     Metadata, Reference, RequestedReference, RuleSet, SchemaId, SchemaRequest, Version,
@@ -21,7 +21,7 @@ use crate::subject_name::{QualifiedSubject, qualify};
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) format: SchemaFormat,
-    pub(crate) parsed: Arc<ParsedSchema>,
+    parsed: Result<Arc<ParsedSchema>, String>,
     pub(crate) text: String,
     pub(crate) references: Vec<Reference>,
     pub(crate) metadata: Option<Metadata>,
@@ -40,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) validate_fields: bool,
     /// Refuse references that bind one name to two versions.
     pub(crate) strict_references: bool,
+    /// Take JSON that is no JSON Schema, as an import does.
+    pub(crate) keep_unreadable: bool,
 }
 
 /// A version that answers a look-up.
@@ -111,8 +113,18 @@ impl Candidate {
             normalize: reading.normalize,
             validate_fields: reading.validate_fields,
         };
-        let (parsed, text) = parses.get(source).map_err(|details| invalid(&details))?;
+        let (parsed, text) = match parses.get(source) {
+            Ok((parsed, text)) => (Ok(parsed), text),
+            Err(Unparsed::Unreadable(message))
+                if reading.keep_unreadable && format == SchemaFormat::Json =>
+            {
+                let text = json::canonical_text(&request.text);
+                (Err(message), text.map_err(|error| invalid(&error.message))?)
+            }
+            Err(unparsed) => return Err(invalid(unparsed.message())),
+        };
         Ok(Self::assemble(
+            format,
             parsed,
             text,
             references,
@@ -122,7 +134,8 @@ impl Candidate {
     }
 
     fn assemble(
-        parsed: Arc<ParsedSchema>,
+        format: SchemaFormat,
+        parsed: Result<Arc<ParsedSchema>, String>,
         text: String,
         references: Vec<Reference>,
         metadata: Option<Metadata>,
@@ -130,7 +143,7 @@ impl Candidate {
     ) -> Self {
         let guid = content_guid(&text, &references, metadata.as_ref(), rule_set.as_ref());
         Self {
-            format: parsed.format(),
+            format,
             parsed,
             text,
             references,
@@ -147,12 +160,28 @@ impl Candidate {
         rule_set: Option<RuleSet>,
     ) -> Self {
         Self::assemble(
-            Arc::clone(&self.parsed),
+            self.format,
+            self.parsed.clone(),
             self.text.clone(),
             self.references.clone(),
             metadata,
             rule_set,
         )
+    }
+
+    /// The parse tree.
+    ///
+    /// # Errors
+    /// When the content was taken although it cannot be read.
+    pub(crate) fn parsed(&self) -> Result<&Arc<ParsedSchema>, RegistryError> {
+        self.parsed
+            .as_ref()
+            .map_err(|reason| RegistryError::InvalidSchema(reason.clone()))
+    }
+
+    /// Why the content cannot be read, where it was taken nevertheless.
+    pub(crate) fn flaw(&self) -> Option<&str> {
+        self.parsed.as_ref().err().map(String::as_str)
     }
 
     /// The content under an id; its parse tree is kept.
@@ -169,7 +198,9 @@ impl Candidate {
                 rule_set: self.rule_set.clone(),
             },
         );
-        schema.set_parsed(Arc::clone(&self.parsed));
+        if let Ok(parsed) = &self.parsed {
+            schema.set_parsed(Arc::clone(parsed));
+        }
         schema
     }
 
@@ -211,20 +242,23 @@ impl Candidate {
                 unpinned(self.metadata.as_ref()) == unpinned(stored.metadata.as_ref())
             }
         };
-        same_metadata
-            && self.rule_set == stored.rule_set
-            && stored
-                .parsed()
-                .is_ok_and(|parsed| self.parsed.is_equivalent(parsed))
+        same_metadata && self.rule_set == stored.rule_set && self.is_equivalent(stored)
+    }
+
+    fn is_equivalent(&self, stored: &RegisteredSchema) -> bool {
+        match (&self.parsed, stored.parsed()) {
+            (Ok(mine), Ok(stored)) => mine.is_equivalent(stored),
+            _ => self.text == stored.text,
+        }
     }
 
     fn is_inlined_form_of(&self, stored: &RegisteredSchema) -> bool {
-        let Ok(parsed) = stored.parsed() else {
+        let (Ok(mine), Ok(parsed)) = (&self.parsed, stored.parsed()) else {
             return false;
         };
         let inlined = parsed.text(TextForm::Resolved);
         ParsedSchema::parse(stored.format, &inlined, &[], ParseMode::Existing)
-            .is_ok_and(|inlined| self.parsed.is_equivalent(&inlined))
+            .is_ok_and(|inlined| mine.is_equivalent(&inlined))
     }
 }
 

@@ -19,7 +19,24 @@ pub(crate) struct Source {
 }
 
 /// A parse tree and the text to store; or what is wrong with the schema.
-pub(crate) type Parsed = Result<(Arc<ParsedSchema>, String), String>;
+pub(crate) type Parsed = Result<(Arc<ParsedSchema>, String), Unparsed>;
+
+/// What is wrong with a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unparsed {
+    /// Its text does not parse.
+    Unreadable(String),
+    /// It parses and is refused.
+    Refused(String),
+}
+
+impl Unparsed {
+    /// The reason, for the client.
+    pub(crate) fn message(&self) -> &str {
+        let (Self::Unreadable(message) | Self::Refused(message)) = self;
+        message
+    }
+}
 
 /// Parses by what they were made of.
 #[derive(Debug, Default)]
@@ -50,16 +67,16 @@ impl Source {
             ParsedSchema::parse(self.format, text, &self.references, mode)
                 .map_err(|error| error.message)
         };
-        let mut parsed = parse(&self.text, self.mode)?;
+        let mut parsed = parse(&self.text, self.mode).map_err(Unparsed::Unreadable)?;
         if self.validate_fields {
-            validate_fields(&parsed, &self.text)?;
+            validate_fields(&parsed, &self.text).map_err(Unparsed::Refused)?;
         }
         let mut text = parsed.text(TextForm::Canonical);
         if self.normalize {
             let normalized = parsed.text(TextForm::Normalized);
             if normalized != text {
                 // What is stored is what is compared from now on.
-                parsed = parse(&normalized, ParseMode::Existing)?;
+                parsed = parse(&normalized, ParseMode::Existing).map_err(Unparsed::Refused)?;
                 text = normalized;
             }
         }

@@ -172,6 +172,7 @@ impl Registry {
                 as_new: false,
                 validate_fields: false,
                 strict_references: self.inner.defaults.strict_reference_versions,
+                keep_unreadable: false,
             };
             let among = if deleted { Among::All } else { Among::Live };
             for name in &names {
@@ -267,11 +268,12 @@ pub(crate) fn incompatibilities(
         as_new: config.validate_new_schemas.unwrap_or(true),
         validate_fields: config.validate_fields.unwrap_or(false),
         strict_references: defaults.strict_reference_versions,
+        keep_unreadable: false,
     };
     let candidate = Candidate::read(snapshot, subject, request, reading)?;
     let mut rules = Rules::of(&config, defaults.level);
     let metadata = candidate.metadata.as_ref();
-    let parsed = &candidate.parsed;
+    let parsed = candidate.parsed()?;
     if selector.is_none() {
         let live = image.into_iter().flat_map(|image| image.live());
         return Ok(compatibility::check(rules, parsed, metadata, live));

@@ -24,6 +24,9 @@ use crate::subject_name::{QualifiedSubject, context_prefix, normalize, qualify};
 /// Texts longer than this are parsed off the async threads, in bytes.
 pub(crate) const HEAVY_TEXT_BYTES: usize = 64 * 1024;
 
+/// Longest schema text taken, in bytes: what the parsers take.
+const SCHEMA_TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How to register.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RegisterOptions {
@@ -63,6 +66,9 @@ impl Registry {
             rules.validate().map_err(RegistryError::InvalidRuleSet)?;
         }
         self.require_valid(&subject)?;
+        if request.text.len() > SCHEMA_TEXT_BYTES_MAX {
+            return Err(RegistryError::SchemaTooLarge);
+        }
         let subject = normalize(&subject);
         let heavy = request.text.len() > HEAVY_TEXT_BYTES;
         let registration = Registration {
@@ -135,6 +141,7 @@ impl Registration {
             as_new,
             validate_fields: config.validate_fields.unwrap_or(false) && !mode.takes_ids(),
             strict_references: self.defaults.strict_reference_versions,
+            keep_unreadable: mode.takes_ids(),
         }
     }
 
@@ -383,7 +390,7 @@ impl Registration {
         let rules = Rules::of(config, self.defaults.level);
         let metadata = candidate.metadata.as_ref();
         let live = image.into_iter().flat_map(SubjectImage::live);
-        let messages = compatibility::check(rules, &candidate.parsed, metadata, live);
+        let messages = compatibility::check(rules, candidate.parsed()?, metadata, live);
         if messages.is_empty() {
             return Ok(());
         }
@@ -446,6 +453,24 @@ impl Registration {
                 id: replaced,
             });
         }
+        let mut after = json!({
+            "version": version.0,
+            "id": id.0,
+            "guid": schema.guid.to_string(),
+            "schemaType": schema.format.name(),
+        });
+        if let Some(flaw) = candidate.flaw() {
+            tracing::warn!(
+                subject = self.subject,
+                version = version.0,
+                schema_id = id.0,
+                reason = flaw,
+                "imported a schema that cannot be read: records with it are refused"
+            );
+            if let Some(after) = after.as_object_mut() {
+                after.insert("unreadable".to_owned(), json!(flaw));
+            }
+        }
         let set = ChangeSet {
             changes,
             audit: Audit {
@@ -453,12 +478,7 @@ impl Registration {
                 operation: "register",
                 subject: self.subject.clone(),
                 before: None,
-                after: Some(json!({
-                    "version": version.0,
-                    "id": id.0,
-                    "guid": schema.guid.to_string(),
-                    "schemaType": schema.format.name(),
-                })),
+                after: Some(after),
             },
             at_ms,
         };

@@ -156,9 +156,10 @@ pub(crate) fn edited(
         as_new: false,
         validate_fields: false,
         strict_references: false,
+        keep_unreadable: false,
     };
     let candidate = Candidate::read(snapshot, subject, request, as_it_is)?;
-    candidate.parsed.with_tags(add, remove).map_err(|error| {
+    candidate.parsed()?.with_tags(add, remove).map_err(|error| {
         // The class is part of the reference's text.
         RegistryError::InvalidSchema(format!("java.lang.IllegalArgumentException: {error}"))
     })

@@ -77,10 +77,32 @@ impl Fixture {
         Self::on(Arc::new(Place::new().await), &settings).await
     }
 
+    pub(crate) async fn with_body_bytes_max(body_bytes_max: usize) -> Self {
+        let place = Arc::new(Place::new().await);
+        let config = RegistryConfig {
+            body_bytes_max,
+            ..config(place.location(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(place, config).await
+    }
+
+    /// Where PUT and DELETE of modes are forbidden.
+    pub(crate) async fn with_fixed_modes() -> Self {
+        let place = Arc::new(Place::new().await);
+        let config = RegistryConfig {
+            mode_mutability: false,
+            ..config(place.location(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(place, config).await
+    }
+
     async fn on(place: Arc<Place>, settings: &Settings) -> Self {
-        let registry = Registry::open(config(place.location(), settings))
-            .await
-            .unwrap();
+        let config = config(place.location(), settings);
+        Self::open(place, config).await
+    }
+
+    async fn open(place: Arc<Place>, config: RegistryConfig) -> Self {
+        let registry = Registry::open(config).await.unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,

@@ -27,7 +27,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ),
     (
         "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
-        "the Avro parser takes a named type wrapped in an object",
+        "recorded with an older Avro library; the reference's own test expects what is done here",
     ),
     (
         "csr-rest/RestApiClusterTest#testValidateFieldsDisabledAcceptsBrokenReference",
@@ -55,12 +55,12 @@ fn settings(case: &Value) -> Settings {
 
 #[tokio::test]
 async fn own_recordings_are_answered_alike() {
-    run("rest-recordings/own-rest.jsonl", 51, 698).await;
+    run("rest-recordings/own-rest.jsonl", 56, 731).await;
 }
 
 #[tokio::test]
 async fn recordings_of_the_references_own_tests_are_answered_alike() {
-    run("rest-recordings/csr-rest.jsonl", 166, 1371).await;
+    run("rest-recordings/csr-rest.jsonl", 181, 1420).await;
 }
 
 async fn run(file: &str, cases_min: usize, steps_min: usize) {

@@ -6,6 +6,9 @@
 //! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does).
 //! The peers in `tests/agreement` read the lines and check each claim.
 
+mod avro;
+mod random;
+
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
@@ -28,7 +31,7 @@ struct Pair {
 /// Makes the pair of a seed: the same seed makes the same pair.
 type Generator = fn(seed: u64) -> Pair;
 
-const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[];
+const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[("avro", SchemaFormat::Avro, avro::pair)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -12,6 +12,7 @@
 //!
 //! Read `parse.rs` first.
 
+mod canonical;
 mod compatibility;
 #[cfg(test)]
 mod conformance;
@@ -29,6 +30,7 @@ mod witness;
 
 use serde_json::Value;
 
+pub use canonical::canonical_text;
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};

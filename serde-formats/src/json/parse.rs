@@ -135,6 +135,11 @@ impl JsonSchema {
         ))
     }
 
+    /// The schema's own text and its references.
+    pub(super) fn documents(&self) -> &Documents {
+        &self.inner.documents
+    }
+
     /// What `compatibility` compares.
     pub(super) fn model(&self) -> Result<&Model, &ParseError> {
         self.inner.model.as_ref()

@@ -114,6 +114,60 @@ impl JsonValidator {
     }
 }
 
+impl JsonValidator {
+    /// The reasons to refuse a payload, as many as a search has use for; none for one that fits
+    /// or that cannot be explained within the limits.
+    pub(super) fn refusals(&self, payload: &[u8], scratch: &mut JsonScratch) -> Vec<Refusal> {
+        let Ok(text) = check_syntax(payload, &mut scratch.tape) else {
+            return Vec::new();
+        };
+        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        if levels > EXPLAINED_LEVELS_MAX {
+            return Vec::new();
+        }
+        let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
+        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
+        let view = View::new(text, &scratch.tape, steps);
+        let errors: Vec<ValidationError<'_>> = self
+            .validator
+            .iter_errors(TapeNode::root(&view))
+            .take(REFUSALS_MAX)
+            .collect();
+        if view.is_exhausted() {
+            return Vec::new();
+        }
+        let told = View::new(text, &scratch.tape, u64::MAX);
+        let refusal = |error: &ValidationError<'_>| Refusal {
+            segments: segments(error),
+            keyword: error.kind().keyword().to_owned(),
+            violation: violation(TapeNode::root(&told), error),
+        };
+        errors.iter().map(refusal).collect()
+    }
+}
+
+/// One reason to refuse a payload.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Names and positions that lead to the refused value.
+    pub(super) segments: Vec<String>,
+    pub(super) keyword: String,
+    pub(super) violation: Violation,
+}
+
+fn segments(error: &ValidationError<'_>) -> Vec<String> {
+    error
+        .instance_path()
+        .segments()
+        .map(|segment| match segment {
+            LocationSegment::Property(name) => name.to_string(),
+            LocationSegment::Index(index) => index.to_string(),
+        })
+        .collect()
+}
+
+/// Reasons told of one payload.
+const REFUSALS_MAX: usize = 64;
 /// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
 /// largest build measured, and worker threads have 2 MiB of stack.
 pub(super) const LEVELS_MAX: usize = 2000;
