@@ -7,6 +7,10 @@
     reason = "a test that cannot go on says so, and counts are printed"
 )]
 
+#[path = "../it/endpoints.rs"]
+mod endpoints;
+#[path = "../it/errors.rs"]
+mod errors;
 #[path = "../it/harness.rs"]
 mod harness;
 #[path = "../it/lifecycle.rs"]

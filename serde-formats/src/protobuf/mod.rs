@@ -9,7 +9,9 @@
 //! | `compile`, `protoc_rules` | the tree and its references to linked descriptors |
 //! | `tables`, `validate` | descriptors to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
-//! | `json` | payloads to JSON and back |
+//! | `types`, `values` | what fields mean, and a payload as a tree of values |
+//! | `json`, `to_json`, `from_json`, `well_known` | payloads to JSON and back |
+//! | `witness` | records that show a difference |
 //!
 //! Editions are refused with a clear error, as the reference refuses them.
 
@@ -18,6 +20,7 @@ mod bundled;
 mod compatibility;
 mod compile;
 mod from_descriptor;
+mod from_json;
 mod json;
 mod lex;
 mod normalize;
@@ -29,11 +32,17 @@ mod resolve;
 mod serialized;
 mod tables;
 mod tags;
+mod to_json;
+mod types;
 mod validate;
+mod values;
+mod well_known;
 mod witness;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod json_tests;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
@@ -51,6 +60,7 @@ use self::compile::Linked;
 pub use self::json::{decode_json, decode_with_spans, encode_json};
 use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
+use self::types::Types;
 pub use self::validate::ProtobufScratch;
 pub use self::witness::evidence;
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
@@ -73,6 +83,8 @@ struct Inner {
     references: Vec<Reference>,
     /// Filled while parsing a new schema, on first use for a stored one.
     linked: OnceLock<Result<Linked, String>>,
+    /// Made when a payload is first decoded or encoded.
+    types: OnceLock<Result<Types, String>>,
 }
 
 /// A file the schema may import.
@@ -130,6 +142,7 @@ impl ProtobufSchema {
                 file,
                 references: files,
                 linked,
+                types: OnceLock::new(),
             }),
         })
     }
@@ -181,6 +194,15 @@ impl ProtobufSchema {
             .get_or_init(|| compile::compile(&inner.file, None, &inner.references))
             .as_ref()
             .map_err(Clone::clone)
+    }
+
+    /// What values mean, made on first use.
+    fn types(&self) -> Result<&Types, String> {
+        let made = self.inner.types.get_or_init(|| {
+            let validator = self.compile().map_err(|error| error.to_string())?;
+            Types::build(validator, &self.linked()?.files)
+        });
+        made.as_ref().map_err(Clone::clone)
     }
 
     fn names(&self) -> Names<'_> {
