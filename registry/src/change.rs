@@ -1,7 +1,7 @@
 //! The facts that turn one image of the registry into the next; also what a transaction writes.
 //!
-//! A change set is decided on one snapshot and committed only if that snapshot's epoch is still the
-//! stored one, so two processes can never both act on the same past.
+//! A change set is decided in the only transaction that may write, on an image of that transaction's
+//! epoch, so two processes can never both act on the same past.
 
 use std::sync::Arc;
 

@@ -112,6 +112,14 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether an image that is behind the truth may be the reason: something is not found, or a
+    /// schema stands on something that is not.
+    #[must_use]
+    pub const fn may_be_ignorance(&self) -> bool {
+        let (status, code) = self.codes();
+        (status == 404 && code != 404) || matches!(self, Self::InvalidSchema(_))
+    }
+
     /// HTTP status and `error_code`.
     #[must_use]
     pub const fn codes(&self) -> (u16, u32) {

@@ -34,4 +34,5 @@ pub use http::Actor;
 pub use model::{Context, SchemaId, Subject, Version};
 pub use service::{OpenError, Registry, RegistryConfig};
 pub use snapshot::{Binding, RegisteredSchema, Snapshot, Unavailable};
+pub use store::StoreLocation;
 pub use subject_name::{QualifiedSubject, SubjectNameStrategy};

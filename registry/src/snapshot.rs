@@ -1,6 +1,6 @@
 //! Immutable image of the registry: what every read and the produce path look at.
 //!
-//! Knows no SQL and no HTTP. State changes by [`Snapshot::with`], which shares everything that did
+//! Knows no SQL and no HTTP. State changes by [`Snapshot::advance`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
 mod associations;
@@ -474,23 +474,19 @@ impl Snapshot {
         }
     }
 
-    /// The next image: this one with `changes` applied.
-    #[must_use]
-    pub fn with(&self, changes: &[Change], epoch: u64) -> Self {
-        let mut next = self.clone();
-        next.epoch = epoch;
-        let mut added = Vec::new();
+    /// Makes this the next image. What older images share is copied, shard by shard, on the first
+    /// change to it; a run of changes to one image copies a shard once.
+    pub fn advance(&mut self, changes: &[Change], epoch: u64) {
+        self.epoch = epoch;
         for change in changes {
-            next.apply(change);
-            if let Change::PutSchema(schema) = change {
-                added.push(Arc::clone(schema));
-            }
+            self.apply(change);
         }
         // Targets may come later in the same set (a load), so references are tied at the end.
-        for schema in added {
-            next.link(&schema);
+        for change in changes {
+            if let Change::PutSchema(schema) = change {
+                self.link(schema);
+            }
         }
-        next
     }
 
     fn apply(&mut self, change: &Change) {

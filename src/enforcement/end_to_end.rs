@@ -13,7 +13,7 @@ use broker_core::records::{BatchBuilder, BatchView, Compression};
 use broker_core::validation::{
     Receipt, RecordValidator, Rejection, RequestOrigin, TopicSettings, Verdict,
 };
-use registry::{Registry, RegistryConfig};
+use registry::{Registry, RegistryConfig, StoreLocation};
 use serde_formats::wire::write_prefix;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ impl World {
     async fn open() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let registry = Registry::open(RegistryConfig {
-            sqlite_path: folder.path().join("registry.db"),
+            store: StoreLocation::Sqlite(folder.path().join("registry.db")),
             default_compatibility: "NONE".to_owned(),
             mode_mutability: true,
             reject_empty_subject: false,

@@ -535,8 +535,8 @@ impl<'s> PartJudge<'s> {
         Ok((self.newest, payload.bytes, payload.start))
     }
 
-    /// The schema of a claim. The registry is in this process and its snapshot is the truth, so an
-    /// unknown claim is a refusal; a replica that may be behind has to answer `Unresolved` here.
+    /// The schema of a claim. An unknown one is a fault; where the snapshot may be behind the truth,
+    /// [`super::unknown`] has it looked at before anything is refused.
     fn schema(&self, located: &Located<'_>) -> Result<&'s RegisteredSchema, Box<Fault>> {
         let context = self.target.context;
         let found = match located.claim {

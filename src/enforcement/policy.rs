@@ -213,6 +213,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether a registry may make records of the topic be refused.
+    #[must_use]
+    pub fn may_enforce(&self) -> bool {
+        [&self.key, &self.value]
+            .iter()
+            .any(|part| matches!(part.mode, Mode::Enforce | Mode::Auto))
+    }
+
     /// Compiles the properties of `topic`.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ impl Call<'_> {
 }
 
 /// A decoded path and query.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) segments: Vec<String>,
     pub(super) query: Query,
@@ -163,7 +163,7 @@ fn context_name(name: &str) -> Result<String, RegistryError> {
 }
 
 /// Decoded query parameters, in their order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {

@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 
 use crate::error::RegistryError;
 use crate::service::Registry;
+use crate::subject_name::normalize;
 use extract::{Call, Target};
 use route::Route;
 
@@ -104,8 +105,9 @@ async fn answer(
     request: Request,
     label: &mut &'static str,
 ) -> Result<Answer, RegistryError> {
-    let target = Target::parse(request.uri().path(), request.uri().query().unwrap_or(""))?
-        .through_aliases(&registry.snapshot());
+    let asked = Target::parse(request.uri().path(), request.uri().query().unwrap_or(""))?;
+    let seen = registry.snapshot().epoch();
+    let target = asked.clone().through_aliases(&registry.snapshot());
     let route = Route::find(&target.segments).ok_or(RegistryError::NotFound)?;
     *label = route.label();
     let method = match *request.method() {
@@ -131,13 +133,56 @@ async fn answer(
     } else {
         Bytes::new()
     };
-    let call = Call {
+    let operation = Operation {
         registry,
-        query: &target.query,
+        asked: &asked,
+        method: &method,
         body: &body,
-        actor,
+        actor: &actor,
     };
-    dispatch(&call, &route, &method).await
+    match operation.run().await {
+        Err(error) if registry.is_shared() && error.may_be_ignorance() => {
+            // Another replica may know better. When nobody can be asked, the answer is not "no".
+            registry.refresh().await.map_err(|_| RegistryError::Store)?;
+            if registry.snapshot().epoch() == seen {
+                return Err(error);
+            }
+            operation.run().await
+        }
+        answer => answer,
+    }
+}
+
+/// What a request asks for, to be done on whatever the image is by then.
+#[derive(Debug)]
+struct Operation<'a> {
+    registry: &'a Registry,
+    asked: &'a Target,
+    method: &'a Method,
+    body: &'a Bytes,
+    actor: &'a str,
+}
+
+impl Operation<'_> {
+    async fn run(&self) -> Result<Answer, RegistryError> {
+        let registry = self.registry;
+        let target = self.asked.clone().through_aliases(&registry.snapshot());
+        let route = Route::find(&target.segments).ok_or(RegistryError::NotFound)?;
+        if let Route::Compatibility(subject) | Route::CompatibilityWith(subject, _) = route
+            && registry.is_shared()
+            && registry.snapshot().subject(&normalize(subject)).is_none()
+        {
+            // Everything is compatible with a subject that nobody has heard of.
+            registry.refresh().await.map_err(|_| RegistryError::Store)?;
+        }
+        let call = Call {
+            registry,
+            query: &target.query,
+            body: self.body,
+            actor: self.actor.to_owned(),
+        };
+        dispatch(&call, &route, self.method).await
+    }
 }
 
 async fn dispatch(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm, json};
 use uuid::Uuid;
 
+use super::parses::{Parses, Source, Unparsed};
 use crate::error::RegistryError;
 use crate::model::{
     Metadata, Reference, RequestedReference, RuleSet, SchemaId, SchemaRequest, Version,
@@ -68,6 +69,17 @@ impl Candidate {
         request: &SchemaRequest,
         reading: Reading,
     ) -> Result<Self, RegistryError> {
+        Self::read_again(snapshot, subject, request, reading, &Parses::default())
+    }
+
+    /// The same for a request that may have been read before.
+    pub(crate) fn read_again(
+        snapshot: &Snapshot,
+        subject: &str,
+        request: &SchemaRequest,
+        reading: Reading,
+        parses: &Parses,
+    ) -> Result<Self, RegistryError> {
         let format = format_of(request)?;
         let invalid = |details: &str| {
             RegistryError::InvalidSchema(format!(
@@ -93,36 +105,27 @@ impl Candidate {
         } else {
             ParseMode::Existing
         };
-        let mut parsed = match ParsedSchema::parse(format, &request.text, &closure.resolved, mode) {
-            Ok(parsed) => parsed,
-            Err(error) if reading.keep_unreadable && format == SchemaFormat::Json => {
-                let text =
-                    json::canonical_text(&request.text).map_err(|error| invalid(&error.message))?;
-                let (metadata, rule_set) = (request.metadata.clone(), request.rule_set.clone());
-                let unreadable = Err(error.message);
-                return Ok(Self::assemble(
-                    format, unreadable, text, references, metadata, rule_set,
-                ));
-            }
-            Err(error) => return Err(invalid(&error.message)),
+        let source = Source {
+            format,
+            text: request.text.clone(),
+            references: closure.resolved,
+            mode,
+            normalize: reading.normalize,
+            validate_fields: reading.validate_fields,
         };
-        if reading.validate_fields {
-            validate_fields(&parsed, &request.text).map_err(|details| invalid(&details))?;
-        }
-        let mut text = parsed.text(TextForm::Canonical);
-        if reading.normalize {
-            let normalized = parsed.text(TextForm::Normalized);
-            if normalized != text {
-                // What is stored is what is compared from now on.
-                let existing = ParseMode::Existing;
-                parsed = ParsedSchema::parse(format, &normalized, &closure.resolved, existing)
-                    .map_err(|error| invalid(&error.message))?;
-                text = normalized;
+        let (parsed, text) = match parses.get(source) {
+            Ok((parsed, text)) => (Ok(parsed), text),
+            Err(Unparsed::Unreadable(message))
+                if reading.keep_unreadable && format == SchemaFormat::Json =>
+            {
+                let text = json::canonical_text(&request.text);
+                (Err(message), text.map_err(|error| invalid(&error.message))?)
             }
-        }
+            Err(unparsed) => return Err(invalid(unparsed.message())),
+        };
         Ok(Self::assemble(
             format,
-            Ok(Arc::new(parsed)),
+            parsed,
             text,
             references,
             request.metadata.clone(),
@@ -321,23 +324,6 @@ fn resolve(
             }
         })
         .collect()
-}
-
-/// JSON Schema: names starting with `$$` are kept for the server. Protobuf: `protoc` must take it.
-fn validate_fields(parsed: &ParsedSchema, text: &str) -> Result<(), String> {
-    parsed.check_fields().map_err(|error| error.message)?;
-    if parsed.format() != SchemaFormat::Json {
-        return Ok(());
-    }
-    let properties = serde_json::from_str::<serde_json::Value>(text).ok();
-    let reserved = properties
-        .as_ref()
-        .and_then(|schema| schema.get("properties")?.as_object())
-        .is_some_and(|properties| properties.keys().any(|name| name.starts_with("$$")));
-    if reserved {
-        return Err("#: Field names cannot start with $$ prefix".to_owned());
-    }
-    Ok(())
 }
 
 /// Which versions a look-up considers.

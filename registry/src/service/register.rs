@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::candidate::{Among, Candidate, Found, Reading, Stamp, format_of, look_up};
+use super::parses::Parses;
 use super::scope::{config_in_scope, forbidden, mode_in_scope};
 use super::tags;
 use super::{Decision, Defaults, Registry, now_ms};
@@ -77,12 +78,28 @@ impl Registry {
             actor,
             defaults: self.inner.defaults,
             looks_up_first: true,
+            parses: Parses::default(),
         };
-        if !heavy {
+        if heavy {
+            let registry = self.clone();
+            let prepared = tokio::task::spawn_blocking(move || {
+                registration.prepare(&registry.snapshot());
+                registration
+            });
+            let registration = prepared.await.map_err(|_| RegistryError::Internal)?;
+            return self
+                .change(true, move |snapshot| registration.decide(snapshot))
+                .await;
+        }
+        {
             // Most registrations repeat an earlier one: they are answered without the writer's turn.
             let snapshot = self.snapshot();
-            if let Some(found) = registration.find_existing(&snapshot)? {
-                return Ok(found);
+            match registration.find_existing(&snapshot) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => registration.prepare(&snapshot),
+                // Another replica may have stored what is missing here.
+                Err(_) if self.is_shared() => {}
+                Err(error) => return Err(error),
             }
         }
         self.change(heavy, move |snapshot| registration.decide(snapshot))
@@ -111,6 +128,8 @@ pub(crate) struct Registration {
     pub(crate) defaults: Defaults,
     /// Whether an equal version answers before modes and settings are looked at.
     pub(crate) looks_up_first: bool,
+    /// What was parsed for earlier decisions of it.
+    pub(crate) parses: Parses,
 }
 
 impl Registration {
@@ -147,7 +166,7 @@ impl Registration {
         };
         let mode = mode_in_scope(snapshot, &self.subject);
         let reading = self.reading(&config, mode, false);
-        let candidate = Candidate::read(snapshot, &self.subject, &self.request, reading)?;
+        let candidate = self.read(snapshot, &self.request, reading)?;
         let among = if self.request.version == -1 {
             Among::Latest
         } else {
@@ -177,6 +196,37 @@ impl Registration {
         Ok(answer)
     }
 
+    /// Parses what [`Self::decide`] will want, so that it does not in the writer's turn. What is
+    /// wrong is for the decision to say.
+    fn prepare(&self, snapshot: &Snapshot) {
+        let config = config_in_scope(snapshot, &self.subject);
+        let mode = mode_in_scope(snapshot, &self.subject);
+        if !self.is_blank() && !self.request.changes_tags() && !self.request.propagate_tags {
+            drop(self.read_to_store(snapshot, &self.request, &config, mode));
+        }
+    }
+
+    fn read(
+        &self,
+        snapshot: &Snapshot,
+        request: &SchemaRequest,
+        reading: Reading,
+    ) -> Result<Candidate, RegistryError> {
+        Candidate::read_again(snapshot, &self.subject, request, reading, &self.parses)
+    }
+
+    fn read_to_store(
+        &self,
+        snapshot: &Snapshot,
+        request: &SchemaRequest,
+        config: &SubjectConfig,
+        mode: Mode,
+    ) -> Result<Candidate, RegistryError> {
+        let as_new = request.id.is_none() && config.validate_new_schemas.unwrap_or(true);
+        let reading = self.reading(config, mode, as_new && !mode.takes_ids());
+        self.read(snapshot, request, reading)
+    }
+
     pub(crate) fn decide(
         &self,
         snapshot: &Snapshot,
@@ -192,9 +242,7 @@ impl Registration {
         let next = image.map_or(0, SubjectImage::newest_number).checked_add(1);
         let next = Version(next.ok_or(RegistryError::Internal)?);
         let request = self.request_to_store(snapshot, &config, image, next, importing)?;
-        let as_new = request.id.is_none() && config.validate_new_schemas.unwrap_or(true);
-        let reading = self.reading(&config, mode, as_new && !importing);
-        let candidate = Candidate::read(snapshot, &self.subject, &request, reading)?;
+        let candidate = self.read_to_store(snapshot, &request, &config, mode)?;
         let context = QualifiedSubject::parse(&self.subject).context;
         require_referable(snapshot, context, &candidate)?;
 

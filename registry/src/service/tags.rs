@@ -5,6 +5,7 @@ use serde_formats::tags::TaggedEntity;
 use super::Registry;
 use super::candidate::{Candidate, Reading};
 use super::delete::VersionSelector;
+use super::parses::Parses;
 use super::read::find_version;
 use super::register::{RegisterOptions, Registered, Registration};
 use crate::error::RegistryError;
@@ -56,6 +57,7 @@ impl Registry {
                 actor: actor.clone(),
                 defaults,
                 looks_up_first: false,
+                parses: Parses::default(),
             };
             registration.decide(snapshot)
         })

@@ -15,6 +15,7 @@ use crate::error::RegistryError;
 use crate::model::{Mode, SchemaRequest, Subject, Version};
 use crate::service::candidate::{Among, Candidate, Reading, look_up};
 use crate::service::delete::subject_deletion;
+use crate::service::parses::Parses;
 use crate::service::read::incompatibilities;
 use crate::service::register::{RegisterOptions, Registered, Registration};
 use crate::service::scope::mode_in_scope;
@@ -67,7 +68,7 @@ impl<'a> Work<'a> {
     }
 
     fn apply(&mut self, changes: Vec<Change>) {
-        self.snapshot = self.snapshot.with(&changes, self.snapshot.epoch());
+        self.snapshot.advance(&changes, self.snapshot.epoch());
         self.changes.extend(changes);
     }
 
@@ -383,6 +384,7 @@ impl<'a> Work<'a> {
             actor: self.actor.to_owned(),
             defaults: self.defaults,
             looks_up_first: false,
+            parses: Parses::default(),
         };
         match registration.decide(&self.snapshot)? {
             Decision::Unchanged(registered) => Ok(Some(registered)),
