@@ -3,7 +3,12 @@
 
 mod agreement;
 mod clients;
+mod crash;
 mod demo;
 mod enforcement;
 mod harness;
+#[path = "../../registry/tests/support/postgres.rs"]
+mod postgres;
+mod proxy;
+mod replicas;
 mod server;

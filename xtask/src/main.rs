@@ -19,6 +19,8 @@ cargo xtask COMMAND
   bench     build for release, start a server, run `assay bench produce` and `consume`
   demo      build for release and run demo/run
   interop N run the client suites N times in a row (default 10)
+  crash-registry N
+            kill -9 during 1,000 registrations, N times on each store (default 50)
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
   agreement FORMAT PAIRS SEED
             random schema pairs of avro, json or protobuf, judged by us, contradicted by
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "bench" => bench(),
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
+        "crash-registry" => crash_registry(argument.map(String::as_str)),
         "fuzz" => fuzz(argument.map(String::as_str)),
         "agreement" => agreement::agreement(&rest),
         "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
@@ -107,6 +110,16 @@ fn interop(times: Option<&str>) -> Done {
     }
     println!("interop: {times} rounds passed");
     Ok(())
+}
+
+fn crash_registry(rounds: Option<&str>) -> Done {
+    setup()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .args(["test", "--locked", "--test", "it", "crash::"])
+        .args(["--", "--nocapture"])
+        .env("ASSAY_CRASH_ROUNDS", rounds.unwrap_or("50"))
+        .current_dir(root()))
 }
 
 fn fuzz(seconds: Option<&str>) -> Done {

@@ -37,6 +37,7 @@ mod places;
 mod program;
 mod resolve;
 mod smallest;
+mod tags;
 mod validate;
 mod witness;
 
