@@ -10,7 +10,9 @@
 //! | `stored` | what the reference refuses even in a stored schema |
 //! | `tables`, `validate` | linked files to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
-//! | `json` | payloads to JSON and back |
+//! | `types`, `values` | what fields mean, and a payload as a tree of values |
+//! | `json`, `to_json`, `from_json`, `well_known` | payloads to JSON and back |
+//! | `witness` | records that show a difference |
 //!
 //! Editions 2023 and 2024 are read, printed and validated like the other two languages; the
 //! reference refuses them.
@@ -20,6 +22,7 @@ mod bundled;
 mod compatibility;
 mod compile;
 mod from_descriptor;
+mod from_json;
 mod json;
 mod lex;
 mod link;
@@ -33,12 +36,18 @@ mod resolve;
 mod serialized;
 mod stored;
 mod tables;
+mod to_json;
+mod types;
 mod used;
 mod validate;
+mod values;
+mod well_known;
 mod witness;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod json_tests;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
@@ -57,6 +66,7 @@ pub use self::json::{decode_json, decode_with_spans, encode_json};
 use self::link::Strictness;
 use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
+use self::types::Types;
 pub use self::validate::ProtobufScratch;
 pub use self::witness::evidence;
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
@@ -79,6 +89,8 @@ struct Inner {
     references: Vec<Reference>,
     /// Filled while parsing a new schema, on first use for a stored one.
     linked: OnceLock<Result<Linked, String>>,
+    /// Made when a payload is first decoded or encoded.
+    types: OnceLock<Result<Types, String>>,
 }
 
 /// A file the schema may import.
@@ -139,6 +151,7 @@ impl ProtobufSchema {
                 file,
                 references: files,
                 linked,
+                types: OnceLock::new(),
             }),
         };
         if mode == ParseMode::Existing {
@@ -207,6 +220,15 @@ impl ProtobufSchema {
             })
             .as_ref()
             .map_err(Clone::clone)
+    }
+
+    /// What values mean, made on first use.
+    fn types(&self) -> Result<&Types, String> {
+        let made = self.inner.types.get_or_init(|| {
+            let validator = self.compile().map_err(|error| error.to_string())?;
+            Types::build(validator, &self.linked()?.files)
+        });
+        made.as_ref().map_err(Clone::clone)
     }
 
     fn names(&self) -> Names<'_> {
