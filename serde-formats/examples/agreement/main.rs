@@ -4,7 +4,12 @@
 //! A line has `old` and `new` (schema texts), `compatible` (can `new` read what `old` wrote),
 //! `records` (payloads of `old`: hex, and the JSON they mean) and, for an incompatible pair,
 //! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does).
+//! Protobuf lines also have both descriptors in base64.
 //! The peers in `tests/agreement` read the lines and check each claim.
+
+mod avro;
+mod protobuf;
+mod random;
 
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
@@ -12,7 +17,7 @@ use std::process::ExitCode;
 use serde_formats::compatibility::{CompatibilityPolicy, compare};
 use serde_formats::json_value;
 use serde_formats::witness::{Evidence, Outcome, evidence};
-use serde_formats::{ParseMode, ParsedSchema, SchemaFormat};
+use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
 use serde_json::{Value, json};
 
 /// A generated pair: texts of an old and a new schema, and records that the old one allows.
@@ -28,7 +33,10 @@ struct Pair {
 /// Makes the pair of a seed: the same seed makes the same pair.
 type Generator = fn(seed: u64) -> Pair;
 
-const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[];
+const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[
+    ("avro", SchemaFormat::Avro, avro::pair),
+    ("protobuf", SchemaFormat::Protobuf, protobuf::pair),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -112,7 +120,7 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
             line
         })
         .collect();
-    json!({
+    let mut line = json!({
         "seed": seed,
         "old": pair.old,
         "new": pair.new,
@@ -121,7 +129,12 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
         "records": records,
         "witnesses": witnesses,
         "errors": errors,
-    })
+    });
+    if format == SchemaFormat::Protobuf {
+        line["old_descriptor"] = json!(old.text(TextForm::Serialized));
+        line["new_descriptor"] = json!(new.text(TextForm::Serialized));
+    }
+    line
 }
 
 fn hex(bytes: &[u8]) -> String {

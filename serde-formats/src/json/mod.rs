@@ -15,6 +15,7 @@
 //!
 //! Read `parse.rs` first.
 
+mod canonical;
 mod compatibility;
 #[cfg(test)]
 mod conformance;
@@ -27,6 +28,7 @@ mod model;
 mod node;
 mod parse;
 mod spans;
+mod tags;
 mod tape;
 mod text;
 mod validate;
@@ -34,6 +36,7 @@ mod witness;
 
 use serde_json::Value;
 
+pub use canonical::canonical_text;
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};

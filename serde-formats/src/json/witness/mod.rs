@@ -26,6 +26,7 @@ use crate::compatibility::Incompatibility;
 use crate::validator::ValidationOptions;
 use crate::witness::{Evidence, Outcome, Witness};
 use frame::Frame;
+#[cfg(test)]
 use pool::Pool;
 use sample::Maker;
 
