@@ -11,7 +11,7 @@ use broker_core::clock::Clock;
 use broker_core::groups::GroupConfig;
 use broker_core::{BrokerConfig, Durability};
 use clap::{Args, ValueEnum};
-use registry::RegistryConfig;
+use registry::{RegistryConfig, StoreLocation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -78,12 +78,40 @@ pub struct ServeOptions {
         value_name = "MS"
     )]
     pub group_initial_rebalance_delay_ms: Option<i32>,
+    /// PostgreSQL database of the registry, `postgres://USER:PASSWORD@HOST/DATABASE`; any number of
+    /// processes may share it [default: registry.db in the data directory]
+    #[arg(
+        long,
+        env = "ASSAY_REGISTRY_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub registry_url: Option<String>,
+    /// Serve the registry alone, without a Kafka listener and a log [default: false]
+    #[arg(
+        long,
+        env = "ASSAY_REGISTRY_ONLY",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub registry_only: Option<bool>,
     /// Compatibility level where nothing is configured [default: BACKWARD]
     #[arg(long, env = "ASSAY_COMPATIBILITY_LEVEL", value_name = "LEVEL")]
     pub compatibility_level: Option<String>,
     /// Whether PUT /mode is allowed [default: true]
     #[arg(long, env = "ASSAY_MODE_MUTABILITY", value_name = "BOOL")]
     pub mode_mutability: Option<bool>,
+    /// Refuse to register under the empty subject and under `*` [default: false]
+    #[arg(long, env = "ASSAY_SCHEMA_REJECT_EMPTY_SUBJECT", value_name = "BOOL")]
+    pub schema_reject_empty_subject: Option<bool>,
+    /// Refuse a schema whose references bind one name to two versions [default: false]
+    #[arg(
+        long,
+        env = "ASSAY_SCHEMA_PROVIDERS_REFERENCE_VERSIONS_STRICT",
+        value_name = "BOOL"
+    )]
+    pub schema_providers_reference_versions_strict: Option<bool>,
     /// Largest HTTP body taken, in bytes [default: 16777216]
     #[arg(long, env = "ASSAY_HTTP_BODY_MAX_BYTES", value_name = "BYTES")]
     pub http_body_max_bytes: Option<usize>,
@@ -156,10 +184,18 @@ pub struct ServeConfig {
     pub connections_max: usize,
     /// Milliseconds.
     pub group_initial_rebalance_delay_ms: i32,
+    /// PostgreSQL URL; empty means the SQLite file in the data directory.
+    pub registry_url: String,
+    /// No Kafka listener, no log.
+    pub registry_only: bool,
     /// Compatibility level where nothing is configured.
     pub compatibility_level: String,
     /// Whether PUT /mode is allowed.
     pub mode_mutability: bool,
+    /// Whether the empty subject and `*` are refused.
+    pub schema_reject_empty_subject: bool,
+    /// Whether references may bind one name to one version only.
+    pub schema_providers_reference_versions_strict: bool,
     /// Bytes.
     pub http_body_max_bytes: usize,
     /// Records.
@@ -241,11 +277,21 @@ impl ServeOptions {
                 .group_initial_rebalance_delay_ms
                 .or(file.group_initial_rebalance_delay_ms)
                 .unwrap_or(0),
+            registry_url: self.registry_url.or(file.registry_url).unwrap_or_default(),
+            registry_only: self.registry_only.or(file.registry_only).unwrap_or(false),
             compatibility_level: level.to_ascii_uppercase(),
             mode_mutability: self
                 .mode_mutability
                 .or(file.mode_mutability)
                 .unwrap_or(true),
+            schema_reject_empty_subject: self
+                .schema_reject_empty_subject
+                .or(file.schema_reject_empty_subject)
+                .unwrap_or(false),
+            schema_providers_reference_versions_strict: self
+                .schema_providers_reference_versions_strict
+                .or(file.schema_providers_reference_versions_strict)
+                .unwrap_or(false),
             http_body_max_bytes: self
                 .http_body_max_bytes
                 .or(file.http_body_max_bytes)
@@ -318,6 +364,18 @@ impl ServeConfig {
                     "{} is less than one request may take (--socket-request-max-bytes {})",
                     self.request_memory_max_bytes, self.socket_request_max_bytes
                 ),
+            });
+        }
+        let is_postgres = |url: &str| {
+            ["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        };
+        if !self.registry_url.is_empty() && !is_postgres(&self.registry_url) {
+            return Err(ConfigError::Value {
+                option: "--registry-url",
+                // The value may hold a password.
+                reason: "the URL does not start with postgres://".to_owned(),
             });
         }
         const LEVELS: [&str; 7] = [
@@ -404,9 +462,15 @@ impl ServeConfig {
     #[must_use]
     pub fn registry(&self) -> RegistryConfig {
         RegistryConfig {
-            sqlite_path: self.data.join("registry.db"),
+            store: if self.registry_url.is_empty() {
+                StoreLocation::Sqlite(self.data.join("registry.db"))
+            } else {
+                StoreLocation::Postgres(self.registry_url.clone())
+            },
             default_compatibility: self.compatibility_level.clone(),
             mode_mutability: self.mode_mutability,
+            reject_empty_subject: self.schema_reject_empty_subject,
+            strict_reference_versions: self.schema_providers_reference_versions_strict,
             body_bytes_max: self.http_body_max_bytes,
         }
     }
@@ -499,6 +563,7 @@ mod tests {
             ("compatibility-level = 'SIDEWAYS'", "--compatibility-level"),
             ("advertise = 'host:notaport'", "--advertise"),
             ("request-memory-max-bytes = 1", "--request-memory-max-bytes"),
+            ("registry-url = 'mysql://u:secret@h/d'", "--registry-url"),
         ];
         for (text, option) in cases {
             let file: ServeOptions = toml::from_str(text).unwrap();
@@ -507,6 +572,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.starts_with(option), "{text}: {error}");
+            assert!(!error.contains("secret"), "{error}");
         }
         let unknown = toml::from_str::<ServeOptions>("kafak = 'x'")
             .unwrap_err()

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
-use broker_core::Broker;
 use broker_core::clock::Clock;
+use broker_core::{Broker, BrokerConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry::Registry;
 use thiserror::Error;
@@ -65,17 +65,24 @@ pub enum ServeError {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Where the Kafka listener really is.
-    pub kafka: SocketAddr,
+    /// Where the Kafka listener really is; none when the registry is served alone.
+    pub kafka: Option<SocketAddr>,
     /// Where the HTTP listener really is.
     pub http: SocketAddr,
-    broker: Arc<Broker>,
+    log: Option<Log>,
     registry: Registry,
     stop: CancellationToken,
+    http_task: JoinHandle<()>,
+    /// None where nothing is kept in the data directory.
+    lock: Option<DirectoryLock>,
+}
+
+/// The broker and what runs it.
+#[derive(Debug)]
+struct Log {
+    broker: Arc<Broker>,
     kafka_task: JoinHandle<()>,
     groups_task: JoinHandle<()>,
-    http_task: JoinHandle<()>,
-    lock: DirectoryLock,
 }
 
 impl Server {
@@ -88,41 +95,48 @@ impl Server {
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, ServeError> {
         // Ports first: they fail fastest and touch nothing on disk.
-        let kafka_listener = listen("Kafka", "--kafka", config.kafka).await?;
+        let kafka_listener = if config.registry_only {
+            None
+        } else {
+            Some(listen("Kafka", "--kafka", config.kafka).await?)
+        };
         let http_listener = listen("HTTP", "--http", config.http).await?;
-        let kafka = local_address("Kafka", "--kafka", config.kafka, &kafka_listener)?;
+        let kafka = kafka_listener
+            .as_ref()
+            .map(|listener| local_address("Kafka", "--kafka", config.kafka, listener))
+            .transpose()?;
         let http = local_address("HTTP", "--http", config.http, &http_listener)?;
-        create_data_dir(&config.data)?;
-        // Guards registry.db as well as the log, so it is taken before either is opened.
-        let lock = DirectoryLock::take(&config.data)?;
+        let keeps_data = !config.registry_only || config.registry_url.is_empty();
+        let lock = if keeps_data {
+            create_data_dir(&config.data)?;
+            // Guards registry.db as well as the log, so it is taken before either is opened.
+            Some(DirectoryLock::take(&config.data)?)
+        } else {
+            None
+        };
 
         let registry = Registry::open(config.registry())
             .await
             .map_err(|error| ServeError::Registry(error.to_string()))?;
+        let stop = CancellationToken::new();
         let rejections = Arc::new(Rejections::new(config.rejections_kept));
-        let enforcement = Arc::new(
-            Enforcement::new(registry.clone(), Arc::clone(&rejections), Clock::System)
-                .with_topic_defaults(config.topic_defaults.clone()),
-        );
-        let broker_config = config.broker(kafka)?;
-        let broker = tokio::task::spawn_blocking(move || Broker::open(broker_config, enforcement))
-            .await
-            .map_err(|error| ServeError::Broker(error.to_string()))?
-            .map_err(|error| ServeError::Broker(error.to_string()))?;
+        let log = match (kafka_listener, kafka) {
+            (Some(listener), Some(address)) => {
+                let enforcement =
+                    Enforcement::new(registry.clone(), Arc::clone(&rejections), Clock::System)
+                        .with_topic_defaults(config.topic_defaults.clone());
+                let opened = config.broker(address)?;
+                Some(Log::start(opened, enforcement, listener, &stop).await?)
+            }
+            _ => None,
+        };
 
         let router = registry
             .router()
             .merge(crate::enforcement::routes(rejections))
-            .merge(operations_routes(metrics));
+            .merge(operations_routes(registry.clone(), metrics));
         let router = Registry::fallback_not_found(router);
 
-        let stop = CancellationToken::new();
-        let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
-        let kafka_task = tokio::spawn(broker_core::net::serve(
-            Arc::clone(&broker),
-            kafka_listener,
-            stop.clone(),
-        ));
         let http_stop = stop.clone();
         let http_task = tokio::spawn(async move {
             let served = axum::serve(http_listener, router)
@@ -135,14 +149,18 @@ impl Server {
         Ok(Self {
             kafka,
             http,
-            broker,
+            log,
             registry,
             stop,
-            kafka_task,
-            groups_task,
             http_task,
             lock,
         })
+    }
+
+    /// Whether anything is kept in the data directory: not by a registry alone on PostgreSQL.
+    #[must_use]
+    pub fn keeps_data(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Stops accepting, finishes what is in flight, syncs, closes.
@@ -151,30 +169,68 @@ impl Server {
     /// When the log cannot be synced or closed.
     pub async fn stop(self) -> Result<(), ServeError> {
         self.stop.cancel();
+        let mut broker = None;
         let drained = tokio::time::timeout(DRAIN_MAX, async {
-            let _kafka = self.kafka_task.await;
-            let _groups = self.groups_task.await;
+            if let Some(log) = self.log {
+                broker = Some(log.broker);
+                let _kafka = log.kafka_task.await;
+                let _groups = log.groups_task.await;
+            }
             let _http = self.http_task.await;
         })
         .await;
         if drained.is_err() {
             tracing::warn!("requests were still in flight after {DRAIN_MAX:?}: closing");
         }
-        let broker = Arc::clone(&self.broker);
-        let closed = tokio::task::spawn_blocking(move || broker.close())
-            .await
-            .map_err(|error| ServeError::Broker(error.to_string()))?;
+        let closed = match broker {
+            Some(broker) => tokio::task::spawn_blocking(move || broker.close())
+                .await
+                .map_err(|error| ServeError::Broker(error.to_string()))?,
+            None => Ok(()),
+        };
         self.registry.close().await;
         drop(self.lock);
         closed.map_err(|error| ServeError::Broker(error.to_string()))
     }
 }
 
+impl Log {
+    async fn start(
+        config: BrokerConfig,
+        enforcement: Enforcement,
+        listener: TcpListener,
+        stop: &CancellationToken,
+    ) -> Result<Self, ServeError> {
+        let broker =
+            tokio::task::spawn_blocking(move || Broker::open(config, Arc::new(enforcement)))
+                .await
+                .map_err(|error| ServeError::Broker(error.to_string()))?
+                .map_err(|error| ServeError::Broker(error.to_string()))?;
+        let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
+        let kafka_task = tokio::spawn(broker_core::net::serve(
+            Arc::clone(&broker),
+            listener,
+            stop.clone(),
+        ));
+        Ok(Self {
+            broker,
+            kafka_task,
+            groups_task,
+        })
+    }
+}
+
 /// Routes about the process itself.
-fn operations_routes(metrics: Option<PrometheusHandle>) -> Router {
+fn operations_routes(registry: Registry, metrics: Option<PrometheusHandle>) -> Router {
+    let readiness = move || async move {
+        match registry.ready() {
+            Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    };
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness))
         .route(
             "/metrics",
             get(move || async move {

@@ -16,7 +16,7 @@ use broker_core::validation::{RecordValidator, RequestOrigin, TopicSettings, Ver
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use registry::{Registry, RegistryConfig};
+use registry::{Registry, RegistryConfig, StoreLocation};
 use serde_formats::wire::{write_message_indexes, write_prefix};
 
 /// The allocator that counts.
@@ -84,9 +84,11 @@ const PROTOBUF: &str = "syntax = \"proto3\"; package shop; message A { string x 
 async fn valid_records_allocate_nothing() {
     let folder = tempfile::tempdir().expect("folder");
     let registry = Registry::open(RegistryConfig {
-        sqlite_path: folder.path().join("registry.db"),
+        store: StoreLocation::Sqlite(folder.path().join("registry.db")),
         default_compatibility: "NONE".to_owned(),
         mode_mutability: true,
+        reject_empty_subject: false,
+        strict_reference_versions: false,
         body_bytes_max: 1 << 20,
     })
     .await

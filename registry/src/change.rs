@@ -1,12 +1,14 @@
 //! The facts that turn one image of the registry into the next; also what a transaction writes.
 //!
-//! A change set is decided on one snapshot and committed only if that snapshot's epoch is still the
-//! stored one, so two processes can never both act on the same past.
+//! A change set is decided in the only transaction that may write, on an image of that transaction's
+//! epoch, so two processes can never both act on the same past.
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::association::Association;
 use crate::model::{Context, Mode, SchemaId, Subject, SubjectConfig, Version};
 use crate::snapshot::RegisteredSchema;
 
@@ -56,6 +58,10 @@ pub enum Change {
         /// None removes it.
         mode: Option<Mode>,
     },
+    /// A topic's keys or values belong to a subject, replacing what its GUID said before.
+    PutAssociation(Arc<Association>),
+    /// The association of this GUID is gone.
+    RemoveAssociation(Uuid),
     /// A context is listed, or not any more.
     RecordContext {
         /// The context.

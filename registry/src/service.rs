@@ -2,17 +2,23 @@
 //! by a pointer swap, and only then answered.
 //!
 //! Knows no HTTP word and no SQL word. Next: [`register`] for the heart, [`candidate`] for parsing
-//! and look-up, [`delete`], [`settings`], [`read`].
+//! and look-up, [`delete`], [`settings`], [`associations`], [`tags`], [`read`]; [`writing`] for how
+//! changes are committed, [`replica`] for several processes on one database.
 
+pub(crate) mod associations;
 pub(crate) mod candidate;
 pub(crate) mod delete;
+pub(crate) mod parses;
 pub(crate) mod read;
 pub(crate) mod register;
+mod replica;
 pub(crate) mod scope;
 pub(crate) mod settings;
+pub(crate) mod tags;
+mod writing;
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -23,17 +29,25 @@ use crate::error::RegistryError;
 use crate::http;
 use crate::model::CompatibilityLevel;
 use crate::snapshot::{Snapshot, Unavailable};
-use crate::store::{CommitError, SqliteStore};
+use crate::store::{Store, StoreError, StoreLocation};
+use replica::{Flights, Replica};
+use writing::WriteQueue;
 
 /// What a registry needs to know to open.
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
-    /// The SQLite file; created with its directory's permissions when missing.
-    pub sqlite_path: PathBuf,
+    /// Where the truth is.
+    pub store: StoreLocation,
     /// Compatibility level where nothing is configured; Confluent's names, case aside.
     pub default_compatibility: String,
     /// Whether modes may be changed.
     pub mode_mutability: bool,
+    /// Refuse to register under the empty subject and under `*`; Confluent's
+    /// `schema.reject.empty.subject`.
+    pub reject_empty_subject: bool,
+    /// Refuse a schema whose references, and theirs, bind one name to two versions; Confluent's
+    /// `schema.providers.reference.versions.strict`.
+    pub strict_reference_versions: bool,
     /// Longest request body, in bytes; a longer one is answered 413.
     pub body_bytes_max: usize,
 }
@@ -51,10 +65,17 @@ pub struct Registry {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    store: SqliteStore,
-    /// Serialises writers of this process; the epoch check guards against others.
+    store: Store,
+    queue: WriteQueue,
+    /// Held while a transaction of this process writes.
     writing: Mutex<()>,
+    /// Held while the image follows other processes.
+    catching: Mutex<()>,
+    flights: Flights,
     view: ArcSwap<Snapshot>,
+    /// None when this process is the store's only one.
+    replica: Option<Replica>,
+    closed: AtomicBool,
     pub(crate) defaults: Defaults,
 }
 
@@ -63,6 +84,8 @@ pub(crate) struct Inner {
 pub(crate) struct Defaults {
     pub(crate) level: CompatibilityLevel,
     pub(crate) mode_mutability: bool,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -74,9 +97,6 @@ pub(crate) enum Decision<T> {
     /// Write this, then answer.
     Change(Box<ChangeSet>, T),
 }
-
-/// How often a decision is made again when another writer was faster.
-const CONFLICT_RETRIES_MAX: usize = 5;
 
 impl Registry {
     /// Opens the store, runs migrations, loads the snapshot.
@@ -92,29 +112,32 @@ impl Registry {
                     config.default_compatibility
                 ))
             })?;
-        let failed = |error: &dyn std::fmt::Display| {
-            OpenError(format!(
-                "registry store {}: {error}",
-                config.sqlite_path.display()
-            ))
-        };
-        let store = SqliteStore::open(&config.sqlite_path)
-            .await
-            .map_err(|error| failed(&error))?;
-        let loaded = store.load().await.map_err(|error| failed(&error))?;
-        let snapshot = Snapshot::default().with(&loaded.changes, loaded.epoch);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                store,
-                writing: Mutex::new(()),
-                view: ArcSwap::from_pointee(snapshot),
-                defaults: Defaults {
-                    level,
-                    mode_mutability: config.mode_mutability,
-                    body_bytes_max: config.body_bytes_max,
-                },
-            }),
-        })
+        let location = config.store.to_string();
+        let failed = |error: StoreError| OpenError(format!("registry store {location}: {error}"));
+        let store = Store::open(&config.store).await.map_err(failed)?;
+        let replica = store.shared().map(|_| Replica::new());
+        let inner = Arc::new(Inner {
+            store,
+            queue: WriteQueue::default(),
+            writing: Mutex::new(()),
+            catching: Mutex::new(()),
+            flights: Flights::default(),
+            view: ArcSwap::default(),
+            replica,
+            closed: AtomicBool::new(false),
+            defaults: Defaults {
+                level,
+                mode_mutability: config.mode_mutability,
+                reject_empty_subject: config.reject_empty_subject,
+                strict_reference_versions: config.strict_reference_versions,
+                body_bytes_max: config.body_bytes_max,
+            },
+        });
+        inner.announce().await.map_err(failed)?;
+        inner.publish(inner.load().await.map_err(failed)?);
+        inner.renew().await.map_err(failed)?;
+        replica::start(&inner);
+        Ok(Self { inner })
     }
 
     /// The current image: a pointer read.
@@ -123,17 +146,34 @@ impl Registry {
         self.inner.view.load()
     }
 
-    /// Re-reads the truth if this process may be behind it: one small query when it is not.
+    /// Re-reads the truth if this process may be behind it: one small query when it is not. Callers
+    /// at the same time share one.
     ///
     /// # Errors
     /// When the store cannot be read; the image stays what it was.
     pub async fn refresh(&self) -> Result<(), Unavailable> {
-        let unavailable = |error: crate::store::StoreError| Unavailable(error.to_string());
-        if self.inner.store.epoch().await.map_err(unavailable)? == self.snapshot().epoch() {
-            return Ok(());
-        }
-        let _writing = self.inner.writing.lock().await;
-        self.inner.reload().await.map_err(unavailable)
+        self.inner.read_through().await
+    }
+
+    /// Whether other processes change the same store, so that what is unknown here may exist.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.replica.is_some()
+    }
+
+    /// Whether the image may be taken for the truth: a replica that has lost its database may not,
+    /// once its lease has ended. Reads may still be answered from it.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.inner.is_current()
+    }
+
+    /// Whether this process should be given work.
+    ///
+    /// # Errors
+    /// What is wrong with the store.
+    pub fn ready(&self) -> Result<(), Unavailable> {
+        self.inner.fault().map_or(Ok(()), Err)
     }
 
     /// The change log after an epoch, oldest first.
@@ -162,7 +202,12 @@ impl Registry {
 
     /// Syncs and closes the store; later writes fail, reads of the image go on.
     pub async fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        if let Some(replica) = &self.inner.replica {
+            replica.stop();
+        }
         let _writing = self.inner.writing.lock().await;
+        self.inner.leave().await;
         self.inner.store.close().await;
     }
 
@@ -181,74 +226,51 @@ impl Registry {
             .unwrap_or(Err(RegistryError::Internal))
     }
 
-    /// Decides on the current image, commits, publishes, answers.
+    /// Decides on the newest image, commits, publishes, answers.
     ///
-    /// Runs in a task of its own: a client that goes away must not leave a committed change
-    /// unpublished.
-    ///
-    /// `heavy` moves the decision (parsing, comparing) off the async threads.
+    /// A client that goes away loses its answer, never the change. `heavy` moves the decision
+    /// (parsing, comparing) off the async threads.
     pub(crate) async fn change<T, F>(&self, heavy: bool, decide: F) -> Result<T, RegistryError>
     where
         T: Send + 'static,
-        F: Fn(&Snapshot) -> Result<Decision<T>, RegistryError> + Send + Sync + 'static,
+        F: Fn(&Snapshot) -> Result<Decision<T>, RegistryError> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let task = tokio::spawn(async move { inner.change(heavy, Arc::new(decide)).await });
-        task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a registry operation ended abnormally");
-            Err(RegistryError::Internal)
-        })
+        let answer = self.inner.queue(heavy, decide).await;
+        if let Some(epoch) = answer.removal_epoch {
+            // What is gone for good must be gone everywhere when the answer says so.
+            let everywhere = self.inner.acknowledged_everywhere(epoch).await;
+            everywhere.map_err(|error| {
+                tracing::error!(%error, "a delete is stored, and may still be served elsewhere");
+                RegistryError::Store
+            })?;
+        }
+        answer.result
     }
 }
 
 impl Inner {
-    async fn change<T, F>(&self, heavy: bool, decide: Arc<F>) -> Result<T, RegistryError>
-    where
-        T: Send + 'static,
-        F: Fn(&Snapshot) -> Result<Decision<T>, RegistryError> + Send + Sync + 'static,
-    {
-        let _writing = self.writing.lock().await;
-        for _ in 0..CONFLICT_RETRIES_MAX {
-            let snapshot = self.view.load_full();
-            let decision = if heavy {
-                let (snapshot, decide) = (Arc::clone(&snapshot), Arc::clone(&decide));
-                tokio::task::spawn_blocking(move || decide(&snapshot))
-                    .await
-                    .unwrap_or(Err(RegistryError::Internal))?
-            } else {
-                decide(&snapshot)?
-            };
-            let (set, answer) = match decision {
-                Decision::Unchanged(answer) => return Ok(answer),
-                Decision::Change(set, answer) => (set, answer),
-            };
-            match self.store.commit(snapshot.epoch(), &set).await {
-                Ok(epoch) => {
-                    self.view
-                        .store(Arc::new(snapshot.with(&set.changes, epoch)));
-                    return Ok(answer);
-                }
-                Err(CommitError::Conflict { .. }) => {
-                    self.reload().await.map_err(|error| {
-                        tracing::error!(%error, "the registry store cannot be read");
-                        RegistryError::Store
-                    })?;
-                }
-                Err(error) => {
-                    tracing::error!(%error, operation = set.audit.operation, "a change was not stored");
-                    return Err(RegistryError::Store);
-                }
-            }
-        }
-        tracing::error!("other writers moved the registry {CONFLICT_RETRIES_MAX} times in a row");
-        Err(RegistryError::Store)
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
-    async fn reload(&self) -> Result<(), crate::store::StoreError> {
+    /// Everything, from the store.
+    async fn load(&self) -> Result<Snapshot, StoreError> {
         let loaded = self.store.load().await?;
-        let snapshot = Snapshot::default().with(&loaded.changes, loaded.epoch);
-        self.view.store(Arc::new(snapshot));
-        Ok(())
+        let mut snapshot = Snapshot::default();
+        snapshot.advance(&loaded.changes, loaded.epoch);
+        Ok(snapshot)
+    }
+
+    /// Makes an image the one that reads see, unless a newer one is already.
+    fn publish(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        self.view.rcu(|current| {
+            if current.epoch() < snapshot.epoch() {
+                Arc::clone(&snapshot)
+            } else {
+                Arc::clone(current)
+            }
+        });
     }
 }
 

@@ -1,11 +1,13 @@
 //! Immutable image of the registry: what every read and the produce path look at.
 //!
-//! Knows no SQL and no HTTP. State changes by [`Snapshot::with`], which shares everything that did
+//! Knows no SQL and no HTTP. State changes by [`Snapshot::advance`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
+mod associations;
+mod closure;
 mod sharded;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
+use associations::Associations;
+pub(crate) use closure::ReferenceClosure;
 use sharded::Sharded;
 
 /// One schema content with its id in one context.
@@ -57,9 +61,6 @@ pub struct SchemaContent {
     pub metadata: Option<Metadata>,
     pub rule_set: Option<RuleSet>,
 }
-
-/// How many references deep a schema may stand on others.
-const REFERENCE_DEPTH_MAX: usize = 100;
 
 impl RegisteredSchema {
     /// Content under an id.
@@ -139,49 +140,6 @@ impl RegisteredSchema {
                 .iter()
                 .any(|rule| !rule.disabled && matches!(rule.mode.as_str(), "WRITE" | "WRITEREAD"))
         })
-    }
-}
-
-/// Collects references depth first.
-#[derive(Debug, Default)]
-pub(crate) struct ReferenceClosure {
-    names: HashSet<String>,
-    pub(crate) resolved: Vec<ResolvedReference>,
-}
-
-impl ReferenceClosure {
-    /// Adds one reference written in `context`, and first whatever its target stands on.
-    pub(crate) fn add(
-        &mut self,
-        context: &str,
-        reference: &Reference,
-        target: Option<&Arc<RegisteredSchema>>,
-        depth: usize,
-    ) -> Result<(), String> {
-        if !self.names.insert(reference.name.clone()) {
-            return Ok(());
-        }
-        let Some(target) = target else {
-            return Err(format!(
-                "No schema reference found for subject \"{}\" and version {}",
-                reference.subject, reference.version
-            ));
-        };
-        if depth > REFERENCE_DEPTH_MAX {
-            return Err(format!("references nest deeper than {REFERENCE_DEPTH_MAX}"));
-        }
-        let targets = target.dependencies.get().map_or(&[][..], Vec::as_slice);
-        for (position, inner) in target.references.iter().enumerate() {
-            let inner_target = targets.get(position).and_then(Option::as_ref);
-            self.add(&target.context, inner, inner_target, depth + 1)?;
-        }
-        self.resolved.push(ResolvedReference {
-            name: reference.name.clone(),
-            subject: qualify(context, &reference.subject),
-            version: reference.version,
-            schema: target.text.clone(),
-        });
-        Ok(())
     }
 }
 
@@ -312,6 +270,7 @@ pub struct Snapshot {
     modes: Sharded<Subject, Mode>,
     /// By target subject.
     referrers: Sharded<Subject, Arc<Vec<Referrer>>>,
+    associations: Associations,
     /// Dropped only when a subject comes or goes.
     sorted_subjects: OnceLock<Arc<[Arc<str>]>>,
 }
@@ -455,6 +414,16 @@ impl Snapshot {
         Some(qualify(QualifiedSubject::parse(subject).context, alias))
     }
 
+    /// Whether any version of the subject, deleted or not, is referred to by any schema.
+    #[must_use]
+    pub fn is_referenced(&self, subject: &str) -> bool {
+        self.subject(subject).is_some_and(|image| {
+            image
+                .versions()
+                .any(|(version, _)| self.referrers(subject, version).next().is_some())
+        })
+    }
+
     /// Schemas that refer to the subject's version: context and id.
     pub fn referrers(
         &self,
@@ -505,23 +474,19 @@ impl Snapshot {
         }
     }
 
-    /// The next image: this one with `changes` applied.
-    #[must_use]
-    pub fn with(&self, changes: &[Change], epoch: u64) -> Self {
-        let mut next = self.clone();
-        next.epoch = epoch;
-        let mut added = Vec::new();
+    /// Makes this the next image. What older images share is copied, shard by shard, on the first
+    /// change to it; a run of changes to one image copies a shard once.
+    pub fn advance(&mut self, changes: &[Change], epoch: u64) {
+        self.epoch = epoch;
         for change in changes {
-            next.apply(change);
-            if let Change::PutSchema(schema) = change {
-                added.push(Arc::clone(schema));
-            }
+            self.apply(change);
         }
         // Targets may come later in the same set (a load), so references are tied at the end.
-        for schema in added {
-            next.link(&schema);
+        for change in changes {
+            if let Change::PutSchema(schema) = change {
+                self.link(schema);
+            }
         }
-        next
     }
 
     fn apply(&mut self, change: &Change) {
@@ -544,6 +509,8 @@ impl Snapshot {
                 Some(mode) => self.modes.insert(subject.clone(), *mode),
                 None => self.modes.remove(subject.as_str()),
             },
+            Change::PutAssociation(association) => self.associations.put(association),
+            Change::RemoveAssociation(guid) => self.associations.remove(*guid),
             Change::RecordContext { context, recorded } => {
                 self.context_mut(context).recorded = *recorded;
             }

@@ -11,6 +11,7 @@
 //! | [`wire`] | which schema does a framed record claim |
 //! | [`json_value`] | bytes to JSON and JSON to bytes, for people and tools |
 //! | [`witness`] | a record that shows an incompatibility |
+//! | [`tags`] | labels written into a schema beside records and fields |
 //! | [`avro`], [`json`], [`protobuf`] | the three formats behind the above |
 //!
 //! Read [`schema`] first, then one format's `mod.rs`.
@@ -22,6 +23,7 @@ pub mod json;
 pub mod json_value;
 pub mod protobuf;
 pub mod schema;
+pub mod tags;
 pub mod validator;
 pub mod wire;
 pub mod witness;

@@ -30,21 +30,19 @@ pub async fn run(arguments: ServeArguments) -> CommandResult {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let server = Server::start(&config, Some(metrics)).await?;
-    let (host, port) = config.advertised(server.kafka)?;
-    // Three lines, in this form: scripts and test containers wait for the last one.
-    writeln!(
-        stdout,
-        "kafka    {} (clients are told {host}:{port})",
-        server.kafka
-    )?;
+    // Lines in this form: scripts and test containers wait for the last one.
+    let mut ready = "assay ready".to_owned();
+    if let Some(kafka) = server.kafka {
+        let (host, port) = config.advertised(kafka)?;
+        writeln!(stdout, "kafka    {kafka} (clients are told {host}:{port})")?;
+        ready.push_str(&format!(" kafka={kafka}"));
+    }
     writeln!(stdout, "registry http://{}", server.http)?;
-    writeln!(
-        stdout,
-        "assay ready kafka={} registry=http://{} data={}",
-        server.kafka,
-        server.http,
-        config.data.display()
-    )?;
+    ready.push_str(&format!(" registry=http://{}", server.http));
+    if server.keeps_data() {
+        ready.push_str(&format!(" data={}", config.data.display()));
+    }
+    writeln!(stdout, "{ready}")?;
     stdout.flush()?;
 
     tokio::select! {

@@ -179,6 +179,13 @@ codes! {
         "The registry's database cannot be reached; the topic carries settings that this version does not understand. Answered as REQUEST_TIMED_OUT, never as a refusal.";
 }
 
+impl Code {
+    /// Whether it says that something is not registered, or not as claimed: the family 21xx.
+    pub(super) fn is_about_registry(self) -> bool {
+        self.label().starts_with("ASY-21")
+    }
+}
+
 impl From<ViolationReason> for Code {
     fn from(reason: ViolationReason) -> Self {
         match reason {

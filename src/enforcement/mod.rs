@@ -32,6 +32,7 @@ pub mod rejections;
 mod report;
 #[cfg(test)]
 mod scenarios;
+mod unknown;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -61,6 +62,7 @@ use judge::{Judgement, Rules, Work, judge_batch};
 use policy::{Part, Policy};
 use receipt::Facts;
 use report::{LogKey, LogLimiter, TopicLabels, TopicMetrics};
+use unknown::{Confirmed, Question};
 
 /// Judges record batches by the schemas of a registry in the same process.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ pub struct Enforcement {
     topic_defaults: BTreeMap<String, String>,
     labels: TopicLabels,
     log: LogLimiter,
+    confirmed: Confirmed,
     policies_count: AtomicU64,
 }
 
@@ -87,6 +90,8 @@ struct TopicPolicy {
 enum Wants {
     /// The topic's properties cannot be compiled: only an operator can help.
     UsableProperties(String),
+    /// This replica may be behind: look at the truth, for a question or because its lease ended.
+    Truth(Option<Question>),
 }
 
 thread_local! {
@@ -104,6 +109,7 @@ impl Enforcement {
             topic_defaults: BTreeMap::new(),
             labels: TopicLabels::default(),
             log: LogLimiter::default(),
+            confirmed: Confirmed::default(),
             policies_count: AtomicU64::new(0),
         }
     }
@@ -114,6 +120,11 @@ impl Enforcement {
     pub fn with_topic_defaults(mut self, defaults: BTreeMap<String, String>) -> Self {
         self.topic_defaults = defaults;
         self
+    }
+
+    async fn refresh(&self) -> Result<(), Unavailable> {
+        let refreshed = self.registry.refresh().await;
+        refreshed.map_err(|error| Unavailable(format!("{} {error}", Code::Unavailable)))
     }
 
     /// The policy of a topic on which `properties` are set.
@@ -142,6 +153,9 @@ impl Enforcement {
         batch: &BatchView<'_>,
         origin: &RequestOrigin<'_>,
     ) -> Verdict {
+        if !self.registry.is_current() && policy.may_enforce() {
+            return Verdict::Unresolved(Wanted(Box::new(Wants::Truth(None))));
+        }
         let rules = Rules::of(policy, snapshot);
         let accepted = |facts: Option<Box<dyn Any + Send + Sync>>| {
             Verdict::Accepted(Receipt {
@@ -155,6 +169,12 @@ impl Enforcement {
         let started = Instant::now();
         let judgement =
             WORK.with_borrow_mut(|work| judge_batch(policy, rules, snapshot, batch, work));
+        if self.registry.is_shared()
+            && let Some(question) = Question::of(&policy.topic, &judgement)
+            && !self.confirmed.holds(question, snapshot.epoch(), started)
+        {
+            return Verdict::Unresolved(Wanted(Box::new(Wants::Truth(Some(question)))));
+        }
         compiled
             .metrics
             .record(&judgement, started.elapsed().as_secs_f64());
@@ -297,6 +317,9 @@ impl RecordValidator for Enforcement {
         let Ok(policy) = &compiled.policy else {
             return false;
         };
+        if !self.registry.is_current() && policy.may_enforce() {
+            return false;
+        }
         let snapshot = self.registry.snapshot();
         let Some(facts) = &receipt.facts else {
             // Nothing was enforced; it must still be so.
@@ -315,11 +338,16 @@ impl RecordValidator for Enforcement {
                     "{} topic settings cannot be used: {text}",
                     Code::Unavailable
                 ))),
-                Err(_) => self
-                    .registry
-                    .refresh()
-                    .await
-                    .map_err(|error| Unavailable(format!("{} {error}", Code::Unavailable))),
+                Ok(Wants::Truth(question)) => {
+                    let began = Instant::now();
+                    self.refresh().await?;
+                    if let Some(question) = question {
+                        let epoch = self.registry.snapshot().epoch();
+                        self.confirmed.add(question, epoch, began);
+                    }
+                    Ok(())
+                }
+                Err(_) => self.refresh().await,
             }
         })
     }

@@ -1,8 +1,14 @@
 //! End to end: the real binary, real clients, real files. One binary, so that it links once.
 #![expect(clippy::print_stderr, reason = "tests say what they skip")]
 
+mod agreement;
 mod clients;
+mod crash;
 mod demo;
 mod enforcement;
 mod harness;
+#[path = "../../registry/tests/support/postgres.rs"]
+mod postgres;
+mod proxy;
+mod replicas;
 mod server;

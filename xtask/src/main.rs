@@ -5,6 +5,8 @@
     reason = "a command-line tool"
 )]
 
+mod agreement;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -17,7 +19,12 @@ cargo xtask COMMAND
   bench     build for release, start a server, run `assay bench produce` and `consume`
   demo      build for release and run demo/run
   interop N run the client suites N times in a row (default 10)
+  crash-registry N
+            kill -9 during 1,000 registrations, N times on each store (default 50)
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
+  agreement FORMAT PAIRS SEED
+            random schema pairs of avro, json or protobuf, judged by us, contradicted by
+            independent implementations
   conformance
             run the recorded cases and print the pass counts of every suite
 ";
@@ -25,15 +32,18 @@ cargo xtask COMMAND
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    let argument = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let argument = rest.first();
     let result = match command.as_str() {
         "test" => test(),
         "setup" => setup(),
         "lint" => lint(),
         "bench" => bench(),
         "demo" => demo(),
-        "interop" => interop(argument.as_deref()),
-        "fuzz" => fuzz(argument.as_deref()),
+        "interop" => interop(argument.map(String::as_str)),
+        "crash-registry" => crash_registry(argument.as_deref()),
+        "fuzz" => fuzz(argument.map(String::as_str)),
+        "agreement" => agreement::agreement(&rest),
         "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
         _ => {
             print!("{HELP}");
@@ -100,6 +110,16 @@ fn interop(times: Option<&str>) -> Done {
     }
     println!("interop: {times} rounds passed");
     Ok(())
+}
+
+fn crash_registry(rounds: Option<&str>) -> Done {
+    setup()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .args(["test", "--locked", "--test", "it", "crash::"])
+        .args(["--", "--nocapture"])
+        .env("ASSAY_CRASH_ROUNDS", rounds.unwrap_or("50"))
+        .current_dir(root()))
 }
 
 fn fuzz(seconds: Option<&str>) -> Done {

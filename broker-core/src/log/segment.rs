@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -84,6 +84,8 @@ pub(crate) struct SealedSegment {
     pub(crate) max_timestamp: i64,
     directory: PathBuf,
     files: Mutex<Option<SegmentFiles>>,
+    /// Set when another segment takes its name: readers go on with these.
+    pinned: OnceLock<SegmentFiles>,
 }
 
 /// The open files of a sealed segment.
@@ -104,6 +106,7 @@ impl SealedSegment {
             max_timestamp: indexes.max_timestamp,
             directory,
             files: Mutex::new(None),
+            pinned: OnceLock::new(),
         }
     }
 
@@ -112,6 +115,9 @@ impl SealedSegment {
         storage: &dyn Storage,
         open: &OpenSegments,
     ) -> io::Result<SegmentFiles> {
+        if let Some(files) = self.pinned.get() {
+            return Ok(files.clone());
+        }
         if let Some(files) = self.files.lock().as_ref() {
             return Ok(files.clone());
         }
@@ -127,6 +133,18 @@ impl SealedSegment {
         *self.files.lock() = Some(files.clone());
         open.opened(self);
         Ok(files)
+    }
+
+    /// Keeps its files open as long as anyone holds it, because their names are about to be those
+    /// of another segment.
+    pub(crate) fn pin(
+        self: &Arc<Self>,
+        storage: &dyn Storage,
+        open: &OpenSegments,
+    ) -> io::Result<()> {
+        let files = self.files(storage, open)?;
+        self.pinned.get_or_init(|| files);
+        Ok(())
     }
 
     /// Removes its files. Readers that have them open finish in peace.

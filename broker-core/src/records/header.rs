@@ -17,6 +17,7 @@ pub(crate) const ATTRIBUTE_COMPRESSION: i16 = 0b111;
 pub(crate) const ATTRIBUTE_LOG_APPEND_TIME: i16 = 1 << 3;
 pub(crate) const ATTRIBUTE_TRANSACTIONAL: i16 = 1 << 4;
 pub(crate) const ATTRIBUTE_CONTROL: i16 = 1 << 5;
+pub(crate) const ATTRIBUTE_DELETE_HORIZON: i16 = 1 << 6;
 
 /// The 61-byte header, decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

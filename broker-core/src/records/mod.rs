@@ -19,6 +19,7 @@ pub mod check;
 mod compression;
 mod error;
 mod header;
+mod retain;
 mod varint;
 
 pub use batch::{BatchView, InflatedBatch, Record, RecordHeaders, RecordIter};
@@ -29,6 +30,7 @@ pub use error::BatchError;
 pub use header::{
     BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time, set_max_timestamp,
 };
+pub(crate) use retain::{Retained, retain};
 
 #[cfg(test)]
 mod tests;

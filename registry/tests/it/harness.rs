@@ -1,22 +1,24 @@
 //! A fresh registry per case, and requests to its router.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use registry::{Registry, RegistryConfig};
+use registry::{Registry, RegistryConfig, StoreLocation};
 use serde_json::Value;
-use tempfile::TempDir;
 use tower::ServiceExt;
+
+use crate::place::Place;
 
 pub(crate) const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
 
-/// A registry on a directory of its own.
+/// A registry on a store of its own.
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
     router: axum::Router,
-    directory: TempDir,
+    place: Arc<Place>,
 }
 
 /// One answer.
@@ -37,40 +39,105 @@ impl Reply {
     }
 }
 
-pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
+/// What a case may set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) level: String,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
+}
+
+impl Settings {
+    pub(crate) fn of_level(level: &str) -> Self {
+        Self {
+            level: level.to_owned(),
+            reject_empty_subject: false,
+            strict_reference_versions: false,
+        }
+    }
+}
+
+fn config(store: StoreLocation, settings: &Settings) -> RegistryConfig {
     RegistryConfig {
-        sqlite_path: directory.join("registry.db"),
-        default_compatibility: level.to_owned(),
+        store,
+        default_compatibility: settings.level.clone(),
         mode_mutability: true,
+        reject_empty_subject: settings.reject_empty_subject,
+        strict_reference_versions: settings.strict_reference_versions,
         body_bytes_max: 8 * 1024 * 1024,
     }
 }
 
 impl Fixture {
     pub(crate) async fn new(level: &str) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), level).await
+        Self::with(Settings::of_level(level)).await
     }
 
-    async fn on(directory: TempDir, level: &str) -> Self {
-        let registry = Registry::open(config(directory.path(), level))
-            .await
-            .unwrap();
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(Arc::new(Place::new().await), &settings).await
+    }
+
+    pub(crate) async fn with_body_bytes_max(body_bytes_max: usize) -> Self {
+        let place = Arc::new(Place::new().await);
+        let config = RegistryConfig {
+            body_bytes_max,
+            ..config(place.location(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(place, config).await
+    }
+
+    /// Where PUT and DELETE of modes are forbidden.
+    pub(crate) async fn with_fixed_modes() -> Self {
+        let place = Arc::new(Place::new().await);
+        let config = RegistryConfig {
+            mode_mutability: false,
+            ..config(place.location(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(place, config).await
+    }
+
+    async fn on(place: Arc<Place>, settings: &Settings) -> Self {
+        let config = config(place.location(), settings);
+        Self::open(place, config).await
+    }
+
+    async fn open(place: Arc<Place>, config: RegistryConfig) -> Self {
+        let registry = Registry::open(config).await.unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,
             router,
-            directory,
+            place,
         }
     }
 
-    /// Closes and opens again on the same file.
+    /// Closes and opens again on the same store.
     pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
-        Self::on(self.directory, "BACKWARD").await
+        Self::on(self.place, &Settings::of_level("BACKWARD")).await
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+    /// Another registry on the same store, as another process would open it.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::on(Arc::clone(&self.place), &Settings::of_level("NONE")).await
+    }
+
+    /// Where the truth is.
+    #[allow(
+        dead_code,
+        reason = "only the suite on PostgreSQL looks behind the API"
+    )]
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// A registry on a store that exists.
+    #[allow(
+        dead_code,
+        reason = "only the suite on PostgreSQL opens one at several times"
+    )]
+    pub(crate) async fn at(place: Arc<Place>) -> Self {
+        Self::on(place, &Settings::of_level("NONE")).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {

@@ -7,8 +7,11 @@
     reason = "a test that cannot go on says so, and counts are printed"
 )]
 
+mod endpoints;
+mod errors;
 mod harness;
 mod lifecycle;
+mod place;
 mod recordings;
 mod rules;
 mod scenarios;

@@ -7,6 +7,7 @@
 //! Protobuf lines also have both descriptors in base64.
 //! The peers in `tests/agreement` read the lines and check each claim.
 
+mod avro;
 mod protobuf;
 mod random;
 
@@ -32,8 +33,10 @@ struct Pair {
 /// Makes the pair of a seed: the same seed makes the same pair.
 type Generator = fn(seed: u64) -> Pair;
 
-const GENERATORS: &[(&str, SchemaFormat, Generator)] =
-    &[("protobuf", SchemaFormat::Protobuf, protobuf::pair)];
+const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[
+    ("avro", SchemaFormat::Avro, avro::pair),
+    ("protobuf", SchemaFormat::Protobuf, protobuf::pair),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -12,6 +12,8 @@
 //! | `compatibility` | reader/writer differences |
 //! | `program`, `validate`, `cursor` | payload validation: compiled form, machine, primitives |
 //! | `json_value` | datums to JSON and back |
+//! | `witness` | records that show a difference: |
+//! | `places`, `smallest`, `resolve` | where it is, the smallest datum there, what a reader does |
 
 use std::sync::Arc;
 
@@ -29,7 +31,11 @@ mod json_text;
 mod json_value;
 mod model;
 mod parse;
+mod places;
 mod program;
+mod resolve;
+mod smallest;
+mod tags;
 mod validate;
 mod witness;
 
@@ -41,6 +47,10 @@ pub(crate) use conformance_tests::cases as conformance_cases;
 mod payload_tests;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod span_tests;
+#[cfg(test)]
+mod witness_tests;
 
 pub use witness::evidence;
 
@@ -192,8 +202,5 @@ pub fn encode_json(schema: &AvroSchema, value: &Value) -> Result<Vec<u8>, Encode
 /// # Errors
 /// The first violation.
 pub fn decode_with_spans(schema: &AvroSchema, payload: &[u8]) -> Result<Decoded, Violation> {
-    Ok(Decoded {
-        value: decode_json(schema, payload)?,
-        spans: Vec::new(),
-    })
+    json_value::decode_with_spans(&schema.model, payload)
 }

@@ -7,20 +7,26 @@
 //! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
 //! | `load.rs`, `keywords.rs`, `model.rs` | the object model the reference compares |
 //! | `compatibility/` | every difference between two models |
-//! | `tape.rs`, `node.rs` | a payload's JSON as positions, walked in place |
+//! | `witness/` | a record that shows a difference |
+//! | `tape.rs`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |
+//! | `fast/` | schemas of common keywords, judged while the payload is read once |
 //! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
 //!
 //! Read `parse.rs` first.
 
+mod canonical;
 mod compatibility;
 #[cfg(test)]
 mod conformance;
 mod documents;
+mod fast;
 mod keywords;
+mod lex;
 mod load;
 mod model;
 mod node;
 mod parse;
+mod tags;
 mod tape;
 mod text;
 mod validate;
@@ -28,6 +34,7 @@ mod witness;
 
 use serde_json::Value;
 
+pub use canonical::canonical_text;
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};

@@ -56,7 +56,7 @@ impl World {
     }
 
     fn apply(&mut self, change: Change) {
-        self.snapshot = self.snapshot.with(&[change], self.snapshot.epoch() + 1);
+        self.snapshot.advance(&[change], self.snapshot.epoch() + 1);
     }
 
     fn register(&mut self, subject: &str, format: SchemaFormat, text: &str) -> i32 {
