@@ -290,6 +290,16 @@ async fn store(
                 ),
             ));
         }
+        SequenceVerdict::InTransaction { first_offset } => {
+            return Err(Refused::new(
+                ErrorCode::INVALID_TXN_STATE,
+                format!(
+                    "producer {} has a transaction open since offset {first_offset}, which the \
+                     batch is not part of",
+                    header.producer_id
+                ),
+            ));
+        }
         SequenceVerdict::Fenced { current, found } => {
             return Err(Refused::new(
                 ErrorCode::INVALID_PRODUCER_EPOCH,

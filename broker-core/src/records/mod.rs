@@ -19,6 +19,7 @@ pub mod check;
 mod compression;
 mod error;
 mod header;
+mod marker;
 mod varint;
 
 pub use batch::{BatchView, Record, RecordHeaders, RecordIter};
@@ -27,6 +28,10 @@ pub use check::{ProduceLimits, check_produced, check_records};
 pub use compression::{Compression, DecompressionScratch, decompressed_bytes_max};
 pub use error::BatchError;
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time};
+pub use marker::{MARKER_BATCH_BYTES_MAX, TransactionResult, marker_batch, marker_of};
+
+#[cfg(test)]
+pub(crate) use header::ATTRIBUTE_TRANSACTIONAL;
 
 #[cfg(test)]
 mod tests;
