@@ -74,6 +74,7 @@ pub struct Server {
     stop: CancellationToken,
     kafka_task: JoinHandle<()>,
     groups_task: JoinHandle<()>,
+    transactions_task: JoinHandle<()>,
     http_task: JoinHandle<()>,
     lock: DirectoryLock,
 }
@@ -118,6 +119,7 @@ impl Server {
 
         let stop = CancellationToken::new();
         let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
+        let transactions_task = tokio::spawn(Arc::clone(&broker.transactions).run(stop.clone()));
         let kafka_task = tokio::spawn(broker_core::net::serve(
             Arc::clone(&broker),
             kafka_listener,
@@ -140,6 +142,7 @@ impl Server {
             stop,
             kafka_task,
             groups_task,
+            transactions_task,
             http_task,
             lock,
         })
@@ -154,6 +157,7 @@ impl Server {
         let drained = tokio::time::timeout(DRAIN_MAX, async {
             let _kafka = self.kafka_task.await;
             let _groups = self.groups_task.await;
+            let _transactions = self.transactions_task.await;
             let _http = self.http_task.await;
         })
         .await;
