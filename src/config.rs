@@ -85,6 +85,16 @@ pub struct ServeOptions {
     /// Whether PUT /mode is allowed [default: true]
     #[arg(long, env = "ASSAY_MODE_MUTABILITY", value_name = "BOOL")]
     pub mode_mutability: Option<bool>,
+    /// Refuse to register under the empty subject and under `*` [default: false]
+    #[arg(long, env = "ASSAY_SCHEMA_REJECT_EMPTY_SUBJECT", value_name = "BOOL")]
+    pub schema_reject_empty_subject: Option<bool>,
+    /// Refuse a schema whose references bind one name to two versions [default: false]
+    #[arg(
+        long,
+        env = "ASSAY_SCHEMA_PROVIDERS_REFERENCE_VERSIONS_STRICT",
+        value_name = "BOOL"
+    )]
+    pub schema_providers_reference_versions_strict: Option<bool>,
     /// Largest HTTP body taken, in bytes [default: 16777216]
     #[arg(long, env = "ASSAY_HTTP_BODY_MAX_BYTES", value_name = "BYTES")]
     pub http_body_max_bytes: Option<usize>,
@@ -161,6 +171,10 @@ pub struct ServeConfig {
     pub compatibility_level: String,
     /// Whether PUT /mode is allowed.
     pub mode_mutability: bool,
+    /// Whether the empty subject and `*` are refused.
+    pub schema_reject_empty_subject: bool,
+    /// Whether references may bind one name to one version only.
+    pub schema_providers_reference_versions_strict: bool,
     /// Bytes.
     pub http_body_max_bytes: usize,
     /// Records.
@@ -247,6 +261,14 @@ impl ServeOptions {
                 .mode_mutability
                 .or(file.mode_mutability)
                 .unwrap_or(true),
+            schema_reject_empty_subject: self
+                .schema_reject_empty_subject
+                .or(file.schema_reject_empty_subject)
+                .unwrap_or(false),
+            schema_providers_reference_versions_strict: self
+                .schema_providers_reference_versions_strict
+                .or(file.schema_providers_reference_versions_strict)
+                .unwrap_or(false),
             http_body_max_bytes: self
                 .http_body_max_bytes
                 .or(file.http_body_max_bytes)
@@ -409,6 +431,8 @@ impl ServeConfig {
             sqlite_path: self.data.join("registry.db"),
             default_compatibility: self.compatibility_level.clone(),
             mode_mutability: self.mode_mutability,
+            reject_empty_subject: self.schema_reject_empty_subject,
+            strict_reference_versions: self.schema_providers_reference_versions_strict,
             body_bytes_max: self.http_body_max_bytes,
         }
     }

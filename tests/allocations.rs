@@ -87,6 +87,8 @@ async fn valid_records_allocate_nothing() {
         sqlite_path: folder.path().join("registry.db"),
         default_compatibility: "NONE".to_owned(),
         mode_mutability: true,
+        reject_empty_subject: false,
+        strict_reference_versions: false,
         body_bytes_max: 1 << 20,
     })
     .await

@@ -105,7 +105,8 @@ pub struct Broker {
     pub validator: Arc<dyn RecordValidator>,
     producer_ids: Arc<ProducerIds>,
     syncer: Arc<Syncer>,
-    housekeeper: Mutex<Option<Housekeeper>>,
+    /// House-keeping and compaction.
+    background: Mutex<Vec<Periodic>>,
     /// Held as long as the broker is open.
     lock: Mutex<Option<File>>,
 }
@@ -168,9 +169,17 @@ impl Broker {
                     config.transactions.clone(),
                     config.clock.clone(),
                 )?;
-                let housekeeper = Housekeeper::start(&topics)
-                    .map_err(|error| format!("house-keeping thread: {error}"))?;
-                Ok((groups, transactions, producer_ids, housekeeper))
+                let keep_house = |topics: &Topics, _: &dyn Fn() -> bool| topics.keep_house();
+                let period = HOUSEKEEPING_PERIOD;
+                let housekeeper = Periodic::start("housekeeping", period, &topics, keep_house)?;
+                let cleaner =
+                    Periodic::start("log cleaner", CLEANER_PERIOD, &topics, Topics::compact)?;
+                Ok((
+                    groups,
+                    transactions,
+                    producer_ids,
+                    vec![housekeeper, cleaner],
+                ))
             });
             match served {
                 Ok(served) => Ok((topics, served)),
@@ -183,7 +192,7 @@ impl Broker {
                 }
             }
         });
-        let (topics, (groups, transactions, producer_ids, housekeeper)) = match opened {
+        let (topics, (groups, transactions, producer_ids, background)) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 syncer.stop();
@@ -199,7 +208,7 @@ impl Broker {
             validator,
             producer_ids,
             syncer,
-            housekeeper: Mutex::new(Some(housekeeper)),
+            background: Mutex::new(background),
             lock: Mutex::new(Some(lock)),
         }))
     }
@@ -223,8 +232,8 @@ impl Broker {
         if lock.is_none() {
             return Ok(());
         }
-        if let Some(housekeeper) = self.housekeeper.lock().take() {
-            housekeeper.stop();
+        for thread in std::mem::take(&mut *self.background.lock()) {
+            thread.stop();
         }
         let marked = close_topics(&self.topics, &Disk, &self.config.data_dir);
         self.syncer.stop();
@@ -233,34 +242,41 @@ impl Broker {
     }
 }
 
-/// Retention, checkpoints and the like, every [`HOUSEKEEPING_PERIOD`].
+/// A thread that does something to the topics now and then.
 #[derive(Debug)]
-struct Housekeeper {
+struct Periodic {
     stopping: Arc<(Mutex<bool>, Condvar)>,
     thread: JoinHandle<()>,
 }
 
-impl Housekeeper {
-    /// The thread ends with the topics, if nobody stops it before.
-    fn start(topics: &Arc<Topics>) -> io::Result<Self> {
+impl Periodic {
+    /// The thread ends with the topics, if nobody stops it before. `work` is told how to ask
+    /// whether it should end early.
+    fn start(
+        name: &str,
+        period: Duration,
+        topics: &Arc<Topics>,
+        work: fn(&Topics, &dyn Fn() -> bool),
+    ) -> Result<Self, String> {
         let topics = Arc::downgrade(topics);
         let stopping = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&stopping);
         let thread = thread::Builder::new()
-            .name("housekeeping".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 let (stopping, wake) = &*seen;
                 let mut stop = stopping.lock();
                 while !*stop {
-                    if !wake.wait_for(&mut stop, HOUSEKEEPING_PERIOD).timed_out() {
+                    if !wake.wait_for(&mut stop, period).timed_out() {
                         continue;
                     }
                     let Some(topics) = topics.upgrade() else {
                         return;
                     };
-                    MutexGuard::unlocked(&mut stop, || topics.keep_house());
+                    MutexGuard::unlocked(&mut stop, || work(&topics, &|| *stopping.lock()));
                 }
-            })?;
+            })
+            .map_err(|error| format!("{name} thread: {error}"))?;
         Ok(Self { stopping, thread })
     }
 
@@ -268,7 +284,7 @@ impl Housekeeper {
         *self.stopping.0.lock() = true;
         self.stopping.1.notify_all();
         if self.thread.join().is_err() {
-            tracing::error!("house-keeping thread panicked");
+            tracing::error!("a background thread panicked");
         }
     }
 }
@@ -361,6 +377,8 @@ const FORMAT: u32 = 1;
 const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 16;
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);
+/// `log.cleaner.backoff.ms`.
+const CLEANER_PERIOD: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

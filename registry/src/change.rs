@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::association::Association;
 use crate::model::{Context, Mode, SchemaId, Subject, SubjectConfig, Version};
 use crate::snapshot::RegisteredSchema;
 
@@ -56,6 +58,10 @@ pub enum Change {
         /// None removes it.
         mode: Option<Mode>,
     },
+    /// A topic's keys or values belong to a subject, replacing what its GUID said before.
+    PutAssociation(Arc<Association>),
+    /// The association of this GUID is gone.
+    RemoveAssociation(Uuid),
     /// A context is listed, or not any more.
     RecordContext {
         /// The context.

@@ -14,10 +14,14 @@ use crate::model::Version;
 pub enum RegistryError {
     #[error("{0}")]
     BadRequest(String),
+    #[error("the request body is missing")]
+    MissingBody,
     #[error("HTTP 404 Not Found")]
     NotFound,
     #[error("HTTP 405 Method Not Allowed")]
     MethodNotAllowed,
+    #[error("HTTP 406 Not Acceptable")]
+    NotAcceptable,
     #[error("HTTP 413 Request Entity Too Large")]
     BodyTooLarge,
     #[error("HTTP 415 Unsupported Media Type")]
@@ -50,6 +54,30 @@ pub enum RegistryError {
         subject: String,
         messages: Vec<String>,
     },
+    #[error("[{}]", .0.join(", "))]
+    IncompatibleWithAssociation(Vec<String>),
+    #[error("Association for '{0}' not found.")]
+    AssociationNotFound(String),
+    #[error("An association of type '{0}' already exists for resource '{1}'")]
+    AssociationExistsForResource(&'static str, String),
+    #[error("An association already exists for subject '{0}'")]
+    AssociationExistsForSubject(String),
+    #[error("A strong association already exists for subject '{0}'")]
+    StrongAssociationExists(String),
+    #[error("No active (non-deleted) version exists for subject '{0}'")]
+    NoActiveVersion(String),
+    // The two spaces are Confluent's.
+    #[error("The association of type  '{0}' is frozen for subject '{1}'")]
+    AssociationFrozen(&'static str, String),
+    #[error(
+        "The association specified an invalid value for property: '{property}', detail: {detail}"
+    )]
+    InvalidAssociation {
+        property: &'static str,
+        detail: String,
+    },
+    #[error("One or more references exist to the schema {0}.")]
+    SubjectReferenced(String),
     #[error("{0}")]
     InvalidSchema(String),
     #[error(
@@ -71,6 +99,8 @@ pub enum RegistryError {
     ReferenceExists { subject: String, version: Version },
     #[error("The specified subject '{0}' is not a valid.")]
     InvalidSubject(String),
+    #[error("Register operation failed because schema is too large")]
+    SchemaTooLarge,
     #[error("{0}")]
     InvalidRuleSet(String),
     #[error("The specified context '{0}' is not empty.")]
@@ -87,8 +117,10 @@ impl RegistryError {
     pub const fn codes(&self) -> (u16, u32) {
         match self {
             Self::BadRequest(_) => (400, 400),
+            Self::MissingBody => (422, 422),
             Self::NotFound => (404, 404),
             Self::MethodNotAllowed => (405, 405),
+            Self::NotAcceptable => (406, 406),
             Self::BodyTooLarge => (413, 413),
             Self::UnsupportedMediaType => (415, 415),
             Self::SubjectNotFound(_) => (404, 40401),
@@ -100,16 +132,24 @@ impl RegistryError {
             Self::VersionNotSoftDeleted(..) => (404, 40407),
             Self::NoSubjectCompatibility(_) => (404, 40408),
             Self::NoSubjectMode(_) => (404, 40409),
-            Self::Incompatible { .. } => (409, 40901),
+            Self::AssociationNotFound(_) => (404, 40410),
+            Self::Incompatible { .. } | Self::IncompatibleWithAssociation(_) => (409, 40901),
+            Self::AssociationExistsForResource(..) => (409, 40903),
+            Self::AssociationExistsForSubject(_) => (409, 40904),
+            Self::StrongAssociationExists(_) => (409, 40905),
+            Self::NoActiveVersion(_) => (409, 40907),
+            Self::AssociationFrozen(..) => (409, 40908),
             Self::InvalidSchema(_) => (422, 42201),
             Self::InvalidVersion(_) => (422, 42202),
             Self::InvalidCompatibility => (422, 42203),
             Self::InvalidMode(_) => (422, 42204),
             Self::OperationNotPermitted(_) => (422, 42205),
-            Self::ReferenceExists { .. } => (422, 42206),
+            Self::ReferenceExists { .. } | Self::SubjectReferenced(_) => (422, 42206),
             Self::InvalidSubject(_) => (422, 42208),
+            Self::SchemaTooLarge => (422, 42209),
             Self::InvalidRuleSet(_) => (422, 42210),
             Self::ContextNotEmpty(_) => (422, 42211),
+            Self::InvalidAssociation { .. } => (422, 42212),
             Self::Store => (500, 50001),
             Self::Internal => (500, 500),
         }

@@ -74,6 +74,14 @@ fn wrong_kind(key: &str, kind: &str) -> Mismatch {
     Mismatch(format!("Cannot deserialize value of `{key}` as `{kind}`"))
 }
 
+/// Texts, or scalars that read as text.
+pub(crate) fn texts(object: &JsonObject, key: &str) -> Result<Vec<String>, Mismatch> {
+    array(object, key)?
+        .iter()
+        .map(|item| scalar_text(item, key))
+        .collect()
+}
+
 fn text_set(object: &JsonObject, key: &str) -> Result<BTreeSet<String>, Mismatch> {
     array(object, key)?
         .iter()

@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`model`], [`subject_name`] | the nouns; how subject and context names are read |
+//! | [`association`] | which subject a topic's keys or values belong to |
 //! | [`snapshot`], [`change`] | the image, and the facts that turn one image into the next |
 //! | [`compatibility`] | which versions are compared at a level, and the messages |
 //! | [`service`] | register, look up, delete, configure: decide on the image, commit, publish |
@@ -15,6 +16,7 @@
 //! | `http` | the only place that speaks HTTP |
 //! | `json` | the JSON shapes shared by bodies and stored rows |
 
+pub mod association;
 pub mod change;
 pub mod compatibility;
 pub mod error;
@@ -26,6 +28,7 @@ pub mod snapshot;
 mod store;
 pub mod subject_name;
 
+pub use association::{Association, AssociationType, Lifecycle};
 pub use error::RegistryError;
 pub use http::Actor;
 pub use model::{Context, SchemaId, Subject, Version};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_formats::SchemaFormat;
 use serde_formats::compatibility::CompatibilityPolicy;
 use serde_formats::identity::{IdentityHasher, ReferenceIdentity};
+use serde_formats::tags::TaggedEntity;
 use uuid::Uuid;
 
 /// Number of one schema content within one context; what framed records carry.
@@ -133,6 +134,24 @@ impl RuleSet {
             .iter()
             .chain(&self.domain_rules)
             .chain(&self.encoding_rules)
+    }
+
+    /// Without the rules of these names.
+    #[must_use]
+    pub fn without(&self, names: &[String]) -> Self {
+        let kept = |rules: &[Rule]| -> Vec<Rule> {
+            rules
+                .iter()
+                .filter(|rule| rule.name.as_ref().is_none_or(|name| !names.contains(name)))
+                .cloned()
+                .collect()
+        };
+        Self {
+            migration_rules: kept(&self.migration_rules),
+            domain_rules: kept(&self.domain_rules),
+            encoding_rules: kept(&self.encoding_rules),
+            enable_at: self.enable_at.clone(),
+        }
     }
 
     /// Both; a rule of the right one replaces one of the same name, others follow.
@@ -518,6 +537,12 @@ pub struct SchemaRequest {
     pub version: i32,
     /// Only where ids are taken from outside.
     pub id: Option<SchemaId>,
+    /// Inline tags to write into the text first.
+    pub tags_to_add: Vec<TaggedEntity>,
+    /// Inline tags to take out of the text first.
+    pub tags_to_remove: Vec<TaggedEntity>,
+    /// Also write the latest version's inline tags into the text.
+    pub propagate_tags: bool,
 }
 
 /// A reference before it is known to be complete.
@@ -530,6 +555,12 @@ pub struct RequestedReference {
 }
 
 impl SchemaRequest {
+    /// Whether inline tags are to be changed before anything else.
+    #[must_use]
+    pub fn changes_tags(&self) -> bool {
+        !self.tags_to_add.is_empty() || !self.tags_to_remove.is_empty()
+    }
+
     /// The format asked for.
     ///
     /// # Errors

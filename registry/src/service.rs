@@ -2,14 +2,16 @@
 //! by a pointer swap, and only then answered.
 //!
 //! Knows no HTTP word and no SQL word. Next: [`register`] for the heart, [`candidate`] for parsing
-//! and look-up, [`delete`], [`settings`], [`read`].
+//! and look-up, [`delete`], [`settings`], [`associations`], [`tags`], [`read`].
 
+pub(crate) mod associations;
 pub(crate) mod candidate;
 pub(crate) mod delete;
 pub(crate) mod read;
 pub(crate) mod register;
 pub(crate) mod scope;
 pub(crate) mod settings;
+pub(crate) mod tags;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +36,12 @@ pub struct RegistryConfig {
     pub default_compatibility: String,
     /// Whether modes may be changed.
     pub mode_mutability: bool,
+    /// Refuse to register under the empty subject and under `*`; Confluent's
+    /// `schema.reject.empty.subject`.
+    pub reject_empty_subject: bool,
+    /// Refuse a schema whose references, and theirs, bind one name to two versions; Confluent's
+    /// `schema.providers.reference.versions.strict`.
+    pub strict_reference_versions: bool,
     /// Longest request body, in bytes; a longer one is answered 413.
     pub body_bytes_max: usize,
 }
@@ -63,6 +71,8 @@ pub(crate) struct Inner {
 pub(crate) struct Defaults {
     pub(crate) level: CompatibilityLevel,
     pub(crate) mode_mutability: bool,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -111,6 +121,8 @@ impl Registry {
                 defaults: Defaults {
                     level,
                     mode_mutability: config.mode_mutability,
+                    reject_empty_subject: config.reject_empty_subject,
+                    strict_reference_versions: config.strict_reference_versions,
                     body_bytes_max: config.body_bytes_max,
                 },
             }),

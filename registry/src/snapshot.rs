@@ -3,9 +3,11 @@
 //! Knows no SQL and no HTTP. State changes by [`Snapshot::with`], which shares everything that did
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
+mod associations;
+mod closure;
 mod sharded;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
+use associations::Associations;
+pub(crate) use closure::ReferenceClosure;
 use sharded::Sharded;
 
 /// One schema content with its id in one context.
@@ -57,9 +61,6 @@ pub struct SchemaContent {
     pub metadata: Option<Metadata>,
     pub rule_set: Option<RuleSet>,
 }
-
-/// How many references deep a schema may stand on others.
-const REFERENCE_DEPTH_MAX: usize = 100;
 
 impl RegisteredSchema {
     /// Content under an id.
@@ -139,49 +140,6 @@ impl RegisteredSchema {
                 .iter()
                 .any(|rule| !rule.disabled && matches!(rule.mode.as_str(), "WRITE" | "WRITEREAD"))
         })
-    }
-}
-
-/// Collects references depth first.
-#[derive(Debug, Default)]
-pub(crate) struct ReferenceClosure {
-    names: HashSet<String>,
-    pub(crate) resolved: Vec<ResolvedReference>,
-}
-
-impl ReferenceClosure {
-    /// Adds one reference written in `context`, and first whatever its target stands on.
-    pub(crate) fn add(
-        &mut self,
-        context: &str,
-        reference: &Reference,
-        target: Option<&Arc<RegisteredSchema>>,
-        depth: usize,
-    ) -> Result<(), String> {
-        if !self.names.insert(reference.name.clone()) {
-            return Ok(());
-        }
-        let Some(target) = target else {
-            return Err(format!(
-                "No schema reference found for subject \"{}\" and version {}",
-                reference.subject, reference.version
-            ));
-        };
-        if depth > REFERENCE_DEPTH_MAX {
-            return Err(format!("references nest deeper than {REFERENCE_DEPTH_MAX}"));
-        }
-        let targets = target.dependencies.get().map_or(&[][..], Vec::as_slice);
-        for (position, inner) in target.references.iter().enumerate() {
-            let inner_target = targets.get(position).and_then(Option::as_ref);
-            self.add(&target.context, inner, inner_target, depth + 1)?;
-        }
-        self.resolved.push(ResolvedReference {
-            name: reference.name.clone(),
-            subject: qualify(context, &reference.subject),
-            version: reference.version,
-            schema: target.text.clone(),
-        });
-        Ok(())
     }
 }
 
@@ -312,6 +270,7 @@ pub struct Snapshot {
     modes: Sharded<Subject, Mode>,
     /// By target subject.
     referrers: Sharded<Subject, Arc<Vec<Referrer>>>,
+    associations: Associations,
     /// Dropped only when a subject comes or goes.
     sorted_subjects: OnceLock<Arc<[Arc<str>]>>,
 }
@@ -455,6 +414,16 @@ impl Snapshot {
         Some(qualify(QualifiedSubject::parse(subject).context, alias))
     }
 
+    /// Whether any version of the subject, deleted or not, is referred to by any schema.
+    #[must_use]
+    pub fn is_referenced(&self, subject: &str) -> bool {
+        self.subject(subject).is_some_and(|image| {
+            image
+                .versions()
+                .any(|(version, _)| self.referrers(subject, version).next().is_some())
+        })
+    }
+
     /// Schemas that refer to the subject's version: context and id.
     pub fn referrers(
         &self,
@@ -544,6 +513,8 @@ impl Snapshot {
                 Some(mode) => self.modes.insert(subject.clone(), *mode),
                 None => self.modes.remove(subject.as_str()),
             },
+            Change::PutAssociation(association) => self.associations.put(association),
+            Change::RemoveAssociation(guid) => self.associations.remove(*guid),
             Change::RecordContext { context, recorded } => {
                 self.context_mut(context).recorded = *recorded;
             }

@@ -51,6 +51,12 @@ impl<'a> QualifiedSubject<'a> {
         self.is_valid_for_settings() && self.context != GLOBAL_CONTEXT
     }
 
+    /// Whether it names one subject: neither empty nor the wildcard.
+    #[must_use]
+    pub fn names_a_subject(&self) -> bool {
+        !matches!(self.subject, "" | "*")
+    }
+
     /// Whether settings may be stored for it: as [`Self::is_valid`], and the global context.
     #[must_use]
     pub fn is_valid_for_settings(&self) -> bool {

@@ -47,3 +47,41 @@ pub fn encode(
         ParsedSchema::Protobuf(schema) => crate::protobuf::encode_json(schema, indexes, value),
     }
 }
+
+/// Decodes a payload as [`decode`] does, and says which bytes each value came from.
+///
+/// # Errors
+/// When the payload does not decode.
+pub fn decode_with_spans(
+    schema: &ParsedSchema,
+    indexes: &[i32],
+    payload: &[u8],
+) -> Result<Decoded, Violation> {
+    match schema {
+        ParsedSchema::Avro(schema) => crate::avro::decode_with_spans(schema, payload),
+        ParsedSchema::Json(schema) => crate::json::decode_with_spans(schema, payload),
+        ParsedSchema::Protobuf(schema) => {
+            crate::protobuf::decode_with_spans(schema, indexes, payload)
+        }
+    }
+}
+
+/// A decoded payload and where each value stands in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// What [`decode`] answers.
+    pub value: Value,
+    /// One entry a value, in the order of the bytes; a container comes before what it holds.
+    pub spans: Vec<FieldSpan>,
+}
+
+/// Which bytes of a payload say a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldSpan {
+    /// Where in the decoded value: `$.lines[2].qty`.
+    pub path: String,
+    /// Offset in the payload of the value's first byte, its Protobuf tag or JSON name not counted.
+    pub start: usize,
+    /// Offset after its last byte; equal to `start` for a value of no bytes.
+    pub end: usize,
+}

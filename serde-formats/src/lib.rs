@@ -10,6 +10,8 @@
 //! | [`validator`] | do these bytes obey this schema, to the last byte |
 //! | [`wire`] | which schema does a framed record claim |
 //! | [`json_value`] | bytes to JSON and JSON to bytes, for people and tools |
+//! | [`witness`] | a record that shows an incompatibility |
+//! | [`tags`] | labels written into a schema beside records and fields |
 //! | [`avro`], [`json`], [`protobuf`] | the three formats behind the above |
 //!
 //! Read [`schema`] first, then one format's `mod.rs`.
@@ -21,8 +23,10 @@ pub mod json;
 pub mod json_value;
 pub mod protobuf;
 pub mod schema;
+pub mod tags;
 pub mod validator;
 pub mod wire;
+pub mod witness;
 
 pub use schema::{ParseError, ParseMode, ParsedSchema, ResolvedReference, SchemaFormat, TextForm};
 pub use validator::{

@@ -39,6 +39,8 @@ impl World {
             sqlite_path: folder.path().join("registry.db"),
             default_compatibility: "NONE".to_owned(),
             mode_mutability: true,
+            reject_empty_subject: false,
+            strict_reference_versions: false,
             body_bytes_max: 1 << 20,
         })
         .await
@@ -121,6 +123,51 @@ fn framed(id: i32, payload: &str) -> Vec<u8> {
     write_prefix(id, &mut value);
     value.extend(hex(payload));
     value
+}
+
+/// A topic that is associated with a subject is held to it, in the subject's own context.
+#[tokio::test]
+async fn a_topic_is_held_to_its_associated_subject() {
+    let world = World::open().await;
+    let shared = world.register("shared-orders", "AVRO", ORDER).await;
+    let own = world.register("late-value", "AVRO", "\"string\"").await;
+    let associate = |topic: &str, id: &str, association: Value| {
+        json!({
+            "resourceName": topic, "resourceNamespace": "cluster", "resourceId": id,
+            "associations": [association],
+        })
+    };
+    let weak = json!({ "subject": "shared-orders", "associationType": "value" });
+    let strong = json!({ "associationType": "value", "schema": { "schema": ORDER } });
+    let late = settings("late", &[]);
+    let held_to_own = world.accept(&late, &[&framed(own, "0261")]);
+    for body in [
+        associate("orders", "a", weak.clone()),
+        associate("late", "b", weak),
+        associate("owned", "c", strong),
+    ] {
+        world.http("POST", "/associations", body).await;
+    }
+    let good = framed(shared, "540a616c696365");
+    let bad = framed(shared, "54");
+    let orders = settings("orders", &[]);
+    world.accept(&orders, &[&good]);
+    world.reject(&orders, &[&bad]);
+    // Nothing but the strategy that looks at associations does.
+    let by_name = [("assay.value.subject.name.strategy", "TopicNameStrategy")];
+    world.accept(&settings("orders", &by_name), &[&bad]);
+
+    world.accept(&late, &[&good]);
+    let refused = world.reject(&late, &[&framed(own, "0261")]);
+    assert!(refused.message.contains("shared-orders"), "{refused:?}");
+    assert!(!world.enforcement.still_holds(&late, &held_to_own));
+
+    // Ids of the context `.cluster` begin at 1 again, with another schema.
+    let owned = settings("owned", &[]);
+    world.accept(&owned, &[&framed(1, "540a616c696365")]);
+    world.reject(&owned, &[&framed(1, "54")]);
+    let refused = world.reject(&owned, &[&framed(own, "0261")]);
+    assert!(refused.message.contains("ASY-2101"), "{refused:?}");
 }
 
 #[tokio::test]

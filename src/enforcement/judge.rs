@@ -15,7 +15,7 @@ use super::codes::Code;
 use super::explain::{Cause, ForeignHeaders, probable_cause};
 use super::fault::{ClaimedSchema, Fault};
 use super::framing::{Located, Misframed, locate};
-use super::lookup::{SnapshotKnown, pinned_id};
+use super::lookup::{SnapshotKnown, Target, pinned_id, target};
 use super::policy::{Framing, NameStrategy, Part, PartPolicy, Policy, Rule, qualify};
 use super::receipt::Pairs;
 
@@ -37,10 +37,10 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn of(policy: &Policy, snapshot: &Snapshot) -> Self {
-        let exists = |subject: &str| snapshot.has_subject(subject);
+        let exists = |part| move || snapshot.has_subject(target(policy, part, snapshot).subject);
         Self {
-            key: policy.key.rule(exists),
-            value: policy.value.rule(exists),
+            key: policy.key.rule(exists(Part::Key)),
+            value: policy.value.rule(exists(Part::Value)),
         }
     }
 
@@ -341,6 +341,7 @@ impl Prefix {
 struct PartJudge<'s> {
     policy: &'s PartPolicy,
     topic: &'s Policy,
+    target: Target<'s>,
     snapshot: &'s Snapshot,
     rule: Rule,
     options: Option<ValidationOptions>,
@@ -361,6 +362,7 @@ impl<'s> PartJudge<'s> {
         let mut judge = Self {
             policy: topic.part(part),
             topic,
+            target: target(topic, part, snapshot),
             snapshot,
             rule,
             options: topic.options(part),
@@ -519,7 +521,7 @@ impl<'s> PartJudge<'s> {
                 let resolved = self.resolve(located, schema, payload.indexes, subject)?;
                 if self.rule == Rule::Enforce {
                     let named = match self.policy.strategy {
-                        NameStrategy::TopicName => None,
+                        NameStrategy::Associated | NameStrategy::TopicName => None,
                         NameStrategy::RecordName | NameStrategy::TopicRecordName => {
                             Some(subject.as_str())
                         }
@@ -536,7 +538,7 @@ impl<'s> PartJudge<'s> {
     /// The schema of a claim. The registry is in this process and its snapshot is the truth, so an
     /// unknown claim is a refusal; a replica that may be behind has to answer `Unresolved` here.
     fn schema(&self, located: &Located<'_>) -> Result<&'s RegisteredSchema, Box<Fault>> {
-        let context = &self.topic.context;
+        let context = self.target.context;
         let found = match located.claim {
             SchemaClaim::Id(id) => self.snapshot.schema(context, SchemaId(id)),
             SchemaClaim::Guid(guid) => self.snapshot.schema_by_guid(context, guid),
@@ -620,7 +622,7 @@ impl<'s> PartJudge<'s> {
         let SchemaClaim::Guid(guid) = claim else {
             return None;
         };
-        let context = &self.topic.context;
+        let context = self.target.context;
         self.snapshot
             .ids_by_guid(context, guid)
             .iter()
@@ -637,7 +639,7 @@ impl<'s> PartJudge<'s> {
                 Code::NoPinnedSchema,
                 &format!(
                     "{} of {} does not exist",
-                    self.policy.schema, self.policy.topic_subject
+                    self.policy.schema, self.target.subject
                 ),
             )
         };
@@ -645,7 +647,7 @@ impl<'s> PartJudge<'s> {
             pinned_id(self.topic, self.policy.part, self.snapshot).ok_or_else(missing)?;
         let schema = self
             .snapshot
-            .schema(&self.topic.context, id)
+            .schema(self.target.context, id)
             .ok_or_else(missing)?;
         let (compiled, options, message) = self
             .ready(schema, MessageIndexes::FIRST)
@@ -680,7 +682,7 @@ impl<'s> PartJudge<'s> {
         let options = self.options.filter(|_| !schema.has_encoding_rules());
         let needed = options.is_some()
             || schema.format == SchemaFormat::Protobuf
-            || self.policy.strategy != NameStrategy::TopicName;
+            || !self.policy.strategy.is_by_topic();
         if !needed {
             return Ok((None, None, MessageId(0)));
         }
@@ -701,9 +703,9 @@ impl<'s> PartJudge<'s> {
         message: MessageId,
         subject: &mut String,
     ) -> bool {
-        if self.policy.strategy == NameStrategy::TopicName {
+        if self.policy.strategy.is_by_topic() {
             subject.clear();
-            subject.push_str(&self.policy.topic_subject);
+            subject.push_str(self.target.subject);
             return true;
         }
         let Some(name) = compiled
@@ -742,7 +744,7 @@ impl<'s> PartJudge<'s> {
             format: schema.format,
             subject: self
                 .snapshot
-                .any_subject_of(&self.topic.context, schema.id)
+                .any_subject_of(self.target.context, schema.id)
                 .map(|(subject, version)| (subject.to_owned(), version.0)),
         });
         fault.claim = Some(located.claim);
@@ -758,7 +760,7 @@ impl<'s> PartJudge<'s> {
         let expected = match code {
             Code::Empty => format!(
                 "expected a schema id and a payload of {}",
-                self.policy.topic_subject
+                self.target.subject
             ),
             _ => detail,
         };

@@ -80,7 +80,7 @@ macro_rules! rows {
                     name: concat!("assay.", $part, ".validation.mode"),
                     kind: ConfigType::String,
                     default: "auto",
-                    documentation: concat!("off, observe (count what would be refused and accept it), enforce, or auto: enforce while the subject <topic>-", $part, " has a live version."),
+                    documentation: concat!("off, observe (count what would be refused and accept it), enforce, or auto: enforce while the topic's associated subject, or else <topic>-", $part, ", has a live version."),
                 },
                 TopicConfigKey {
                     name: concat!("assay.", $part, ".validation.level"),
@@ -109,8 +109,8 @@ macro_rules! rows {
                 TopicConfigKey {
                     name: concat!("assay.", $part, ".subject.name.strategy"),
                     kind: ConfigType::String,
-                    default: "TopicNameStrategy",
-                    documentation: concat!("How the subject of a record ", $part, " is found: TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy or AssociatedNameStrategy."),
+                    default: "AssociatedNameStrategy",
+                    documentation: concat!("How the subject of a record ", $part, " is found: AssociatedNameStrategy (the topic's association, else as TopicNameStrategy), TopicNameStrategy, RecordNameStrategy or TopicRecordNameStrategy."),
                 },
             )+
             $($shared,)+

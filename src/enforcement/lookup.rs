@@ -1,10 +1,36 @@
 //! What enforcement asks of a registry snapshot beyond single look-ups.
 
-use registry::{SchemaId, Snapshot};
+use registry::{AssociationType, QualifiedSubject, SchemaId, Snapshot};
 use serde_formats::{SchemaFormat, Scratch, ValidationOptions};
 
 use super::explain::Known;
-use super::policy::{Part, PinnedSchema, Policy};
+use super::policy::{NameStrategy, Part, PinnedSchema, Policy};
+
+/// The subject that a topic alone gives, and the context that its ids are of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) subject: &'a str,
+    pub(super) context: &'a str,
+}
+
+/// The associated subject where there is one and the strategy asks for it, else the TopicName one.
+pub(super) fn target<'a>(policy: &'a Policy, part: Part, snapshot: &'a Snapshot) -> Target<'a> {
+    let part_policy = policy.part(part);
+    if part_policy.strategy == NameStrategy::Associated {
+        let association_type = match part {
+            Part::Key => AssociationType::Key,
+            Part::Value => AssociationType::Value,
+        };
+        if let Some(subject) = snapshot.associated_subject(&policy.topic, association_type) {
+            let context = QualifiedSubject::parse(subject).context;
+            return Target { subject, context };
+        }
+    }
+    Target {
+        subject: &part_policy.topic_subject,
+        context: &policy.context,
+    }
+}
 
 /// The schema that the topic names for unframed records: its id and, where a subject gave it, its
 /// version.
@@ -14,7 +40,7 @@ pub(super) fn pinned_id(
     snapshot: &Snapshot,
 ) -> Option<(SchemaId, Option<i32>)> {
     let part_policy = policy.part(part);
-    let live = || snapshot.live_versions(&part_policy.topic_subject);
+    let live = || snapshot.live_versions(target(policy, part, snapshot).subject);
     match part_policy.schema {
         PinnedSchema::Latest => live().first().map(|(version, id)| (*id, Some(version.0))),
         PinnedSchema::Version(wanted) => live()
@@ -33,23 +59,30 @@ pub(super) struct SnapshotKnown<'a> {
     pub(super) scratch: &'a mut Scratch,
 }
 
+impl SnapshotKnown<'_> {
+    fn target(&self) -> Target<'_> {
+        target(self.policy, self.part, self.snapshot)
+    }
+}
+
 impl Known for SnapshotKnown<'_> {
     fn id_exists(&mut self, id: i32) -> bool {
         id > 0
             && self
                 .snapshot
-                .schema(&self.policy.context, SchemaId(id))
+                .schema(self.target().context, SchemaId(id))
                 .is_some()
     }
 
     fn format(&mut self, id: i32) -> Option<SchemaFormat> {
         self.snapshot
-            .schema(&self.policy.context, SchemaId(id))
+            .schema(self.target().context, SchemaId(id))
             .map(|schema| schema.format)
     }
 
     fn decodes(&mut self, id: i32, indexes: &[i32], payload: &[u8]) -> bool {
-        let Some(schema) = self.snapshot.schema(&self.policy.context, SchemaId(id)) else {
+        let context = target(self.policy, self.part, self.snapshot).context;
+        let Some(schema) = self.snapshot.schema(context, SchemaId(id)) else {
             return false;
         };
         let Ok(compiled) = schema.compiled() else {
@@ -79,17 +112,17 @@ impl Known for SnapshotKnown<'_> {
     }
 
     fn latest(&mut self, payload: &[u8]) -> Option<(i32, i32)> {
-        let subject = &self.policy.part(self.part).topic_subject;
+        let subject = self.target().subject;
         let (version, id) = *self.snapshot.live_versions(subject).first()?;
         self.decodes(id.0, &[0], payload)
             .then_some((version.0, id.0))
     }
 
     fn sibling_subject(&mut self, id: i32) -> Option<String> {
-        let subject = &self.policy.part(self.part.sibling()).topic_subject;
+        let subject = target(self.policy, self.part.sibling(), self.snapshot).subject;
         self.snapshot
             .binding(subject, SchemaId(id))
-            .map(|_| subject.clone())
+            .map(|_| subject.to_owned())
     }
 }
 

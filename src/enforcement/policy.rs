@@ -123,16 +123,25 @@ impl fmt::Display for PinnedSchema {
     }
 }
 
-/// How the subject is found. AssociatedNameStrategy is [`NameStrategy::TopicName`] here: its own
-/// fallback where a topic has no association.
+/// How the subject is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameStrategy {
+    /// The subject that the topic is associated with, else as [`NameStrategy::TopicName`].
+    Associated,
     /// `<topic>-key` or `<topic>-value`.
     TopicName,
     /// The record name.
     RecordName,
     /// `<topic>-<record name>`.
     TopicRecordName,
+}
+
+impl NameStrategy {
+    /// Whether the topic alone tells the subject.
+    #[must_use]
+    pub const fn is_by_topic(self) -> bool {
+        matches!(self, Self::Associated | Self::TopicName)
+    }
 }
 
 /// What happens to a part of the records of one batch.
@@ -168,16 +177,17 @@ pub struct PartPolicy {
 }
 
 impl PartPolicy {
-    /// What happens now; `subject_exists` tells whether a subject has a live version.
+    /// What happens now; `subject_exists` tells whether the topic's subject has a live version: its
+    /// associated one, else the TopicName subject.
     ///
-    /// In mode `auto` the topic's own subject decides, whatever the strategy: it is the only one
-    /// known before a record is seen.
-    pub fn rule(&self, subject_exists: impl FnOnce(&str) -> bool) -> Rule {
+    /// In mode `auto` that subject decides, whatever the strategy: it is the only one known before
+    /// a record is seen.
+    pub fn rule(&self, subject_exists: impl FnOnce() -> bool) -> Rule {
         match self.mode {
             Mode::Off => Rule::Open,
             Mode::Observe => Rule::Observe,
             Mode::Enforce => Rule::Enforce,
-            Mode::Auto if subject_exists(&self.topic_subject) => Rule::Enforce,
+            Mode::Auto if subject_exists() => Rule::Enforce,
             Mode::Auto => Rule::Open,
         }
     }
@@ -333,7 +343,7 @@ fn compile_part(
             (keys.redpanda_strategy, STRATEGIES),
         ],
     )?
-    .unwrap_or(NameStrategy::TopicName);
+    .unwrap_or(NameStrategy::Associated);
     let framing = choice(properties, keys.framing, FRAMINGS)?.unwrap_or(Framing::Auto);
     let schema = properties
         .get(keys.schema)
@@ -343,9 +353,7 @@ fn compile_part(
         return Err(format!("{} needs {}=none", keys.schema, keys.framing));
     }
     let schema = schema.unwrap_or(PinnedSchema::Latest);
-    if framing == Framing::None
-        && strategy != NameStrategy::TopicName
-        && !matches!(schema, PinnedSchema::Id(_))
+    if framing == Framing::None && !strategy.is_by_topic() && !matches!(schema, PinnedSchema::Id(_))
     {
         return Err(format!(
             "{}=none with a record name strategy ({}) needs {}=id:N",
@@ -496,7 +504,7 @@ const STRATEGIES: &[(&str, NameStrategy)] = &[
     ("TopicNameStrategy", NameStrategy::TopicName),
     ("RecordNameStrategy", NameStrategy::RecordName),
     ("TopicRecordNameStrategy", NameStrategy::TopicRecordName),
-    ("AssociatedNameStrategy", NameStrategy::TopicName),
+    ("AssociatedNameStrategy", NameStrategy::Associated),
 ];
 
 #[cfg(test)]
@@ -592,7 +600,7 @@ mod tests {
             ),
             (
                 "assay.value.subject.name.strategy=AssociatedNameStrategy",
-                NameStrategy::TopicName,
+                NameStrategy::Associated,
             ),
             (
                 "assay.value.subject.name.strategy=RecordNameStrategy redpanda.value.subject.name.strategy=io.confluent.kafka.serializers.subject.RecordNameStrategy",
@@ -701,7 +709,7 @@ mod tests {
             (
                 "redpanda.value.subject.name.strategy=RecordNameStrategy",
                 "assay.value.subject.name.strategy=TopicNameStrategy",
-                "",
+                "assay.value.subject.name.strategy=TopicNameStrategy",
             ),
             (
                 "assay.value.framing=none assay.value.schema=id:7",
@@ -723,24 +731,20 @@ mod tests {
     #[test]
     fn auto_follows_the_topic_subject() {
         let policy = compile("").expect("compiles");
-        assert_eq!(
-            policy.value.rule(|subject| subject == "orders-value"),
-            Rule::Enforce
-        );
-        assert_eq!(
-            policy.key.rule(|subject| subject == "orders-value"),
-            Rule::Open
-        );
+        assert_eq!(policy.value.topic_subject, "orders-value");
+        assert_eq!(policy.value.rule(|| true), Rule::Enforce);
+        assert_eq!(policy.key.rule(|| false), Rule::Open);
         let off = compile("confluent.value.schema.validation=false").expect("compiles");
-        assert_eq!(off.value.rule(|_| true), Rule::Open);
+        assert_eq!(off.value.rule(|| true), Rule::Open);
     }
 
     #[test]
     fn every_default_in_the_table_is_the_default_in_force() {
         let unset = compile("").expect("compiles");
         for key in CONFIG_KEYS {
-            // The switches' default is Confluent's; unset, `auto` decides. `.schema` needs framing=none.
-            if key.name.ends_with("validation") || key.name.ends_with(".schema") {
+            // Defaults under other products' names are theirs; unset, ours count. `.schema` needs
+            // framing=none.
+            if !key.name.starts_with("assay.") || key.name.ends_with(".schema") {
                 continue;
             }
             let set = compile(&format!("{}={}", key.name, key.default));

@@ -5,7 +5,7 @@
 use registry::{SchemaId, Snapshot};
 use uuid::Uuid;
 
-use super::lookup::pinned_id;
+use super::lookup::{pinned_id, target};
 use super::policy::{Framing, Part, Policy, Rule};
 
 /// One (subject, id) that records of the batch used.
@@ -45,7 +45,7 @@ impl Facts {
             .all(|(part, was_enforced)| {
                 let rule = policy
                     .part(part)
-                    .rule(|subject| snapshot.has_subject(subject));
+                    .rule(|| snapshot.has_subject(target(policy, part, snapshot).subject));
                 match (was_enforced, rule == Rule::Enforce) {
                     (true, true) => self.pairs_hold(part, policy, snapshot),
                     (false, true) => false,
@@ -56,21 +56,19 @@ impl Facts {
 
     fn pairs_hold(&self, part: Part, policy: &Policy, snapshot: &Snapshot) -> bool {
         let part_policy = policy.part(part);
+        let target = target(policy, part, snapshot);
         self.pairs
             .iter()
             .filter(|pair| pair.part == part)
             .all(|pair| {
                 let same_content = snapshot
-                    .schema(&policy.context, pair.id)
+                    .schema(target.context, pair.id)
                     .is_some_and(|schema| schema.guid == pair.guid);
                 if part_policy.framing == Framing::None {
                     return same_content
                         && pinned_id(policy, part, snapshot).map(|(id, _)| id) == Some(pair.id);
                 }
-                let subject = pair
-                    .subject
-                    .as_deref()
-                    .unwrap_or(&part_policy.topic_subject);
+                let subject = pair.subject.as_deref().unwrap_or(target.subject);
                 same_content
                     && snapshot.binding(subject, pair.id).is_some_and(|binding| {
                         policy.soft_deleted_accepted || !binding.soft_deleted

@@ -171,6 +171,17 @@ fn crash_loses_nothing(client: Client, server: &mut Server) {
     );
 }
 
+/// Registry clients with everything they ask: schemas, references, GUIDs, rules, associations.
+#[test]
+fn registry_clients_are_served() {
+    let server = Server::start();
+    for client in [Client::Python, Client::Node, Client::Go] {
+        client
+            .run(&["registry", &server.kafka, &server.registry()])
+            .good();
+    }
+}
+
 fn kcat(server: &Server, arguments: &[&str], input: &str) -> Ran {
     run(
         Command::new("kcat")

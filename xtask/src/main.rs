@@ -5,6 +5,8 @@
     reason = "a command-line tool"
 )]
 
+mod agreement;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -18,6 +20,9 @@ cargo xtask COMMAND
   demo      build for release and run demo/run
   interop N run the client suites N times in a row (default 10)
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
+  agreement FORMAT PAIRS SEED
+            random schema pairs of avro, json or protobuf, judged by us, contradicted by
+            independent implementations
   conformance
             run the recorded cases and print the pass counts of every suite
 ";
@@ -25,15 +30,17 @@ cargo xtask COMMAND
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
-    let argument = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let argument = rest.first();
     let result = match command.as_str() {
         "test" => test(),
         "setup" => setup(),
         "lint" => lint(),
         "bench" => bench(),
         "demo" => demo(),
-        "interop" => interop(argument.as_deref()),
-        "fuzz" => fuzz(argument.as_deref()),
+        "interop" => interop(argument.map(String::as_str)),
+        "fuzz" => fuzz(argument.map(String::as_str)),
+        "agreement" => agreement::agreement(&rest),
         "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
         _ => {
             print!("{HELP}");

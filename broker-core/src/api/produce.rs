@@ -29,7 +29,7 @@ use crate::protocol::produce::{
 use crate::records::check::only_batch;
 use crate::records::{
     BatchError, BatchHeader, BatchView, DecompressionScratch, ProduceLimits, check_produced,
-    check_records,
+    check_records, set_max_timestamp,
 };
 use crate::topics::Topic;
 use crate::transactions::coordinator::{ClientVersion, Producer, TopicPartition};
@@ -260,7 +260,7 @@ async fn store(
     context: &RequestContext,
     (topic, partition): (&Topic, &Partition),
     transactional_id: Option<&str>,
-    batch: BytesMut,
+    mut batch: BytesMut,
     deadline: Instant,
 ) -> Result<Stored, Refused> {
     let now_ms = broker.config.clock.now_ms();
@@ -274,7 +274,8 @@ async fn store(
         timestamp_after_max_ms: config.timestamp_after_max_ms,
         now_ms,
     };
-    let header = check_frame(&batch, &limits, config.segment_bytes)?;
+    let view = check_frame(&batch, &limits, config.segment_bytes)?;
+    let mut header = view.header;
     match partition.sequence_verdict(&header, now_ms) {
         SequenceVerdict::Append => {}
         SequenceVerdict::Duplicate {
@@ -330,14 +331,11 @@ async fn store(
         address: context.address,
         partition: partition.index(),
     };
-    let view = BatchView {
-        header,
-        bytes: &batch,
-    };
-    may_take_long(batch.len(), || {
-        SCRATCH.with_borrow_mut(|scratch| check_records(&view, &limits, scratch))
-    })?;
-    let receipt = judge(broker, &settings, &view, &origin, deadline).await?;
+    let (receipt, max_timestamp) =
+        judge(broker, &settings, &view, &limits, &origin, deadline).await?;
+    if !config.log_append_time && set_max_timestamp(&mut batch, max_timestamp) {
+        header = BatchHeader::parse(&batch)?;
+    }
     if let Some(transaction) = &transaction {
         transaction.enter(broker, context.version).await?;
     }
@@ -462,11 +460,11 @@ impl<'a> Membership<'a> {
 }
 
 /// What can be said of a batch without reading its records.
-fn check_frame(
-    batch: &[u8],
+fn check_frame<'a>(
+    batch: &'a [u8],
     limits: &ProduceLimits,
     segment_bytes: i32,
-) -> Result<BatchHeader, Refused> {
+) -> Result<BatchView<'a>, Refused> {
     let view = only_batch(batch)?;
     check_produced(&view, limits)?;
     let size = view.header.size();
@@ -477,26 +475,34 @@ fn check_frame(
         ));
     }
     view.verify_crc()?;
-    Ok(view.header)
+    Ok(view)
 }
 
-/// Asks the validator until it has a verdict that holds now.
+/// Checks the records by Kafka's rules and asks the validator until it has a verdict that holds
+/// now; answers the records' greatest timestamp too. Both walk the records: a compressed batch is
+/// decompressed once for the two.
 async fn judge(
     broker: &Broker,
     settings: &TopicSettings,
     view: &BatchView<'_>,
+    limits: &ProduceLimits,
     origin: &RequestOrigin<'_>,
     deadline: Instant,
-) -> Result<Receipt, Refused> {
+) -> Result<(Receipt, i64), Refused> {
     let validator = &broker.validator;
     for _ in 0..JUDGEMENTS_MAX {
-        let verdict = may_take_long(view.bytes.len(), || {
-            validator.validate(settings, view, origin)
-        });
+        let (verdict, max_timestamp) = may_take_long(view.bytes.len(), || {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let batch = view.inflated(scratch)?;
+                let max_timestamp = check_records(&batch, limits)?;
+                let verdict = validator.validate(settings, batch.view(), origin);
+                Ok::<_, BatchError>((verdict, max_timestamp))
+            })
+        })?;
         match verdict {
             // Asked again under the partition lock; here it saves the answer from being a retry.
             Verdict::Accepted(receipt) if validator.still_holds(settings, &receipt) => {
-                return Ok(receipt);
+                return Ok((receipt, max_timestamp));
             }
             Verdict::Accepted(_) => {}
             Verdict::Rejected(rejection) => return Err(rejection.into()),

@@ -58,6 +58,24 @@ pub(crate) fn load_recovery_point(
     load_offset(storage, &directory.join(RECOVERY_POINT))
 }
 
+/// Below it the log is compacted, and may have gaps. Durable, as the recovery point is before any
+/// segment is exchanged: one of the two is always there to tell that gaps are no faults.
+pub(crate) fn save_first_dirty(
+    first_dirty: Offset,
+    storage: &dyn Storage,
+    directory: &Path,
+) -> io::Result<()> {
+    let path = directory.join(FIRST_DIRTY);
+    save_offset(first_dirty, storage, &path, Persistence::Durable)
+}
+
+pub(crate) fn load_first_dirty(
+    storage: &dyn Storage,
+    directory: &Path,
+) -> io::Result<Option<Offset>> {
+    load_offset(storage, &directory.join(FIRST_DIRTY))
+}
+
 fn save_offset(
     offset: Offset,
     storage: &dyn Storage,
@@ -172,6 +190,7 @@ fn decode_id(text: &str) -> Option<TopicId> {
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const LOG_START: &str = "log-start-offset-checkpoint";
 const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+const FIRST_DIRTY: &str = "cleaner-offset-checkpoint";
 const EPOCHS: &str = "leader-epoch-checkpoint";
 const PARTITION_METADATA: &str = "partition.metadata";
 const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;

@@ -27,6 +27,14 @@ pub struct TopicConfig {
     pub index_interval_bytes: i32,
     /// `flush.messages`: records after which a sync is asked for.
     pub flush_messages: i64,
+    /// `min.compaction.lag.ms`: records younger than this are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: records older than this are compacted whatever the share.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`: share of uncompacted bytes that makes compaction worth while.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `delete.retention.ms`: how long tombstones are kept after they were first compacted.
+    pub delete_retention_ms: i64,
     /// `compression.type`, as text; `producer` keeps what was sent.
     pub compression_type: String,
 }
@@ -46,6 +54,10 @@ impl Default for TopicConfig {
             retention_bytes: -1,
             index_interval_bytes: 4096,
             flush_messages: i64::MAX,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
+            delete_retention_ms: 86_400_000,
             compression_type: "producer".to_owned(),
         }
     }

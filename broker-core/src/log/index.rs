@@ -228,19 +228,19 @@ impl Indexes {
     ///
     /// Looks at the batches from the last entry on. They must carry no timestamp above the last
     /// one indexed and, in a sealed segment, end where the log ends without going further than
-    /// `interval_bytes` without an entry.
+    /// `interval_bytes` without an entry. Answers the offset after the last batch seen, or `None`.
     pub(crate) fn cover(
         &self,
         log: &dyn StorageFile,
         log_bytes: u64,
         sealed: bool,
         interval_bytes: i32,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Offset>> {
         let last = self.offsets.last();
         let from = last.map_or(0, |last| u64::from(last.position));
         if !sealed && last.is_none() {
             // The active segment is scanned from there, the start, in any case.
-            return Ok(self.times.is_empty());
+            return Ok(self.times.is_empty().then_some(self.base));
         }
         let interval = u64::try_from(interval_bytes).unwrap_or(0);
         let mut window = Window::new(log, Depth::Headers);
@@ -248,7 +248,7 @@ impl Indexes {
         let mut end = self.base;
         while position < log_bytes {
             let Ok(header) = BatchHeader::parse(window.at(position, BATCH_HEADER_BYTES)?) else {
-                return Ok(false);
+                return Ok(None);
             };
             let entry_is_true = position > from
                 || last.is_none_or(|last| {
@@ -258,17 +258,17 @@ impl Indexes {
                 || header.max_timestamp > self.max_timestamp
                 || position - from > interval
             {
-                return Ok(false);
+                return Ok(None);
             }
             if !sealed {
                 // What follows is scanned, and noted, in a moment.
-                return Ok(true);
+                return Ok(Some(self.base));
             }
             end = Offset(header.last_offset().0.saturating_add(1));
             position = position.saturating_add(u64::try_from(header.size()).unwrap_or(u64::MAX));
         }
         let times_inside = self.times.is_empty() || self.max_timestamp_offset < end;
-        Ok(position == log_bytes && times_inside)
+        Ok((position == log_bytes && times_inside).then_some(end))
     }
 }
 

@@ -12,12 +12,14 @@
 //! | `partition.metadata` | the topic's id |
 //! | `log-start-offset-checkpoint` | first readable offset |
 //! | `recovery-point-offset-checkpoint` | below it all is on disk |
+//! | `cleaner-offset-checkpoint` | below it all is compacted (`compaction.rs`) |
 //!
 //! Everything but the `.log` files is advisory and rebuilt when missing or odd. `Log` is driven
 //! under its partition's lock and never syncs: it hands out what must be synced
 //! (`Log::take_unsynced`) and is told when that is done. Knows no tokio and no clock.
 
 mod checkpoint;
+mod compaction;
 mod config;
 pub mod epochs;
 mod index;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 pub use config::TopicConfig;
 
 pub(crate) use checkpoint::{encode_id, load_topic_id, save_topic_id};
+pub(crate) use compaction::Compaction;
 pub(crate) use segment::OpenSegments;
 
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
@@ -87,6 +90,8 @@ pub(crate) struct Log {
     epochs: LeaderEpochs,
     /// Everything below is synced.
     recovery_point: Offset,
+    /// Everything below was compacted.
+    first_dirty: Offset,
     /// Log files written since they were synced, and index files of segments sealed since, by the
     /// base of their segment, oldest first.
     unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,

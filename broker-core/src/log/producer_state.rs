@@ -270,6 +270,17 @@ impl ProducerState {
         }
     }
 
+    /// Base offset of the newest batch of every producer, by id.
+    pub(crate) fn newest_batches(&self) -> HashMap<i64, Offset> {
+        let newest = |(id, producer): (&i64, &Producer)| {
+            producer
+                .batches
+                .back()
+                .map(|batch| (*id, batch.base_offset))
+        };
+        self.producers.iter().filter_map(newest).collect()
+    }
+
     /// How many producers are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint;
+use super::compaction;
 use super::index::{self, Indexes};
 use super::producer_snapshot::{self, ProducerSnapshot};
 use super::producer_state::ProducerState;
@@ -42,9 +43,11 @@ impl Log {
             directory: &directory,
             config,
         };
+        opening.finish_compaction()?;
         let mut segments = opening.segments()?;
         let saved_start = checkpoint::load_log_start(opening.storage, &directory)?;
         let saved_start = saved_start.unwrap_or_default();
+        let first_dirty = checkpoint::load_first_dirty(opening.storage, &directory)?;
         let saved = checkpoint::load_recovery_point(opening.storage, &directory)?;
         let recovery_point = saved.unwrap_or_default();
         let mut epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
@@ -63,9 +66,12 @@ impl Log {
         }
         let clean = start.shutdown == Shutdown::Clean && (saved.is_some() || created);
         let mut newest_epoch = epochs.latest();
+        // The gaps that compaction made are no faults, even where the recovery point is lost.
+        let compacted_below = recovery_point.max(first_dirty.unwrap_or_default());
         let mut log_end = opening.recover(
             &mut segments,
             recovery_point,
+            compacted_below,
             if clean {
                 Depth::Headers
             } else {
@@ -132,6 +138,7 @@ impl Log {
             } else {
                 recovery_point.min(log_end)
             },
+            first_dirty: first_dirty.unwrap_or_default().min(log_end),
             unsynced: Vec::new(),
             directory_unsynced: created,
             checkpointed: None,
@@ -183,6 +190,43 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// Removes what a compaction had not finished writing, and ends the exchange of segments that it
+    /// had begun: those that the new one covers go, whatever of them is still there.
+    fn finish_compaction(&self) -> io::Result<()> {
+        let (mut bases, mut swaps) = (Vec::new(), Vec::new());
+        for name in self.storage.list(self.directory)? {
+            match name.rsplit_once('.') {
+                Some((stem, "log")) => bases.extend(parse_offset(stem)),
+                Some((stem, compaction::SWAP)) => swaps.extend(parse_offset(stem)),
+                Some((_, compaction::CLEANED)) => {
+                    self.storage.remove(&self.directory.join(&name))?;
+                }
+                _ => {}
+            }
+        }
+        for base in swaps {
+            let path = index::segment_path(self.directory, base, compaction::SWAP);
+            let file = self.storage.open(&path)?;
+            let range = Range {
+                position: 0,
+                end: file.len()?,
+                next_offset: Some(base.0),
+                compacted_below: base,
+            };
+            let scanned = scan::scan(file.as_ref(), range, Depth::Headers, &mut |_, _| {})?;
+            let end = scanned.next_offset.unwrap_or(base.0);
+            let old = bases.iter().copied();
+            let old = old.filter(|old| *old == base || (*old > base && old.0 < end));
+            compaction::complete_swap(self.storage, self.directory, base, old)?;
+            self.storage.sync_dir(self.directory)?;
+            tracing::info!(
+                directory = %self.directory.display(), segment = %base,
+                "compaction that was cut short is complete"
+            );
+        }
+        Ok(())
+    }
+
     /// The segments that are there, ascending, with whatever indexes they have.
     fn segments(&self) -> io::Result<Vec<Loaded>> {
         let mut bases = Vec::new();
@@ -197,17 +241,29 @@ impl Opening<'_> {
         }
         bases.sort_unstable();
         let mut segments = Vec::with_capacity(bases.len());
+        let mut covered = Offset(0);
         for (at, &base) in bases.iter().enumerate() {
+            if base < covered {
+                // Compaction put a segment in its place, and its removal was not durable.
+                remove_segment(self.storage, self.directory, base)?;
+                continue;
+            }
             let log = self.open_log(base)?;
             let size = log.len()?;
             let sealed = at + 1 < bases.len();
             let interval = self.config.index_interval_bytes;
             let loaded = Indexes::load(self.storage, self.directory, base, size)?;
-            let indexes = match loaded {
-                Some(loaded) if loaded.cover(log.as_ref(), size, sealed, interval)? => loaded,
+            let seen = match &loaded {
+                Some(loaded) => loaded.cover(log.as_ref(), size, sealed, interval)?,
+                None => None,
+            };
+            let (indexes, seen) = match (loaded, seen) {
+                (Some(loaded), Some(seen)) => (loaded, seen),
                 _ => self.rebuild(base, size, sealed)?,
             };
-            let end = bases.get(at + 1).copied().unwrap_or(base);
+            covered = covered.max(seen);
+            let next = bases.iter().skip(at + 1).find(|next| **next >= covered);
+            let end = next.copied().unwrap_or(base);
             segments.push(Loaded {
                 indexes,
                 size,
@@ -218,20 +274,21 @@ impl Opening<'_> {
         Ok(segments)
     }
 
-    /// Rebuilds the indexes of a segment from its headers.
-    fn rebuild(&self, base: Offset, size: u64, sealed: bool) -> io::Result<Indexes> {
+    /// Rebuilds the indexes of a segment from its headers; answers the offset after its last batch.
+    fn rebuild(&self, base: Offset, size: u64, sealed: bool) -> io::Result<(Indexes, Offset)> {
         let mut indexes = Indexes::new(base);
         if size == 0 || !sealed {
             // The active segment is scanned in a moment, from its start.
-            return Ok(indexes);
+            return Ok((indexes, base));
         }
         let file = self.open_log(base)?;
         let range = Range {
             position: 0,
             end: size,
             next_offset: Some(base.0),
+            compacted_below: base,
         };
-        scan::scan(
+        let scanned = scan::scan(
             file.as_ref(),
             range,
             Depth::Headers,
@@ -242,7 +299,8 @@ impl Opening<'_> {
         indexes.note_time();
         indexes.save(self.storage, self.directory)?;
         tracing::info!(directory = %self.directory.display(), segment = %base, "index rebuilt");
-        Ok(indexes)
+        let end = scanned.next_offset.map_or(base, Offset);
+        Ok((indexes, end))
     }
 
     fn open_log(&self, base: Offset) -> io::Result<Arc<dyn StorageFile>> {
@@ -265,6 +323,7 @@ impl Opening<'_> {
         &self,
         segments: &mut Vec<Loaded>,
         recovery_point: Offset,
+        compacted_below: Offset,
         depth: Depth,
         newest_epoch: &mut LeaderEpoch,
     ) -> io::Result<Offset> {
@@ -286,15 +345,20 @@ impl Opening<'_> {
             let Some(segment) = segments.get_mut(at) else {
                 break;
             };
-            let mut cut = self.rescan(segment, from, depth, newest_epoch)?;
+            let mut cut = self.rescan(segment, from, compacted_below, depth, newest_epoch)?;
             if cut && depth == Depth::Headers {
                 // Not as orderly as it was said to be: look closely.
-                self.rescan(segment, Offset(0), Depth::Checksums, newest_epoch)?;
+                let (all, depth) = (Offset(0), Depth::Checksums);
+                self.rescan(segment, all, compacted_below, depth, newest_epoch)?;
             }
             if let Some(next) = next_base {
                 // What was cut is of no account when the next segment goes on where the good part
                 // ends: it was a refused write.
-                cut = next != segment.end;
+                let compacted = segment.end < next && next <= compacted_below;
+                cut = next != segment.end && !compacted;
+                if compacted {
+                    segment.end = next;
+                }
                 if cut {
                     tracing::warn!(
                         directory = %self.directory.display(),
@@ -324,9 +388,11 @@ impl Opening<'_> {
         if end < recovery_point {
             tracing::warn!(
                 directory = %self.directory.display(), log_end = %end, %recovery_point,
-                "synced records are missing: the log ends before its recovery point"
+                "the last synced records are not there: compacted away, or lost"
             );
         }
+        // An offset that was given for good is not given again.
+        let end = end.max(recovery_point);
         remove_snapshots(self.storage, self.directory, |offset| offset > end)?;
         Ok(end)
     }
@@ -336,6 +402,7 @@ impl Opening<'_> {
         &self,
         segment: &mut Loaded,
         from: Offset,
+        compacted_below: Offset,
         depth: Depth,
         newest_epoch: &mut LeaderEpoch,
     ) -> io::Result<bool> {
@@ -362,6 +429,7 @@ impl Opening<'_> {
             position: start,
             end: segment.size,
             next_offset: (start == 0).then_some(base.0),
+            compacted_below,
         };
         let scanned = scan::scan(file.as_ref(), range, depth, &mut |header, position| {
             indexes.note(header, position, interval);
@@ -415,6 +483,7 @@ impl Opening<'_> {
                     .position_of(Offset(from.0.saturating_sub(1))),
                 end: segment.size,
                 next_offset: None,
+                compacted_below: from,
             };
             let known = segment.aborted.len();
             let mut unread = Ok(());
@@ -469,6 +538,15 @@ impl Opening<'_> {
         segments: &mut [Loaded],
         snapshot: &ProducerSnapshot,
     ) -> io::Result<bool> {
+        let first = segments.first().map(|first| first.indexes.base);
+        let known = |base: &Offset| {
+            let found = segments.binary_search_by_key(base, |segment| segment.indexes.base);
+            found.is_ok() || first.is_none_or(|first| *base < first)
+        };
+        if !snapshot.aborted_counts.keys().all(known) {
+            // Compaction has put segments together since.
+            return Ok(false);
+        }
         for at in 0..segments.len() {
             let Some(segment) = segments.get_mut(at) else {
                 break;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::ids::Offset;
 use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::storage::{StorageFile, read_full_at};
 
@@ -14,17 +15,6 @@ pub(crate) enum Depth {
     Checksums,
 }
 
-impl Depth {
-    /// Whether a batch at `found` cannot follow one that ended before `next`. Only compaction
-    /// makes gaps, and it never touches what a crash may have torn.
-    fn breaks(self, next: i64, found: i64) -> bool {
-        match self {
-            Self::Headers => found < next,
-            Self::Checksums => found != next,
-        }
-    }
-}
-
 /// Where to scan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
@@ -34,6 +24,17 @@ pub(crate) struct Range {
     pub(crate) end: u64,
     /// The least base offset that the first batch may have, if known.
     pub(crate) next_offset: Option<i64>,
+    /// At [`Depth::Checksums`], batches may be missing below this offset: only compaction makes
+    /// gaps, and it never touches what a crash may have torn. At [`Depth::Headers`], anywhere.
+    pub(crate) compacted_below: Offset,
+}
+
+impl Range {
+    /// Whether a batch at `found` cannot follow one that ended before `next`.
+    fn breaks(&self, depth: Depth, next: i64, found: i64) -> bool {
+        let may_skip = depth == Depth::Headers || found <= self.compacted_below.0;
+        found < next || (found > next && !may_skip)
+    }
 }
 
 /// How far a scan came.
@@ -81,7 +82,7 @@ pub(crate) fn scan(
             Some(format!("last offset delta {}", header.last_offset_delta))
         } else if scanned
             .next_offset
-            .is_some_and(|next| depth.breaks(next, header.base_offset.0))
+            .is_some_and(|next| range.breaks(depth, next, header.base_offset.0))
         {
             Some(format!("base offset {} is not next", header.base_offset))
         } else if header.leader_epoch.0 < epoch {

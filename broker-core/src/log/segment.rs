@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -97,6 +97,8 @@ pub(crate) struct SealedSegment {
     pub(crate) aborted_count: usize,
     directory: PathBuf,
     files: Mutex<Option<SegmentFiles>>,
+    /// Set when another segment takes its name: readers go on with these.
+    pinned: OnceLock<(SegmentFiles, Vec<AbortedEntry>)>,
 }
 
 /// The open files of a sealed segment.
@@ -124,6 +126,7 @@ impl SealedSegment {
             aborted_count,
             directory,
             files: Mutex::new(None),
+            pinned: OnceLock::new(),
         }
     }
 
@@ -132,6 +135,9 @@ impl SealedSegment {
         storage: &dyn Storage,
         open: &OpenSegments,
     ) -> io::Result<SegmentFiles> {
+        if let Some((files, _)) = self.pinned.get() {
+            return Ok(files.clone());
+        }
         if let Some(files) = self.files.lock().as_ref() {
             return Ok(files.clone());
         }
@@ -155,11 +161,29 @@ impl SealedSegment {
             return Ok(Vec::new());
         }
         let (count, base) = (self.aborted_count, self.base);
-        transaction_index::load(count, storage, &self.directory, base, self.end)?.ok_or_else(|| {
+        let loaded = transaction_index::load(count, storage, &self.directory, base, self.end)?;
+        // After the file was looked at: it may have gone just then.
+        if let Some((_, aborted)) = self.pinned.get() {
+            return Ok(aborted.clone());
+        }
+        loaded.ok_or_else(|| {
             let path = transaction_index::transaction_index_path(&self.directory, base);
             let text = format!("{} does not hold its {count} entries", path.display());
             io::Error::new(io::ErrorKind::InvalidData, text)
         })
+    }
+
+    /// Keeps its files open as long as anyone holds it, because their names are about to be those
+    /// of another segment.
+    pub(crate) fn pin(
+        self: &Arc<Self>,
+        storage: &dyn Storage,
+        open: &OpenSegments,
+    ) -> io::Result<()> {
+        let files = self.files(storage, open)?;
+        let aborted = self.aborted(storage)?;
+        self.pinned.get_or_init(|| (files, aborted));
+        Ok(())
     }
 
     /// Removes its files. Readers that have them open finish in peace.

@@ -9,6 +9,7 @@
 //! acks=1 record in Kafka. The leader epoch is bumped after such a loss, so that clients notice.
 //! Only the answer to acks=all waits, in [`Partition::durable`].
 
+mod compact;
 mod query;
 mod sync;
 mod tail;

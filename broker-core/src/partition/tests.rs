@@ -11,6 +11,7 @@ use crate::records::{BatchBuilder, BatchView, Compression};
 use crate::storage::simulated::{Fault, SimulatedStorage};
 
 mod advisory;
+mod compaction;
 mod transactions;
 
 const DIRECTORY: &str = "/data/topics/orders-0";

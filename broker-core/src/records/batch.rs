@@ -12,6 +12,8 @@ pub struct BatchView<'a> {
     pub header: BatchHeader,
     /// Header and records.
     pub bytes: &'a [u8],
+    /// The records decompressed, once somebody did; see [`BatchView::inflated`].
+    plain: Option<&'a [u8]>,
 }
 
 impl<'a> BatchView<'a> {
@@ -33,9 +35,42 @@ impl<'a> BatchView<'a> {
             Self {
                 header,
                 bytes: batch,
+                plain: None,
             },
             rest,
         ))
+    }
+
+    /// The same batch with its records decompressed into `scratch`, for those who walk them more
+    /// than once. Bounded as [`BatchView::records`] is.
+    ///
+    /// # Errors
+    /// What stops the decompression.
+    pub fn inflated<'s>(
+        &self,
+        scratch: &'s mut DecompressionScratch,
+    ) -> Result<InflatedBatch<'s>, BatchError>
+    where
+        'a: 's,
+    {
+        let plain = match (self.plain, self.header.compression()?) {
+            (Some(plain), _) => plain,
+            (None, Compression::None) => self.stored(),
+            (None, codec) => scratch.decompress(codec, self.stored())?,
+        };
+        Ok(InflatedBatch {
+            view: BatchView {
+                header: self.header,
+                bytes: self.bytes,
+                plain: Some(plain),
+            },
+            plain,
+        })
+    }
+
+    /// The records as they are stored.
+    fn stored(&self) -> &'a [u8] {
+        self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default()
     }
 
     /// Compares the stored CRC-32C with that of the bytes.
@@ -65,17 +100,33 @@ impl<'a> BatchView<'a> {
     where
         'a: 's,
     {
-        let stored: &'a [u8] = self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
-        let bytes = match self.header.compression()? {
-            Compression::None => stored,
-            codec => scratch.decompress(codec, stored)?,
-        };
-        Ok(RecordIter {
-            bytes,
+        Ok(self.inflated(scratch)?.records())
+    }
+}
+
+/// A batch whose records are readable as they are, however often they are walked.
+#[derive(Debug, Clone, Copy)]
+pub struct InflatedBatch<'s> {
+    view: BatchView<'s>,
+    plain: &'s [u8],
+}
+
+impl<'s> InflatedBatch<'s> {
+    /// The batch; its records are not decompressed again.
+    #[must_use]
+    pub fn view(&self) -> &BatchView<'s> {
+        &self.view
+    }
+
+    /// Walks the records.
+    #[must_use]
+    pub fn records(&self) -> RecordIter<'s> {
+        RecordIter {
+            bytes: self.plain,
             index: 0,
-            count: self.header.record_count,
+            count: self.view.header.record_count,
             done: false,
-        })
+        }
     }
 }
 

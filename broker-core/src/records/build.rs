@@ -1,5 +1,6 @@
 //! Building batches: internal topics, the command line, benches, tests.
 
+use super::batch::Record;
 use super::compression::{Compression, compress};
 use super::header::{
     ATTRIBUTE_CONTROL, ATTRIBUTE_TRANSACTIONAL, BATCH_HEADER_BYTES, LENGTH_PREFIX_BYTES, crc_of,
@@ -143,6 +144,28 @@ impl BatchBuilder {
         out[17..21].copy_from_slice(&crc.to_be_bytes());
         out
     }
+}
+
+/// Writes a record that was read, `timestamp_delta` in the place of its own. `body` is reused.
+pub(super) fn write_record(
+    record: &Record<'_>,
+    timestamp_delta: i64,
+    body: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    body.clear();
+    body.push(0);
+    varint::write(body, timestamp_delta);
+    varint::write(body, i64::from(record.offset_delta));
+    write_bytes(body, record.key);
+    write_bytes(body, record.value);
+    varint::write(body, length_i64(record.headers.len()));
+    for (name, value) in record.headers.iter() {
+        write_bytes(body, Some(name));
+        write_bytes(body, value);
+    }
+    varint::write(out, length_i64(body.len()));
+    out.extend_from_slice(body);
 }
 
 fn write_bytes(out: &mut Vec<u8>, value: Option<&[u8]>) {

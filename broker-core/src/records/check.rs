@@ -5,8 +5,8 @@
 //! Kafka 4. Unlike Kafka, which rewrites a compressed batch whose inner offsets are not 0, 1, 2
 //! ... (clients before 0.10 made such), this refuses it: stored bytes are the producer's bytes.
 
-use super::batch::BatchView;
-use super::compression::{Compression, DecompressionScratch};
+use super::batch::{BatchView, InflatedBatch};
+use super::compression::Compression;
 use super::error::BatchError;
 
 /// What a topic and a request allow.
@@ -98,19 +98,18 @@ pub fn check_produced(batch: &BatchView<'_>, limits: &ProduceLimits) -> Result<(
 }
 
 /// Walks the records: offset deltas 0, 1, 2 ..., as many as the header says, keys where the
-/// topic is compacted, timestamps in range.
+/// topic is compacted, timestamps in range. Answers the greatest timestamp of the records, which the
+/// header may have wrong: Kafka corrects it ([`super::set_max_timestamp`]).
 ///
 /// # Errors
 /// The first malformed record; else all records without key; else all out of time.
-pub fn check_records(
-    batch: &BatchView<'_>,
-    limits: &ProduceLimits,
-    scratch: &mut DecompressionScratch,
-) -> Result<(), BatchError> {
+pub fn check_records(batch: &InflatedBatch<'_>, limits: &ProduceLimits) -> Result<i64, BatchError> {
+    let base_timestamp = batch.view().header.base_timestamp;
     let (earliest_ms, latest_ms) = limits.timestamps();
+    let mut max_timestamp = -1;
     let mut null_keys = Vec::new();
     let mut out_of_time = Vec::new();
-    for (record, index) in batch.records(scratch)?.zip(0_i32..) {
+    for (record, index) in batch.records().zip(0_i32..) {
         let record = record?;
         if record.offset_delta != index {
             return Err(BatchError::OffsetDelta {
@@ -121,11 +120,9 @@ pub fn check_records(
         if limits.compacted && record.key.is_none() {
             null_keys.push(index);
         }
+        let timestamp = base_timestamp.saturating_add(record.timestamp_delta);
+        max_timestamp = max_timestamp.max(timestamp);
         if !limits.log_append_time {
-            let timestamp = batch
-                .header
-                .base_timestamp
-                .saturating_add(record.timestamp_delta);
             // -1 is "no timestamp"; Kafka lets it pass.
             if timestamp != -1 && !(earliest_ms..=latest_ms).contains(&timestamp) {
                 out_of_time.push(index);
@@ -142,5 +139,5 @@ pub fn check_records(
             latest_ms,
         });
     }
-    Ok(())
+    Ok(max_timestamp)
 }

@@ -17,6 +17,7 @@ pub(crate) const ATTRIBUTE_COMPRESSION: i16 = 0b111;
 pub(crate) const ATTRIBUTE_LOG_APPEND_TIME: i16 = 1 << 3;
 pub(crate) const ATTRIBUTE_TRANSACTIONAL: i16 = 1 << 4;
 pub(crate) const ATTRIBUTE_CONTROL: i16 = 1 << 5;
+pub(crate) const ATTRIBUTE_DELETE_HORIZON: i16 = 1 << 6;
 
 /// The 61-byte header, decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,4 +183,18 @@ pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) {
         let crc = crc_of(batch);
         batch[17..21].copy_from_slice(&crc.to_be_bytes());
     }
+}
+
+/// Corrects the max timestamp, and so the CRC. The answer says whether it was wrong.
+pub fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64) -> bool {
+    let Some(header) = batch.first_chunk_mut::<BATCH_HEADER_BYTES>() else {
+        return false;
+    };
+    if header[35..43] == max_timestamp.to_be_bytes() {
+        return false;
+    }
+    header[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    let crc = crc_of(batch);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    true
 }

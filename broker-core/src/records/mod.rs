@@ -20,15 +20,19 @@ mod compression;
 mod error;
 mod header;
 mod marker;
+mod retain;
 mod varint;
 
-pub use batch::{BatchView, Record, RecordHeaders, RecordIter};
+pub use batch::{BatchView, InflatedBatch, Record, RecordHeaders, RecordIter};
 pub use build::BatchBuilder;
 pub use check::{ProduceLimits, check_produced, check_records};
 pub use compression::{Compression, DecompressionScratch, decompressed_bytes_max};
 pub use error::BatchError;
-pub use header::{BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time};
+pub use header::{
+    BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time, set_max_timestamp,
+};
 pub use marker::{MARKER_BATCH_BYTES_MAX, TransactionResult, marker_batch, marker_of};
+pub(crate) use retain::{Retained, retain};
 
 #[cfg(test)]
 pub(crate) use header::ATTRIBUTE_TRANSACTIONAL;

@@ -232,7 +232,7 @@ fn limits() -> ProduceLimits {
 }
 
 /// Changes bytes of a two-record batch, sets the CRC again, and checks it.
-fn check(change: impl FnOnce(&mut Vec<u8>), limits: &ProduceLimits) -> Result<(), BatchError> {
+fn check(change: impl FnOnce(&mut Vec<u8>), limits: &ProduceLimits) -> Result<i64, BatchError> {
     let mut bytes = batch(Compression::None, &[b"one", b"two"]);
     change(&mut bytes);
     let crc = crc_of(&bytes);
@@ -240,7 +240,10 @@ fn check(change: impl FnOnce(&mut Vec<u8>), limits: &ProduceLimits) -> Result<()
     let view = check::only_batch(&bytes)?;
     view.verify_crc()?;
     check_produced(&view, limits)?;
-    check_records(&view, limits, &mut DecompressionScratch::default())
+    check_records(
+        &view.inflated(&mut DecompressionScratch::default())?,
+        limits,
+    )
 }
 
 #[test]
@@ -370,8 +373,9 @@ fn records_are_checked_with_their_indexes() {
     let bytes = builder.build();
     let (view, _) = BatchView::parse(&bytes).unwrap();
     let mut scratch = DecompressionScratch::default();
-    let mut run = |limits: ProduceLimits| check_records(&view, &limits, &mut scratch);
-    assert_eq!(run(limits()), Ok(()));
+    let batch = view.inflated(&mut scratch).unwrap();
+    let run = |limits: ProduceLimits| check_records(&batch, &limits);
+    assert_eq!(run(limits()), Ok(1_500));
     let compacted = run(ProduceLimits {
         compacted: true,
         ..limits()
@@ -396,7 +400,7 @@ fn records_are_checked_with_their_indexes() {
             log_append_time: true,
             ..near
         }),
-        Ok(())
+        Ok(1_500)
     );
 }
 
@@ -423,13 +427,30 @@ fn offsets_and_append_time_are_written_in_place() {
     assert_eq!(view.header.compression(), Ok(Compression::Zstd));
 }
 
+#[test]
+fn a_wrong_max_timestamp_is_corrected_with_its_crc() {
+    let mut bytes = batch(Compression::None, &[b"one"]);
+    let right = BatchHeader::parse(&bytes).unwrap().max_timestamp;
+    assert!(!set_max_timestamp(&mut bytes, right));
+    assert!(set_max_timestamp(&mut bytes, right + 7));
+    let (view, _) = BatchView::parse(&bytes).unwrap();
+    view.verify_crc().unwrap();
+    assert_eq!(view.header.max_timestamp, right + 7);
+    assert!(
+        !set_max_timestamp(&mut [0; 10], 1),
+        "too short to be a batch"
+    );
+}
+
 /// Reads everything that can be read, and answers nothing: it must only not panic.
 fn walk(bytes: &[u8]) {
     let mut scratch = DecompressionScratch::default();
     if let Ok((view, _)) = BatchView::parse(bytes) {
         view.verify_crc().ok();
         check_produced(&view, &limits()).ok();
-        check_records(&view, &limits(), &mut scratch).ok();
+        if let Ok(batch) = view.inflated(&mut scratch) {
+            check_records(&batch, &limits()).ok();
+        }
         if let Ok(records) = view.records(&mut scratch) {
             for record in records.flatten() {
                 assert_eq!(record.headers.iter().count(), record.headers.len());

@@ -2,7 +2,8 @@
 //!
 //! Until `sync_data` a write may survive a crash whole, in part, or not at all, whatever became
 //! of the writes before and after it; until `sync_dir` so may a name. That is the freedom a real
-//! disk with a volatile cache has. The same seed makes the same choices.
+//! disk with a volatile cache has. Only a rename is one change, as journals make it: both of its
+//! names are as before, or both as after. The same seed makes the same choices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,6 +37,8 @@ struct World {
     names: BTreeMap<PathBuf, usize>,
     /// Names that survive a power loss.
     durable_names: BTreeMap<PathBuf, usize>,
+    /// The two names of every rename that is not durable.
+    renamed: Vec<(PathBuf, PathBuf)>,
     directories: BTreeSet<PathBuf>,
     files: Vec<Contents>,
     faults: Vec<Fault>,
@@ -68,14 +71,26 @@ impl SimulatedStorage {
         let World {
             names,
             durable_names,
+            renamed,
             files,
             ..
         } = &mut *world;
         let mut survivors = BTreeMap::new();
         let all: BTreeSet<PathBuf> = names.keys().chain(durable_names.keys()).cloned().collect();
+        let mut survives: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        for path in &all {
+            if let Some((from, to)) = renamed.iter().find(|(from, to)| from == path || to == path) {
+                let known = survives.get(from).or_else(|| survives.get(to)).copied();
+                let choice = known.unwrap_or_else(|| chance.one_in(2));
+                survives.insert(from.clone(), choice);
+                survives.insert(to.clone(), choice);
+            }
+        }
+        renamed.clear();
         for path in all {
             let (now, before) = (names.get(&path), durable_names.get(&path));
-            let kept = if now == before || chance.one_in(2) {
+            let choice = survives.get(&path).copied();
+            let kept = if now == before || choice.unwrap_or_else(|| chance.one_in(2)) {
                 now
             } else {
                 before
@@ -231,6 +246,7 @@ impl Storage for SimulatedStorage {
         }
         let file = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.to_owned(), file);
+        world.renamed.push((from.to_owned(), to.to_owned()));
         Ok(())
     }
 
@@ -268,6 +284,7 @@ impl Storage for SimulatedStorage {
             .collect();
         world.durable_names.retain(|path, _| !here(path));
         world.durable_names.extend(now);
+        world.renamed.retain(|(_, to)| !here(to));
         Ok(())
     }
 }

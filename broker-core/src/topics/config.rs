@@ -184,11 +184,23 @@ impl ConfigTable {
             timestamp_before_max_ms: distance("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: distance("message.timestamp.after.max.ms"),
             segment_bytes: int("segment.bytes"),
-            segment_ms: long("segment.ms"),
+            // As Kafka: a compacted topic rolls early enough for the longest lag.
+            segment_ms: if has("compact") {
+                long("segment.ms").min(long("max.compaction.lag.ms"))
+            } else {
+                long("segment.ms")
+            },
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
             index_interval_bytes: int("index.interval.bytes"),
             flush_messages: long("flush.messages"),
+            min_compaction_lag_ms: long("min.compaction.lag.ms"),
+            max_compaction_lag_ms: long("max.compaction.lag.ms"),
+            min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio")
+                .trim()
+                .parse()
+                .unwrap_or(0.5),
+            delete_retention_ms: long("delete.retention.ms"),
             compression_type: text("compression.type").to_owned(),
         }
     }

@@ -218,6 +218,19 @@ impl Topics {
         }
     }
 
+    /// Compacts the partitions of compacted topics, one after the other, until `stop` says so.
+    /// Blocks on disk.
+    pub(crate) fn compact(&self, stop: &dyn Fn() -> bool) {
+        for topic in self.list() {
+            for partition in topic.partitions().iter() {
+                if stop() {
+                    return;
+                }
+                partition.compact(self.clock.now_ms(), stop);
+            }
+        }
+    }
+
     /// Syncs and saves everything and takes every partition out of use. Blocks on disk.
     ///
     /// # Errors

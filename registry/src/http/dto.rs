@@ -3,13 +3,16 @@
 //! Empty lists and maps are left out of entities, `schemaType` never is.
 
 use serde_formats::TextForm;
-use serde_json::{Map, Value};
+use serde_formats::tags::{EntityType, TaggedEntity};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::extract::Query;
 use crate::error::RegistryError;
 use crate::json::{self, JsonObject, Mismatch, put_text};
 use crate::model::{Reference, RequestedReference, SchemaId, SchemaRequest, Version, content_guid};
 use crate::service::candidate::Stamp;
+use crate::service::tags::TagRequest;
 use crate::snapshot::RegisteredSchema;
 use crate::subject_name::qualify;
 
@@ -19,10 +22,11 @@ pub(super) fn bad(error: Mismatch) -> RegistryError {
 
 /// Reads a register, look-up or compatibility body.
 pub(super) fn schema_request(body: &JsonObject) -> Result<SchemaRequest, RegistryError> {
-    read_request(body).map_err(bad)
+    schema_request_in(body).map_err(bad)
 }
 
-fn read_request(body: &JsonObject) -> Result<SchemaRequest, Mismatch> {
+/// The same inside another body.
+pub(super) fn schema_request_in(body: &JsonObject) -> Result<SchemaRequest, Mismatch> {
     let mut references = Vec::new();
     for item in json::array(body, "references")? {
         let Some(reference) = item.as_object() else {
@@ -34,15 +38,71 @@ fn read_request(body: &JsonObject) -> Result<SchemaRequest, Mismatch> {
             version: json::int(reference, "version")?,
         });
     }
+    let tags_to_add = schema_tags(body, "schemaTagsToAdd")?;
+    let tags_to_remove = schema_tags(body, "schemaTagsToRemove")?;
+    // A request that edits tags always makes a version that says so.
+    let unsaid = if tags_to_add.is_empty() && tags_to_remove.is_empty() {
+        0
+    } else {
+        -1
+    };
     Ok(SchemaRequest {
         text: json::text(body, "schema")?.unwrap_or_default(),
         format: json::text(body, "schemaType")?,
         references,
         metadata: json::metadata(body, "metadata")?,
         rule_set: json::rule_set(body, "ruleSet")?,
-        version: json::int(body, "version")?.unwrap_or(0),
+        version: json::int(body, "version")?.unwrap_or(unsaid),
         id: json::int(body, "id")?.filter(|id| *id >= 0).map(SchemaId),
+        tags_to_add,
+        tags_to_remove,
+        propagate_tags: json::boolean(body, "propagateSchemaTags")?.unwrap_or(false),
     })
+}
+
+/// Reads a body that edits tags.
+pub(super) fn tag_request(body: &JsonObject) -> Result<TagRequest, RegistryError> {
+    read_tag_request(body).map_err(bad)
+}
+
+fn read_tag_request(body: &JsonObject) -> Result<TagRequest, Mismatch> {
+    let names = body
+        .get("rulesToRemove")
+        .is_some_and(|names| !names.is_null());
+    Ok(TagRequest {
+        new_version: json::int(body, "newVersion")?.unwrap_or(0),
+        add: schema_tags(body, "tagsToAdd")?,
+        remove: schema_tags(body, "tagsToRemove")?,
+        metadata: json::metadata(body, "metadata")?,
+        rule_set: json::rule_set(body, "ruleSet")?,
+        rules_to_merge: json::rule_set(body, "rulesToMerge")?,
+        rules_to_remove: if names {
+            Some(json::texts(body, "rulesToRemove")?)
+        } else {
+            None
+        },
+    })
+}
+
+fn schema_tags(body: &JsonObject, key: &str) -> Result<Vec<TaggedEntity>, Mismatch> {
+    json::array(body, key)?
+        .iter()
+        .map(|item| {
+            let incomplete = || Mismatch(format!("`{key}` needs schemaEntity and tags"));
+            let tagged = item.as_object().ok_or_else(incomplete)?;
+            let entity = json::object(tagged, "schemaEntity")?.ok_or_else(incomplete)?;
+            let kind = json::text(entity, "entityType")?.ok_or_else(incomplete)?;
+            Ok(TaggedEntity {
+                path: json::text(entity, "entityPath")?.ok_or_else(incomplete)?,
+                entity: EntityType::from_name(&kind).ok_or_else(|| {
+                    Mismatch(format!(
+                        "entityType {kind} is neither sr_record nor sr_field"
+                    ))
+                })?,
+                tags: json::texts(tagged, "tags")?,
+            })
+        })
+        .collect()
 }
 
 /// How a schema is shown.
@@ -52,21 +112,32 @@ pub(super) struct Showing<'a> {
     pub(super) format: &'a str,
     /// `referenceFormat=qualified`.
     pub(super) qualified_references: bool,
+    /// Where `findTags` names the tags to list.
+    find_tags: Option<&'a Query>,
 }
 
 impl<'a> Showing<'a> {
-    pub(super) fn of(query: &'a super::extract::Query) -> Self {
+    pub(super) fn of(query: &'a Query) -> Self {
         Self {
             format: query.get("format").unwrap_or(""),
             qualified_references: query
                 .get("referenceFormat")
                 .is_some_and(|format| format.eq_ignore_ascii_case("qualified")),
+            find_tags: None,
+        }
+    }
+
+    /// With the inline tags that the query asks for.
+    pub(super) fn with_tags(self, query: &'a Query) -> Self {
+        Self {
+            find_tags: query.get("findTags").map(|_| query),
+            ..self
         }
     }
 
     /// Nothing but what is stored.
     pub(super) fn is_plain(&self) -> bool {
-        self.format.is_empty() && !self.qualified_references
+        self.format.is_empty() && !self.qualified_references && self.find_tags.is_none()
     }
 
     pub(super) fn text(&self, schema: &RegisteredSchema) -> String {
@@ -87,6 +158,21 @@ impl<'a> Showing<'a> {
             Ok(parsed) if applies => parsed.text(form),
             Ok(_) | Err(_) => schema.text.clone(),
         }
+    }
+
+    /// Tagged places with any of the tags asked for; `*` asks for all.
+    fn tags(&self, schema: &RegisteredSchema) -> Vec<TaggedEntity> {
+        let Some(query) = self.find_tags else {
+            return Vec::new();
+        };
+        let mut entities = schema
+            .parsed()
+            .map_or_else(|_| Vec::new(), |parsed| parsed.tagged_entities());
+        entities.retain(|entity| {
+            let mut asked = query.all("findTags");
+            asked.any(|tag| tag == "*" || entity.tags.iter().any(|known| known == tag))
+        });
+        entities
     }
 
     fn references(&self, schema: &RegisteredSchema) -> Vec<Reference> {
@@ -141,6 +227,33 @@ impl Entity {
         entity
     }
 
+    pub(super) fn tags(mut self, schema: &RegisteredSchema, showing: Showing<'_>) -> Self {
+        let tags: Vec<Value> = showing
+            .tags(schema)
+            .into_iter()
+            .map(|tagged| {
+                json!({
+                    "schemaEntity": {
+                        "entityPath": tagged.path,
+                        "entityType": tagged.entity.name(),
+                    },
+                    "tags": tagged.tags,
+                })
+            })
+            .collect();
+        if !tags.is_empty() {
+            self.0.insert("schemaTags".to_owned(), Value::Array(tags));
+        }
+        self
+    }
+
+    pub(super) fn values(mut self, key: &str, values: Vec<Value>) -> Self {
+        if !values.is_empty() {
+            self.0.insert(key.to_owned(), Value::Array(values));
+        }
+        self
+    }
+
     pub(super) fn rules(mut self, schema: &RegisteredSchema) -> Self {
         if let Some(rules) = &schema.rule_set {
             self.0
@@ -181,6 +294,18 @@ pub(super) fn version_entity(
     stamp: Option<Stamp>,
     aliases: &[String],
 ) -> Value {
+    listed_entity(subject, version, schema, showing, stamp, aliases).build()
+}
+
+/// The same, to be continued.
+pub(super) fn listed_entity(
+    subject: &str,
+    version: Version,
+    schema: &RegisteredSchema,
+    showing: Showing<'_>,
+    stamp: Option<Stamp>,
+    aliases: &[String],
+) -> Entity {
     let guid = if showing.qualified_references {
         // The reference hashes what it shows here, not what it stored.
         content_guid(
@@ -199,10 +324,10 @@ pub(super) fn version_entity(
         .guid(guid)
         .content(schema, showing)
         .text("schema", &showing.text(schema))
+        .tags(schema, showing)
         .stamp(stamp)
         .rules(schema)
         .texts("aliases", aliases)
-        .build()
 }
 
 /// What a registration answers.
@@ -239,7 +364,8 @@ pub(super) fn content_entity(
         .guid(schema.guid)
         .content(schema, showing)
         .rules(schema)
-        .text("schema", &showing.text(schema));
+        .text("schema", &showing.text(schema))
+        .tags(schema, showing);
     if let Some(max_id) = max_id {
         entity = entity.number("maxId", max_id);
     }

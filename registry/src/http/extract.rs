@@ -28,9 +28,7 @@ impl Call<'_> {
     /// The body as a JSON object. An empty body is none.
     pub(super) fn object(&self) -> Result<JsonObject, RegistryError> {
         if self.body.iter().all(u8::is_ascii_whitespace) {
-            return Err(RegistryError::InvalidSchema(
-                "the request body is missing".to_owned(),
-            ));
+            return Err(RegistryError::MissingBody);
         }
         // The parser refuses documents nested deeper than 128.
         match serde_json::from_slice(self.body) {
@@ -96,13 +94,20 @@ impl Target {
             ("schemas", _) if self.segments.get(1).is_some_and(|s| s == "ids") => {
                 self.query.prefix("subject", &prefix);
             }
-            _ => {
-                if let Some(at) = self.segments.iter().position(|s| s == "subjects") {
-                    self.qualify_segment(at + 1, &prefix);
-                }
+            (associations, _) if associations.starts_with("associations") => {
+                self.query.set("context", prefix.clone());
+                self.qualify_subject(&prefix);
             }
+            _ => self.qualify_subject(&prefix),
         }
         Ok(self)
+    }
+
+    /// The segment after the first `subjects`.
+    fn qualify_subject(&mut self, prefix: &str) {
+        if let Some(at) = self.segments.iter().position(|s| s == "subjects") {
+            self.qualify_segment(at + 1, prefix);
+        }
     }
 
     fn qualify_segment(&mut self, at: usize, prefix: &str) {
@@ -312,6 +317,16 @@ mod tests {
             "/contexts/c/compatibility/subjects/s/versions/1",
             "",
             "compatibility|subjects|:.c:s|versions|1?",
+        );
+        check(
+            "/contexts/c/associations",
+            "dryRun=true",
+            "associations?dryRun=true&context=:.c:",
+        );
+        check(
+            "/contexts/c/associations/subjects/s",
+            "",
+            "associations|subjects|:.c:s?context=:.c:",
         );
         check("/contexts/c", "", "contexts|:.c:?");
         check("/contexts", "", "contexts?");

@@ -2,8 +2,9 @@
 //!
 //! One handler takes every path of the API, because paths are rewritten before they are routed:
 //! percent-escapes, trailing slashes, `/contexts/{ctx}/…` and aliases. [`route`] is the route table;
-//! [`extract`] the rewriting; [`dto`] the bodies. Answers are JSON whatever was asked for.
+//! [`extract`] the rewriting; [`dto`] the bodies. Answers are JSON or nothing.
 
+mod associations;
 mod compatibility;
 mod config;
 mod contexts;
@@ -46,7 +47,7 @@ const OCTET_STREAM: &str = "application/octet-stream";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// First segments of the API's paths.
-const ROOTS: [&str; 7] = [
+const ROOTS: [&str; 9] = [
     "/subjects",
     "/schemas",
     "/compatibility",
@@ -54,6 +55,8 @@ const ROOTS: [&str; 7] = [
     "/mode",
     "/contexts",
     "/associations",
+    "/associations:batchGet",
+    "/associations:batchMutate",
 ];
 
 pub(crate) fn router(registry: Registry) -> Router {
@@ -79,7 +82,7 @@ pub(crate) fn fallback_not_found(router: Router) -> Router {
 /// The one handler: target, route, method, body, operation, answer.
 async fn serve(State(registry): State<Registry>, request: Request) -> Response {
     let method = request.method().clone();
-    let content_type = answer_type(request.headers().get(ACCEPT));
+    let content_type = answer_type(request.headers().get(ACCEPT)).unwrap_or(V1_JSON);
     let mut label = "unmatched";
     let result = answer(&registry, request, &mut label).await;
     let response = match result {
@@ -105,23 +108,25 @@ async fn answer(
         .through_aliases(&registry.snapshot());
     let route = Route::find(&target.segments).ok_or(RegistryError::NotFound)?;
     *label = route.label();
-    if matches!(route, Route::Associations) {
-        // Clients ask before they fall back to the topic's name, and only a 404 tells them that
-        // there are no associations; a 405 would be an error to them.
-        return Err(RegistryError::NotFound);
-    }
     let method = match *request.method() {
         Method::HEAD => Method::GET,
         ref other => other.clone(),
     };
     if !route.allows(&method) {
-        return Err(RegistryError::MethodNotAllowed);
+        return Err(route.wrong_method());
+    }
+    let has_body = matches!(method, Method::POST | Method::PUT) && !matches!(route, Route::Root);
+    if has_body {
+        require_json(request.headers().get(CONTENT_TYPE))?;
+    }
+    if answer_type(request.headers().get(ACCEPT)).is_none() {
+        return Err(RegistryError::NotAcceptable);
     }
     let actor = request
         .extensions()
         .get::<Actor>()
         .map_or_else(|| "anonymous".to_owned(), |actor| actor.0.clone());
-    let body = if matches!(method, Method::POST | Method::PUT) && !matches!(route, Route::Root) {
+    let body = if has_body {
         read_body(request, registry.inner.defaults.body_bytes_max).await?
     } else {
         Bytes::new()
@@ -142,7 +147,6 @@ async fn dispatch(
 ) -> Result<Answer, RegistryError> {
     match *route {
         Route::Root => Ok(Answer::Value(json!({}))),
-        Route::Associations => Err(RegistryError::NotFound),
         Route::MetadataId => Ok(Answer::Value(json!({
             "scope": {
                 "path": [],
@@ -178,6 +182,13 @@ async fn dispatch(
         Route::Version(subject, version) => subjects::version(call, subject, version),
         Route::VersionText(subject, version) => subjects::version_text(call, subject, version),
         Route::ReferencedBy(subject, version) => subjects::referenced_by(call, subject, version),
+        Route::VersionTags(subject, version) => subjects::tags(call, subject, version).await,
+        Route::Associations => associations::put(call, None).await,
+        Route::AssociationsOfSubject(subject) => associations::of_subject(call, subject),
+        Route::AssociationsOfName(namespace, name) => associations::of_name(call, namespace, name),
+        Route::AssociationsOfResource(id) => associations::resource(call, id, method).await,
+        Route::AssociationsBatchGet => associations::batch_get(call),
+        Route::AssociationsBatchMutate => associations::batch_mutate(call).await,
         Route::Compatibility(subject) => compatibility::check(call, subject, None).await,
         Route::CompatibilityWith(subject, version) => {
             compatibility::check(call, subject, Some(version)).await
@@ -189,15 +200,20 @@ async fn dispatch(
     }
 }
 
-/// Reads a JSON body of bounded length.
-async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, RegistryError> {
-    if let Some(sent) = request.headers().get(CONTENT_TYPE) {
-        let sent = sent.to_str().unwrap_or("").split(';').next().unwrap_or("");
-        let known = [V1_JSON, REGISTRY_JSON, PLAIN_JSON, OCTET_STREAM];
-        if !sent.trim().is_empty() && !known.iter().any(|k| sent.trim().eq_ignore_ascii_case(k)) {
-            return Err(RegistryError::UnsupportedMediaType);
-        }
+/// Refuses bodies that say they are not JSON; those that say nothing are taken.
+fn require_json(sent: Option<&HeaderValue>) -> Result<(), RegistryError> {
+    let sent = sent.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let sent = sent.split(';').next().unwrap_or("").trim();
+    let known = [V1_JSON, REGISTRY_JSON, PLAIN_JSON, OCTET_STREAM];
+    if sent.is_empty() || known.iter().any(|k| sent.eq_ignore_ascii_case(k)) {
+        Ok(())
+    } else {
+        Err(RegistryError::UnsupportedMediaType)
     }
+}
+
+/// Reads a body of bounded length.
+async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, RegistryError> {
     match Limited::new(request.into_body(), bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(RegistryError::BodyTooLarge),
@@ -207,11 +223,14 @@ async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, Registry
     }
 }
 
-/// The media type to answer with: the best of the three that the client names, else Confluent's.
-/// Never a refusal: some clients ask for HTML and read JSON.
-fn answer_type(accept: Option<&HeaderValue>) -> &'static str {
+/// The media type to answer with: the best of the three that the client names, Confluent's where it
+/// takes any or says nothing; none when it takes no JSON.
+fn answer_type(accept: Option<&HeaderValue>) -> Option<&'static str> {
     let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let mut best = (V1_JSON, 0.0_f32);
+    if accept.trim().is_empty() {
+        return Some(V1_JSON);
+    }
+    let mut best: (Option<&'static str>, f32) = (None, 0.0);
     for range in accept.split(',') {
         let mut parts = range.split(';');
         let name = parts.next().unwrap_or("").trim();
@@ -221,11 +240,15 @@ fn answer_type(accept: Option<&HeaderValue>) -> &'static str {
         let known = [V1_JSON, REGISTRY_JSON, PLAIN_JSON]
             .into_iter()
             .find(|known| known.eq_ignore_ascii_case(name));
-        let known = if name == "*/*" { Some(V1_JSON) } else { known };
+        let known = match name {
+            "*/*" | "application/*" => Some(V1_JSON),
+            _ => known,
+        };
         if let Some(known) = known
+            && quality > 0.0
             && (quality > best.1 || (known == V1_JSON && quality >= best.1))
         {
-            best = (known, quality);
+            best = (Some(known), quality);
         }
     }
     best.0
@@ -249,6 +272,8 @@ pub(crate) enum Answer {
     Value(Value),
     /// JSON made earlier.
     Bytes(Bytes),
+    /// 207: a list of results, each with its own error or success.
+    Results(Value),
     /// 204.
     Empty,
 }
@@ -258,11 +283,12 @@ impl Answer {
         let (status, body) = match self {
             Self::Value(value) => (StatusCode::OK, Body::from(value.to_string())),
             Self::Bytes(bytes) => (StatusCode::OK, Body::from(bytes)),
+            Self::Results(value) => (StatusCode::MULTI_STATUS, Body::from(value.to_string())),
             Self::Empty => (StatusCode::NO_CONTENT, Body::empty()),
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
-        if status == StatusCode::OK {
+        if status != StatusCode::NO_CONTENT {
             response
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -276,28 +302,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_accept_header_gets_json() {
+    fn the_best_media_type_asked_for_is_answered() {
         for (accept, expected) in [
-            (None, V1_JSON),
-            (Some("*/*"), V1_JSON),
-            (Some("text/html"), V1_JSON),
+            (None, Some(V1_JSON)),
+            (Some(""), Some(V1_JSON)),
+            (Some("*/*"), Some(V1_JSON)),
+            (Some("application/*"), Some(V1_JSON)),
+            (Some("text/html"), None),
+            (Some("text/html, application/json;q=0"), None),
             (
                 Some("text/html, image/gif, image/jpeg, */*; q=0.2"),
-                V1_JSON,
+                Some(V1_JSON),
             ),
-            (Some("application/json"), PLAIN_JSON),
-            (Some("application/vnd.schemaregistry+json"), REGISTRY_JSON),
+            (Some("application/json"), Some(PLAIN_JSON)),
+            (
+                Some("application/vnd.schemaregistry+json"),
+                Some(REGISTRY_JSON),
+            ),
             (
                 Some("application/vnd.schemaregistry.v1+json, application/json"),
-                V1_JSON,
+                Some(V1_JSON),
             ),
             (
                 Some("application/json, application/vnd.schemaregistry.v1+json"),
-                V1_JSON,
+                Some(V1_JSON),
             ),
             (
                 Some("application/json;q=0.9, application/vnd.schemaregistry.v1+json;q=0.1"),
-                PLAIN_JSON,
+                Some(PLAIN_JSON),
             ),
         ] {
             let value = accept.map(HeaderValue::from_static);

@@ -2,6 +2,8 @@
 
 use axum::http::Method;
 
+use crate::error::RegistryError;
+
 /// A path of the API; the text parts are decoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Route<'a> {
@@ -30,7 +32,13 @@ pub(super) enum Route<'a> {
     Mode(&'a str),
     Contexts,
     Context(&'a str),
+    VersionTags(&'a str, &'a str),
     Associations,
+    AssociationsOfSubject(&'a str),
+    AssociationsOfName(&'a str, &'a str),
+    AssociationsOfResource(&'a str),
+    AssociationsBatchGet,
+    AssociationsBatchMutate,
 }
 
 impl<'a> Route<'a> {
@@ -70,7 +78,17 @@ impl<'a> Route<'a> {
             ["mode", subject] => Self::Mode(subject),
             ["contexts"] => Self::Contexts,
             ["contexts", context] => Self::Context(context),
-            ["associations", ..] => Self::Associations,
+            ["subjects", subject, "versions", version, "tags"] => {
+                Self::VersionTags(subject, version)
+            }
+            ["associations"] => Self::Associations,
+            ["associations", "subjects", subject] => Self::AssociationsOfSubject(subject),
+            ["associations", "resources", id] => Self::AssociationsOfResource(id),
+            ["associations", "resources", namespace, name] => {
+                Self::AssociationsOfName(namespace, name)
+            }
+            ["associations:batchGet"] => Self::AssociationsBatchGet,
+            ["associations:batchMutate"] => Self::AssociationsBatchMutate,
             _ => return None,
         })
     }
@@ -103,7 +121,27 @@ impl<'a> Route<'a> {
             Self::Mode(_) => "/mode/{subject}",
             Self::Contexts => "/contexts",
             Self::Context(_) => "/contexts/{context}",
+            Self::VersionTags(..) => "/subjects/{subject}/versions/{version}/tags",
             Self::Associations => "/associations",
+            Self::AssociationsOfSubject(_) => "/associations/subjects/{subject}",
+            Self::AssociationsOfName(..) => "/associations/resources/{namespace}/{name}",
+            Self::AssociationsOfResource(_) => "/associations/resources/{id}",
+            Self::AssociationsBatchGet => "/associations:batchGet",
+            Self::AssociationsBatchMutate => "/associations:batchMutate",
+        }
+    }
+
+    /// What a method the route does not know is answered. Serializers take a 404 of associations
+    /// for "there are none", and anything else for an error.
+    pub(super) const fn wrong_method(&self) -> RegistryError {
+        match self {
+            Self::Associations
+            | Self::AssociationsOfSubject(_)
+            | Self::AssociationsOfName(..)
+            | Self::AssociationsOfResource(_)
+            | Self::AssociationsBatchGet
+            | Self::AssociationsBatchMutate => RegistryError::NotFound,
+            _ => RegistryError::MethodNotAllowed,
         }
     }
 
@@ -113,7 +151,13 @@ impl<'a> Route<'a> {
             Self::Subject(_) => &[Method::POST, Method::DELETE],
             Self::Versions(_) => &[Method::GET, Method::POST],
             Self::Version(..) => &[Method::GET, Method::DELETE],
-            Self::Compatibility(_) | Self::CompatibilityWith(..) => &[Method::POST],
+            Self::Compatibility(_)
+            | Self::CompatibilityWith(..)
+            | Self::VersionTags(..)
+            | Self::Associations
+            | Self::AssociationsBatchGet
+            | Self::AssociationsBatchMutate => &[Method::POST],
+            Self::AssociationsOfResource(_) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Config(_) | Self::Mode(_) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Context(_) => &[Method::DELETE],
             Self::MetadataId
@@ -132,7 +176,8 @@ impl<'a> Route<'a> {
             | Self::VersionText(..)
             | Self::ReferencedBy(..)
             | Self::Contexts
-            | Self::Associations => &[Method::GET],
+            | Self::AssociationsOfSubject(_)
+            | Self::AssociationsOfName(..) => &[Method::GET],
         };
         allowed.contains(method)
     }

@@ -1,17 +1,21 @@
 //! `/schemas…`: listings, and reads by id and by GUID.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Answer;
-use super::dto::{Showing, content_entity, version_entity};
-use super::extract::{Call, schema_id};
+use super::associations::association_value;
+use super::dto::{Showing, content_entity, listed_entity};
+use super::extract::{Call, Query, schema_id};
 use super::subjects::{LIST_MAX, stamp_of};
+use crate::association::{Association, AssociationFilter, Lifecycle};
 use crate::error::RegistryError;
 use crate::model::SchemaId;
+use crate::service::associations::sorted;
 use crate::service::candidate::Stamp;
 use crate::service::read::{ById, SubjectPrefix, find_by_id};
 use crate::snapshot::{SchemaImage, Snapshot};
@@ -35,13 +39,20 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
     } else {
         BTreeMap::new()
     };
+    let by_association = ByAssociation::of_query(query)?;
     let showing = Showing::default();
     let rows = snapshot
         .subjects()
         .iter()
         .filter(|name| prefix.selects(name) || aliases.contains_key(name.as_ref()))
-        .filter_map(|name| Some((name, snapshot.subject(name)?)))
-        .flat_map(|(name, image)| {
+        .filter_map(|name| {
+            Some((
+                name,
+                snapshot.subject(name)?,
+                by_association.of(&snapshot, name)?,
+            ))
+        })
+        .flat_map(|(name, image, associations)| {
             let newest = image
                 .versions()
                 .filter(|(_, image)| deleted || !image.deleted)
@@ -52,9 +63,9 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
                 .filter(move |(version, image)| {
                     (deleted || !image.deleted) && (!latest_only || Some(*version) == newest)
                 })
-                .map(move |(version, image)| (name, version, image))
+                .map(move |(version, image)| (name, version, image, associations.clone()))
         })
-        .filter(|(_, _, image)| {
+        .filter(|(_, _, image, _)| {
             rule_type.is_none_or(|wanted| {
                 let rules = image.schema.rule_set.as_ref();
                 rules.is_some_and(|set| set.rules().any(|r| r.rule_type.as_deref() == Some(wanted)))
@@ -62,12 +73,68 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, RegistryError> {
         });
     let page = query.page(rows, SCHEMAS_MAX)?;
     let none = Vec::new();
-    let entities = page.into_iter().map(|(name, version, image)| {
-        let aliases = aliases.get(name.as_ref()).unwrap_or(&none);
-        let stamp = Some(stamp_of(image));
-        version_entity(name, version, &image.schema, showing, stamp, aliases)
-    });
+    let entities = page
+        .into_iter()
+        .map(|(name, version, image, associations)| {
+            let aliases = aliases.get(name.as_ref()).unwrap_or(&none);
+            let stamp = Some(stamp_of(image));
+            let associations = associations.iter().map(|one| association_value(one));
+            listed_entity(name, version, &image.schema, showing, stamp, aliases)
+                .values("associations", associations.collect())
+                .build()
+        });
     Ok(Answer::Value(entities.collect()))
+}
+
+/// Which subjects a listing shows for their associations.
+struct ByAssociation {
+    /// Absent when the query does not speak of associations.
+    filter: Option<AssociationFilter>,
+    lifecycles: Vec<Lifecycle>,
+    /// `lifecycle=NONE`: subjects without a matching association.
+    unassociated: bool,
+}
+
+impl ByAssociation {
+    fn of_query(query: &Query) -> Result<Self, RegistryError> {
+        let resource_type = query.get("resourceType");
+        let types: Vec<String> = query.all("associationType").map(str::to_owned).collect();
+        let mut lifecycles = Vec::new();
+        let (mut unassociated, mut any_lifecycle) = (false, false);
+        for name in query.all("lifecycle") {
+            any_lifecycle = true;
+            if name == "NONE" {
+                unassociated = true;
+            } else {
+                lifecycles.push(Lifecycle::from_name(name).ok_or(RegistryError::NotFound)?);
+            }
+        }
+        let asked = resource_type.is_some() || !types.is_empty() || any_lifecycle;
+        Ok(Self {
+            filter: asked.then(|| AssociationFilter {
+                resource_type: resource_type.map(str::to_owned),
+                types,
+                lifecycle: None,
+            }),
+            lifecycles,
+            unassociated,
+        })
+    }
+
+    /// The associations to show with a subject; none when the subject is not to be shown.
+    fn of(&self, snapshot: &Snapshot, subject: &str) -> Option<Vec<Arc<Association>>> {
+        let Some(filter) = &self.filter else {
+            return Some(Vec::new());
+        };
+        let mut found = sorted(snapshot.associations_of_subject(subject).iter(), filter);
+        if found.is_empty() {
+            return self.unassociated.then(Vec::new);
+        }
+        if self.unassociated || !self.lifecycles.is_empty() {
+            found.retain(|one| self.lifecycles.contains(&one.lifecycle));
+        }
+        (!found.is_empty()).then_some(found)
+    }
 }
 
 /// Aliases that the prefix selects, by the subject they point at.
@@ -92,7 +159,7 @@ fn aliases_by_target(
 /// `GET /schemas/ids/{id}`: what every consumer asks once per schema.
 pub(super) fn by_id(call: &Call<'_>, id: &str) -> Result<Answer, RegistryError> {
     let snapshot = call.registry.snapshot();
-    let showing = Showing::of(call.query);
+    let showing = Showing::of(call.query).with_tags(call.query);
     let subject = call.query.get("subject");
     let found = find_by_id(&snapshot, schema_id(id)?, subject).ok_or_else(|| not_found(id))?;
     let with_max_id = call.query.flag("fetchMaxId");

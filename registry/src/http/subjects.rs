@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Answer;
-use super::dto::{Showing, registered_entity, schema_request, version_entity};
+use super::dto::{Showing, registered_entity, schema_request, tag_request, version_entity};
 use super::extract::{self, Call};
 use crate::error::RegistryError;
 use crate::service::Registry;
@@ -132,12 +132,32 @@ pub(super) async fn register(call: &Call<'_>, subject: &str) -> Result<Answer, R
     };
     let registered = call
         .registry
-        .register(normalize(subject), request, options, call.actor.clone())
+        .register(subject.to_owned(), request, options, call.actor.clone())
         .await?;
     Ok(Answer::Value(registered_entity(
         registered.version,
         &registered.schema,
         Showing::of(call.query),
+        registered.stamp,
+    )))
+}
+
+/// Registers the version once more with other inline tags, metadata or rules.
+pub(super) async fn tags(
+    call: &Call<'_>,
+    subject: &str,
+    version: &str,
+) -> Result<Answer, RegistryError> {
+    let selector = extract::version(version)?;
+    let request = tag_request(&call.object()?)?;
+    let registered = call
+        .registry
+        .modify_tags(subject.to_owned(), selector, request, call.actor.clone())
+        .await?;
+    Ok(Answer::Value(registered_entity(
+        registered.version,
+        &registered.schema,
+        Showing::default(),
         registered.stamp,
     )))
 }
@@ -155,7 +175,7 @@ pub(super) fn version(
         &name,
         version,
         &image.schema,
-        Showing::of(call.query),
+        Showing::of(call.query).with_tags(call.query),
         Some(stamp_of(image)),
         &[],
     )))

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
+use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm, json};
 use uuid::Uuid;
 
 use crate::error::RegistryError;
@@ -20,7 +20,7 @@ use crate::subject_name::{QualifiedSubject, qualify};
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) format: SchemaFormat,
-    pub(crate) parsed: Arc<ParsedSchema>,
+    parsed: Result<Arc<ParsedSchema>, String>,
     pub(crate) text: String,
     pub(crate) references: Vec<Reference>,
     pub(crate) metadata: Option<Metadata>,
@@ -37,6 +37,10 @@ pub(crate) struct Reading {
     pub(crate) as_new: bool,
     /// Apply the checks behind `validateFields`.
     pub(crate) validate_fields: bool,
+    /// Refuse references that bind one name to two versions.
+    pub(crate) strict_references: bool,
+    /// Take JSON that is no JSON Schema, as an import does.
+    pub(crate) keep_unreadable: bool,
 }
 
 /// A version that answers a look-up.
@@ -77,7 +81,7 @@ impl Candidate {
             references.sort_by(|a, b| (&a.subject, a.version).cmp(&(&b.subject, b.version)));
             references.dedup();
         }
-        let mut closure = ReferenceClosure::default();
+        let mut closure = ReferenceClosure::new(reading.strict_references);
         for reference in &references {
             let target = snapshot.reference_target(context, reference);
             closure
@@ -89,8 +93,19 @@ impl Candidate {
         } else {
             ParseMode::Existing
         };
-        let mut parsed = ParsedSchema::parse(format, &request.text, &closure.resolved, mode)
-            .map_err(|error| invalid(&error.message))?;
+        let mut parsed = match ParsedSchema::parse(format, &request.text, &closure.resolved, mode) {
+            Ok(parsed) => parsed,
+            Err(error) if reading.keep_unreadable && format == SchemaFormat::Json => {
+                let text =
+                    json::canonical_text(&request.text).map_err(|error| invalid(&error.message))?;
+                let (metadata, rule_set) = (request.metadata.clone(), request.rule_set.clone());
+                let unreadable = Err(error.message);
+                return Ok(Self::assemble(
+                    format, unreadable, text, references, metadata, rule_set,
+                ));
+            }
+            Err(error) => return Err(invalid(&error.message)),
+        };
         if reading.validate_fields {
             validate_fields(&parsed, &request.text).map_err(|details| invalid(&details))?;
         }
@@ -106,7 +121,8 @@ impl Candidate {
             }
         }
         Ok(Self::assemble(
-            Arc::new(parsed),
+            format,
+            Ok(Arc::new(parsed)),
             text,
             references,
             request.metadata.clone(),
@@ -115,7 +131,8 @@ impl Candidate {
     }
 
     fn assemble(
-        parsed: Arc<ParsedSchema>,
+        format: SchemaFormat,
+        parsed: Result<Arc<ParsedSchema>, String>,
         text: String,
         references: Vec<Reference>,
         metadata: Option<Metadata>,
@@ -123,7 +140,7 @@ impl Candidate {
     ) -> Self {
         let guid = content_guid(&text, &references, metadata.as_ref(), rule_set.as_ref());
         Self {
-            format: parsed.format(),
+            format,
             parsed,
             text,
             references,
@@ -140,12 +157,28 @@ impl Candidate {
         rule_set: Option<RuleSet>,
     ) -> Self {
         Self::assemble(
-            Arc::clone(&self.parsed),
+            self.format,
+            self.parsed.clone(),
             self.text.clone(),
             self.references.clone(),
             metadata,
             rule_set,
         )
+    }
+
+    /// The parse tree.
+    ///
+    /// # Errors
+    /// When the content was taken although it cannot be read.
+    pub(crate) fn parsed(&self) -> Result<&Arc<ParsedSchema>, RegistryError> {
+        self.parsed
+            .as_ref()
+            .map_err(|reason| RegistryError::InvalidSchema(reason.clone()))
+    }
+
+    /// Why the content cannot be read, where it was taken nevertheless.
+    pub(crate) fn flaw(&self) -> Option<&str> {
+        self.parsed.as_ref().err().map(String::as_str)
     }
 
     /// The content under an id; its parse tree is kept.
@@ -162,7 +195,9 @@ impl Candidate {
                 rule_set: self.rule_set.clone(),
             },
         );
-        schema.set_parsed(Arc::clone(&self.parsed));
+        if let Ok(parsed) = &self.parsed {
+            schema.set_parsed(Arc::clone(parsed));
+        }
         schema
     }
 
@@ -204,20 +239,23 @@ impl Candidate {
                 unpinned(self.metadata.as_ref()) == unpinned(stored.metadata.as_ref())
             }
         };
-        same_metadata
-            && self.rule_set == stored.rule_set
-            && stored
-                .parsed()
-                .is_ok_and(|parsed| self.parsed.is_equivalent(parsed))
+        same_metadata && self.rule_set == stored.rule_set && self.is_equivalent(stored)
+    }
+
+    fn is_equivalent(&self, stored: &RegisteredSchema) -> bool {
+        match (&self.parsed, stored.parsed()) {
+            (Ok(mine), Ok(stored)) => mine.is_equivalent(stored),
+            _ => self.text == stored.text,
+        }
     }
 
     fn is_inlined_form_of(&self, stored: &RegisteredSchema) -> bool {
-        let Ok(parsed) = stored.parsed() else {
+        let (Ok(mine), Ok(parsed)) = (&self.parsed, stored.parsed()) else {
             return false;
         };
         let inlined = parsed.text(TextForm::Resolved);
         ParsedSchema::parse(stored.format, &inlined, &[], ParseMode::Existing)
-            .is_ok_and(|inlined| self.parsed.is_equivalent(&inlined))
+            .is_ok_and(|inlined| mine.is_equivalent(&inlined))
     }
 }
 
@@ -285,8 +323,9 @@ fn resolve(
         .collect()
 }
 
-/// JSON Schema: names starting with `$$` are kept for the server.
+/// JSON Schema: names starting with `$$` are kept for the server. Protobuf: `protoc` must take it.
 fn validate_fields(parsed: &ParsedSchema, text: &str) -> Result<(), String> {
+    parsed.check_fields().map_err(|error| error.message)?;
     if parsed.format() != SchemaFormat::Json {
         return Ok(());
     }

@@ -57,6 +57,13 @@ impl Registry {
                 return Err(RegistryError::VersionSoftDeleted(subject.clone(), version));
             }
             require_writable(snapshot, &subject)?;
+            if !permanent && !snapshot.associations_of_subject(&subject).is_empty() {
+                // A topic relies on the subject to have a version.
+                let mut others = image.live().filter(|(other, _)| *other != version);
+                if others.next().is_none() {
+                    return Err(RegistryError::NoActiveVersion(subject.clone()));
+                }
+            }
             require_unreferenced(snapshot, &subject, version, permanent, false)?;
             if permanent && !target.deleted {
                 return Err(RegistryError::VersionNotSoftDeleted(
@@ -88,36 +95,11 @@ impl Registry {
         actor: String,
     ) -> Result<Vec<Version>, RegistryError> {
         self.change(false, move |snapshot| {
-            let image = snapshot
-                .subject(&subject)
-                .ok_or_else(|| RegistryError::SubjectNotFound(subject.clone()))?;
-            if !permanent && image.latest().is_none() {
-                return Err(RegistryError::SubjectSoftDeleted(subject.clone()));
-            }
-            require_writable(snapshot, &subject)?;
-            if permanent && image.latest().is_some() {
-                return Err(RegistryError::SubjectNotSoftDeleted(subject.clone()));
-            }
-            let versions: Vec<Version> = image
-                .versions()
-                .filter(|(_, image)| permanent || !image.deleted)
-                .map(|(version, _)| version)
-                .collect();
-            for version in &versions {
-                require_unreferenced(snapshot, &subject, *version, permanent, true)?;
-            }
+            let (versions, changes) = subject_deletion(snapshot, &subject, permanent)?;
             let operation = if permanent {
                 "delete-subject-permanently"
             } else {
                 "delete-subject"
-            };
-            let changes = if permanent {
-                removal(snapshot, &subject, image, &versions)
-            } else {
-                image
-                    .live()
-                    .map(|(version, target)| soft(&subject, version, target))
-                    .collect()
             };
             let set = change_set(&actor, operation, &subject, &versions, changes);
             Ok(Decision::Change(Box::new(set), versions))
@@ -152,6 +134,46 @@ impl Registry {
         })
         .await
     }
+}
+
+/// The versions that go when a subject is deleted, and the facts that remove them.
+pub(crate) fn subject_deletion(
+    snapshot: &Snapshot,
+    subject: &str,
+    permanent: bool,
+) -> Result<(Vec<Version>, Vec<Change>), RegistryError> {
+    let image = snapshot
+        .subject(subject)
+        .ok_or_else(|| RegistryError::SubjectNotFound(subject.to_owned()))?;
+    if !permanent && image.latest().is_none() {
+        return Err(RegistryError::SubjectSoftDeleted(subject.to_owned()));
+    }
+    require_writable(snapshot, subject)?;
+    if !snapshot.associations_of_subject(subject).is_empty() {
+        return Err(RegistryError::AssociationExistsForSubject(
+            subject.to_owned(),
+        ));
+    }
+    if permanent && image.latest().is_some() {
+        return Err(RegistryError::SubjectNotSoftDeleted(subject.to_owned()));
+    }
+    let versions: Vec<Version> = image
+        .versions()
+        .filter(|(_, image)| permanent || !image.deleted)
+        .map(|(version, _)| version)
+        .collect();
+    for version in &versions {
+        require_unreferenced(snapshot, subject, *version, permanent, true)?;
+    }
+    let changes = if permanent {
+        removal(snapshot, subject, image, &versions)
+    } else {
+        image
+            .live()
+            .map(|(version, target)| soft(subject, version, target))
+            .collect()
+    };
+    Ok((versions, changes))
 }
 
 fn soft(subject: &str, version: Version, target: &VersionImage) -> Change {

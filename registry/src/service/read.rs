@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Registry;
 use super::candidate::{Among, Candidate, Found, Reading, look_up};
 use super::delete::VersionSelector;
 use super::scope::config_in_scope;
+use super::{Defaults, Registry};
 use crate::compatibility::{self, Rules};
 use crate::error::RegistryError;
 use crate::model::{SchemaId, SchemaRequest, Version};
@@ -171,6 +171,8 @@ impl Registry {
                 normalize: normalize || config.normalize.unwrap_or(false),
                 as_new: false,
                 validate_fields: false,
+                strict_references: self.inner.defaults.strict_reference_versions,
+                keep_unreadable: false,
             };
             let among = if deleted { Among::All } else { Among::Live };
             for name in &names {
@@ -225,42 +227,63 @@ impl Registry {
         normalize: bool,
     ) -> Result<Vec<String>, RegistryError> {
         let snapshot = self.snapshot();
-        let image = snapshot.subject(subject);
-        let against = match selector {
-            None => None,
-            Some(VersionSelector::Latest) => image.and_then(|image| image.latest()),
-            Some(VersionSelector::Number(version)) => {
-                let found = image
-                    .and_then(|image| image.version(version))
-                    .filter(|image| !image.deleted)
-                    .ok_or(RegistryError::VersionNotFound(version.0))?;
-                Some((version, found))
-            }
-        };
-        if request.text.trim().is_empty() {
-            return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
-        }
-        let config = config_in_scope(&snapshot, subject);
-        let reading = Reading {
-            normalize: normalize || config.normalize.unwrap_or(false),
-            as_new: config.validate_new_schemas.unwrap_or(true),
-            validate_fields: config.validate_fields.unwrap_or(false),
-        };
-        let candidate = Candidate::read(&snapshot, subject, request, reading)?;
-        let mut rules = Rules::of(&config, self.inner.defaults.level);
-        let metadata = candidate.metadata.as_ref();
-        let parsed = &candidate.parsed;
-        if selector.is_none() {
-            let live = image.into_iter().flat_map(|image| image.live());
-            return Ok(compatibility::check(rules, parsed, metadata, live));
-        }
-        // A named version is always looked at, whatever its group.
-        rules.group = None;
-        Ok(compatibility::check(
-            rules,
-            parsed,
-            metadata,
-            against.into_iter(),
-        ))
+        incompatibilities(
+            &snapshot,
+            self.inner.defaults,
+            subject,
+            selector,
+            request,
+            normalize,
+        )
     }
+}
+
+/// Whether a schema may follow one version, or all that the level looks at; the messages.
+pub(crate) fn incompatibilities(
+    snapshot: &Snapshot,
+    defaults: Defaults,
+    subject: &str,
+    selector: Option<VersionSelector>,
+    request: &SchemaRequest,
+    normalize: bool,
+) -> Result<Vec<String>, RegistryError> {
+    let image = snapshot.subject(subject);
+    let against = match selector {
+        None => None,
+        Some(VersionSelector::Latest) => image.and_then(|image| image.latest()),
+        Some(VersionSelector::Number(version)) => {
+            let found = image
+                .and_then(|image| image.version(version))
+                .filter(|image| !image.deleted)
+                .ok_or(RegistryError::VersionNotFound(version.0))?;
+            Some((version, found))
+        }
+    };
+    if request.text.trim().is_empty() {
+        return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
+    }
+    let config = config_in_scope(snapshot, subject);
+    let reading = Reading {
+        normalize: normalize || config.normalize.unwrap_or(false),
+        as_new: config.validate_new_schemas.unwrap_or(true),
+        validate_fields: config.validate_fields.unwrap_or(false),
+        strict_references: defaults.strict_reference_versions,
+        keep_unreadable: false,
+    };
+    let candidate = Candidate::read(snapshot, subject, request, reading)?;
+    let mut rules = Rules::of(&config, defaults.level);
+    let metadata = candidate.metadata.as_ref();
+    let parsed = candidate.parsed()?;
+    if selector.is_none() {
+        let live = image.into_iter().flat_map(|image| image.live());
+        return Ok(compatibility::check(rules, parsed, metadata, live));
+    }
+    // A named version is always looked at, whatever its group.
+    rules.group = None;
+    Ok(compatibility::check(
+        rules,
+        parsed,
+        metadata,
+        against.into_iter(),
+    ))
 }

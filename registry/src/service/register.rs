@@ -8,19 +8,23 @@ use serde_json::json;
 
 use super::candidate::{Among, Candidate, Found, Reading, Stamp, format_of, look_up};
 use super::scope::{config_in_scope, forbidden, mode_in_scope};
+use super::tags;
 use super::{Decision, Defaults, Registry, now_ms};
+use crate::association::Lifecycle;
 use crate::change::{Audit, Change, ChangeSet};
 use crate::compatibility::{self, Rules};
 use crate::error::RegistryError;
 use crate::model::{
-    Metadata, Mode, RequestedReference, RuleSet, SchemaId, SchemaRequest, SubjectConfig,
-    VERSION_PROPERTY, Version,
+    Metadata, Mode, RuleSet, SchemaId, SchemaRequest, SubjectConfig, VERSION_PROPERTY, Version,
 };
 use crate::snapshot::{RegisteredSchema, Snapshot, SubjectImage};
-use crate::subject_name::{QualifiedSubject, context_prefix};
+use crate::subject_name::{QualifiedSubject, context_prefix, normalize, qualify};
 
 /// Texts longer than this are parsed off the async threads, in bytes.
 pub(crate) const HEAVY_TEXT_BYTES: usize = 64 * 1024;
+
+/// Longest schema text taken, in bytes: what the parsers take.
+const SCHEMA_TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How to register.
 #[derive(Debug, Clone, Copy)]
@@ -60,9 +64,11 @@ impl Registry {
         if let Some(rules) = &request.rule_set {
             rules.validate().map_err(RegistryError::InvalidRuleSet)?;
         }
-        if !QualifiedSubject::parse(&subject).is_valid() {
-            return Err(RegistryError::InvalidSubject(subject));
+        self.require_valid(&subject)?;
+        if request.text.len() > SCHEMA_TEXT_BYTES_MAX {
+            return Err(RegistryError::SchemaTooLarge);
         }
+        let subject = normalize(&subject);
         let heavy = request.text.len() > HEAVY_TEXT_BYTES;
         let registration = Registration {
             subject,
@@ -70,6 +76,7 @@ impl Registry {
             options,
             actor,
             defaults: self.inner.defaults,
+            looks_up_first: true,
         };
         if !heavy {
             // Most registrations repeat an earlier one: they are answered without the writer's turn.
@@ -81,15 +88,29 @@ impl Registry {
         self.change(heavy, move |snapshot| registration.decide(snapshot))
             .await
     }
+
+    /// Whether schemas may be registered under the name, as it came.
+    pub(crate) fn require_valid(&self, subject: &str) -> Result<(), RegistryError> {
+        let name = QualifiedSubject::parse(subject);
+        let refused = self.inner.defaults.reject_empty_subject && !name.names_a_subject();
+        if refused || !name.is_valid() {
+            return Err(RegistryError::InvalidSubject(subject.to_owned()));
+        }
+        Ok(())
+    }
 }
 
+/// One registration, to be decided on whatever the image is by then.
 #[derive(Debug)]
-struct Registration {
-    subject: String,
-    request: SchemaRequest,
-    options: RegisterOptions,
-    actor: String,
-    defaults: Defaults,
+pub(crate) struct Registration {
+    /// Stored spelling.
+    pub(crate) subject: String,
+    pub(crate) request: SchemaRequest,
+    pub(crate) options: RegisterOptions,
+    pub(crate) actor: String,
+    pub(crate) defaults: Defaults,
+    /// Whether an equal version answers before modes and settings are looked at.
+    pub(crate) looks_up_first: bool,
 }
 
 impl Registration {
@@ -100,6 +121,8 @@ impl Registration {
             normalize: asked && !mode.takes_ids(),
             as_new,
             validate_fields: config.validate_fields.unwrap_or(false) && !mode.takes_ids(),
+            strict_references: self.defaults.strict_reference_versions,
+            keep_unreadable: mode.takes_ids(),
         }
     }
 
@@ -111,12 +134,17 @@ impl Registration {
     fn find_existing(&self, snapshot: &Snapshot) -> Result<Option<Registered>, RegistryError> {
         format_of(&self.request)?;
         let config = config_in_scope(snapshot, &self.subject);
-        if self.is_blank() || config.has_defaults_or_overrides() {
+        if !self.looks_up_first
+            || self.is_blank()
+            || self.request.changes_tags()
+            || self.request.propagate_tags
+            || config.has_defaults_or_overrides()
+        {
             return Ok(None);
         }
-        if snapshot.subject(&self.subject).is_none() {
+        let Some(image) = snapshot.subject(&self.subject) else {
             return Ok(None);
-        }
+        };
         let mode = mode_in_scope(snapshot, &self.subject);
         let reading = self.reading(&config, mode, false);
         let candidate = Candidate::read(snapshot, &self.subject, &self.request, reading)?;
@@ -129,14 +157,30 @@ impl Registration {
             return Ok(None);
         };
         let same_id = self.request.id.is_none_or(|id| id == found.schema.id);
-        let answers = match self.request.version {
-            0 | -1 => same_id,
-            version => self.request.id.is_some() && same_id && found.version == Version(version),
+        let answer = match self.request.version {
+            0 | -1 => same_id.then(|| found.into()),
+            _ if self.request.id.is_none() || !same_id => None,
+            version if found.version == Version(version) => Some(found.into()),
+            // An import may have registered one content as several versions.
+            version => image
+                .version(Version(version))
+                .filter(|other| !other.deleted && other.schema.id == found.schema.id)
+                .map(|other| Registered {
+                    version: Version(version),
+                    schema: Arc::clone(&other.schema),
+                    stamp: Some(Stamp {
+                        registered_ms: other.registered_ms,
+                        deleted: false,
+                    }),
+                }),
         };
-        Ok(answers.then(|| found.into()))
+        Ok(answer)
     }
 
-    fn decide(&self, snapshot: &Snapshot) -> Result<Decision<Registered>, RegistryError> {
+    pub(crate) fn decide(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<Decision<Registered>, RegistryError> {
         if let Some(found) = self.find_existing(snapshot)? {
             return Ok(Decision::Unchanged(found));
         }
@@ -147,11 +191,12 @@ impl Registration {
         let image = snapshot.subject(&self.subject).map(Arc::as_ref);
         let next = image.map_or(0, SubjectImage::newest_number).checked_add(1);
         let next = Version(next.ok_or(RegistryError::Internal)?);
-        let request = self.request_to_store(&config, image, next, importing)?;
+        let request = self.request_to_store(snapshot, &config, image, next, importing)?;
         let as_new = request.id.is_none() && config.validate_new_schemas.unwrap_or(true);
         let reading = self.reading(&config, mode, as_new && !importing);
         let candidate = Candidate::read(snapshot, &self.subject, &request, reading)?;
         let context = QualifiedSubject::parse(&self.subject).context;
+        require_referable(snapshot, context, &candidate)?;
 
         let known = candidate
             .id_in(snapshot, context)
@@ -163,6 +208,11 @@ impl Registration {
         }
         if !importing && !self.options.force {
             self.require_compatible(&config, image, &candidate)?;
+        }
+        if !importing && request.version > 0 && request.version != next.0 {
+            return Err(RegistryError::InvalidSchema(
+                "Version is not one more than previous version".to_owned(),
+            ));
         }
         let version = if request.version > 0 {
             Version(request.version)
@@ -192,22 +242,22 @@ impl Registration {
     /// What is asked, completed from the latest version and the settings.
     fn request_to_store(
         &self,
+        snapshot: &Snapshot,
         config: &SubjectConfig,
         image: Option<&SubjectImage>,
         next: Version,
         importing: bool,
     ) -> Result<SchemaRequest, RegistryError> {
         let mut request = self.request.clone();
+        if request.changes_tags() {
+            let (add, remove) = (&self.request.tags_to_add, &self.request.tags_to_remove);
+            request.text = tags::edited(snapshot, &self.subject, &request, add, remove)?;
+        }
         if importing {
             if self.is_blank() {
                 return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
             }
             return Ok(request);
-        }
-        if request.version > 0 && request.version != next.0 {
-            return Err(RegistryError::InvalidSchema(
-                "Version is not one more than previous version".to_owned(),
-            ));
         }
         let latest = image
             .and_then(SubjectImage::latest)
@@ -216,18 +266,18 @@ impl Registration {
             let Some(latest) = latest else {
                 return Err(RegistryError::InvalidSchema("Empty schema".to_owned()));
             };
-            request.text.clone_from(&latest.schema.text);
-            request.format = Some(latest.schema.format.name().to_owned());
-            request.references = latest
-                .schema
-                .references
-                .iter()
-                .map(|reference| RequestedReference {
-                    name: Some(reference.name.clone()),
-                    subject: Some(reference.subject.clone()),
-                    version: Some(reference.version),
-                })
-                .collect();
+            let stored = tags::request_of(&latest.schema);
+            request.text = stored.text;
+            request.format = stored.format;
+            request.references = stored.references;
+        }
+        if request.propagate_tags
+            && let Some(inherited) = latest.and_then(|latest| latest.schema.parsed().ok())
+        {
+            let inherited = inherited.tagged_entities();
+            if !inherited.is_empty() {
+                request.text = tags::edited(snapshot, &self.subject, &request, &inherited, &[])?;
+            }
         }
         let metadata = request
             .metadata
@@ -292,7 +342,7 @@ impl Registration {
         let rules = Rules::of(config, self.defaults.level);
         let metadata = candidate.metadata.as_ref();
         let live = image.into_iter().flat_map(SubjectImage::live);
-        let messages = compatibility::check(rules, &candidate.parsed, metadata, live);
+        let messages = compatibility::check(rules, candidate.parsed()?, metadata, live);
         if messages.is_empty() {
             return Ok(());
         }
@@ -355,6 +405,24 @@ impl Registration {
                 id: replaced,
             });
         }
+        let mut after = json!({
+            "version": version.0,
+            "id": id.0,
+            "guid": schema.guid.to_string(),
+            "schemaType": schema.format.name(),
+        });
+        if let Some(flaw) = candidate.flaw() {
+            tracing::warn!(
+                subject = self.subject,
+                version = version.0,
+                schema_id = id.0,
+                reason = flaw,
+                "imported a schema that cannot be read: records with it are refused"
+            );
+            if let Some(after) = after.as_object_mut() {
+                after.insert("unreadable".to_owned(), json!(flaw));
+            }
+        }
         let set = ChangeSet {
             changes,
             audit: Audit {
@@ -362,12 +430,7 @@ impl Registration {
                 operation: "register",
                 subject: self.subject.clone(),
                 before: None,
-                after: Some(json!({
-                    "version": version.0,
-                    "id": id.0,
-                    "guid": schema.guid.to_string(),
-                    "schemaType": schema.format.name(),
-                })),
+                after: Some(after),
             },
             at_ms,
         };
@@ -399,6 +462,27 @@ impl Registration {
             })
             .collect()
     }
+}
+
+/// A subject that its topic owns cannot be referred to: it goes when the topic goes.
+fn require_referable(
+    snapshot: &Snapshot,
+    context: &str,
+    candidate: &Candidate,
+) -> Result<(), RegistryError> {
+    for reference in &candidate.references {
+        let owned = snapshot
+            .associations_of_subject(&qualify(context, &reference.subject))
+            .iter()
+            .any(|association| association.lifecycle == Lifecycle::Strong);
+        if owned {
+            return Err(RegistryError::OperationNotPermitted(format!(
+                "Subject '{}' has a strong association and cannot be referenced",
+                reference.subject
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn require_free_or_same(

@@ -22,6 +22,10 @@ pub(super) const LOAD_CONFIGS: &str = "SELECT subject, config_json FROM configs"
 
 pub(super) const LOAD_MODES: &str = "SELECT subject, mode FROM modes";
 
+pub(super) const LOAD_ASSOCIATIONS: &str = "SELECT guid, subject, resource_name, \
+     resource_namespace, resource_id, association_type, lifecycle, frozen, created_ms, updated_ms \
+     FROM associations";
+
 pub(super) const PUT_SCHEMA: &str = "INSERT INTO schemas \
      (context, id, guid, format, schema_text, metadata_json, rule_set_json) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -51,6 +55,17 @@ pub(super) const PUT_MODE: &str = "INSERT INTO modes (subject, mode) VALUES ($1,
      ON CONFLICT (subject) DO UPDATE SET mode = excluded.mode";
 
 pub(super) const REMOVE_MODE: &str = "DELETE FROM modes WHERE subject = $1";
+
+pub(super) const PUT_ASSOCIATION: &str = "INSERT INTO associations \
+     (guid, subject, resource_name, resource_namespace, resource_id, association_type, lifecycle, \
+     frozen, created_ms, updated_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+     ON CONFLICT (guid) DO UPDATE SET subject = excluded.subject, \
+     resource_name = excluded.resource_name, resource_namespace = excluded.resource_namespace, \
+     resource_id = excluded.resource_id, association_type = excluded.association_type, \
+     lifecycle = excluded.lifecycle, frozen = excluded.frozen, \
+     created_ms = excluded.created_ms, updated_ms = excluded.updated_ms";
+
+pub(super) const REMOVE_ASSOCIATION: &str = "DELETE FROM associations WHERE guid = $1";
 
 pub(super) const RECORD_CONTEXT: &str = "INSERT INTO contexts (context, recorded, id_high_water) \
      VALUES ($1, $2, 0) ON CONFLICT (context) DO UPDATE SET recorded = excluded.recorded";

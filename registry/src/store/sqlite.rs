@@ -19,6 +19,7 @@ use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{CommitError, Loaded, StoreError, sql};
+use crate::association::{Association, AssociationType, Lifecycle};
 use crate::change::{Change, ChangeRow, ChangeSet};
 use crate::json;
 use crate::model::{Mode, Reference, SchemaId, Version};
@@ -32,11 +33,18 @@ const READERS_COUNT: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `(version, description, text)`; see `migrations/README.md`.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "initial",
-    include_str!("../../../migrations/sqlite/0001_initial.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "initial",
+        include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    ),
+    (
+        2,
+        "associations",
+        include_str!("../../../migrations/sqlite/0002_associations.sql"),
+    ),
+];
 
 /// A registry database in one file.
 #[derive(Debug)]
@@ -146,6 +154,7 @@ impl SqliteStore {
                 mode: Some(mode),
             });
         }
+        changes.extend(load_associations(&mut read).await?);
         read.commit().await?;
         let epoch = u64::try_from(epoch)
             .map_err(|_| StoreError(format!("stored epoch {epoch} is negative")))?;
@@ -276,6 +285,34 @@ async fn load_schemas(read: &mut Transaction<'_, Sqlite>) -> Result<Vec<Change>,
     Ok(changes)
 }
 
+async fn load_associations(read: &mut Transaction<'_, Sqlite>) -> Result<Vec<Change>, StoreError> {
+    let rows = sqlx::query(sql::LOAD_ASSOCIATIONS)
+        .fetch_all(&mut **read)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let guid: String = row.try_get(0)?;
+            let wrong = |what: &str| StoreError(format!("association {guid}: {what}"));
+            let association_type: String = row.try_get(5)?;
+            let lifecycle: String = row.try_get(6)?;
+            Ok(Change::PutAssociation(Arc::new(Association {
+                guid: Uuid::parse_str(&guid).map_err(|_| wrong("its GUID is not one"))?,
+                subject: row.try_get(1)?,
+                resource_name: row.try_get(2)?,
+                resource_namespace: row.try_get(3)?,
+                resource_id: row.try_get(4)?,
+                association_type: AssociationType::from_name(&association_type)
+                    .ok_or_else(|| wrong("unknown type"))?,
+                lifecycle: Lifecycle::from_name(&lifecycle)
+                    .ok_or_else(|| wrong("unknown lifecycle"))?,
+                frozen: row.try_get(7)?,
+                created_ms: row.try_get(8)?,
+                updated_ms: row.try_get(9)?,
+            })))
+        })
+        .collect()
+}
+
 async fn write(
     transaction: &mut Transaction<'_, Sqlite>,
     change: &Change,
@@ -331,6 +368,27 @@ async fn write(
                 None => sqlx::query(sql::REMOVE_MODE).bind(subject),
             };
             query.execute(connection).await?;
+        }
+        Change::PutAssociation(association) => {
+            sqlx::query(sql::PUT_ASSOCIATION)
+                .bind(association.guid.to_string())
+                .bind(&association.subject)
+                .bind(&association.resource_name)
+                .bind(&association.resource_namespace)
+                .bind(&association.resource_id)
+                .bind(association.association_type.name())
+                .bind(association.lifecycle.name())
+                .bind(association.frozen)
+                .bind(association.created_ms)
+                .bind(association.updated_ms)
+                .execute(connection)
+                .await?;
+        }
+        Change::RemoveAssociation(guid) => {
+            sqlx::query(sql::REMOVE_ASSOCIATION)
+                .bind(guid.to_string())
+                .execute(connection)
+                .await?;
         }
         Change::RecordContext { context, recorded } => {
             sqlx::query(sql::RECORD_CONTEXT)

@@ -37,24 +37,70 @@ impl Reply {
     }
 }
 
-pub(crate) fn config(directory: &Path, level: &str) -> RegistryConfig {
+/// What a case may set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) level: String,
+    pub(crate) reject_empty_subject: bool,
+    pub(crate) strict_reference_versions: bool,
+}
+
+impl Settings {
+    pub(crate) fn of_level(level: &str) -> Self {
+        Self {
+            level: level.to_owned(),
+            reject_empty_subject: false,
+            strict_reference_versions: false,
+        }
+    }
+}
+
+pub(crate) fn config(directory: &Path, settings: &Settings) -> RegistryConfig {
     RegistryConfig {
         sqlite_path: directory.join("registry.db"),
-        default_compatibility: level.to_owned(),
+        default_compatibility: settings.level.clone(),
         mode_mutability: true,
+        reject_empty_subject: settings.reject_empty_subject,
+        strict_reference_versions: settings.strict_reference_versions,
         body_bytes_max: 8 * 1024 * 1024,
     }
 }
 
 impl Fixture {
     pub(crate) async fn new(level: &str) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), level).await
+        Self::with(Settings::of_level(level)).await
     }
 
-    async fn on(directory: TempDir, level: &str) -> Self {
-        let registry = Registry::open(config(directory.path(), level))
-            .await
-            .unwrap();
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), &settings).await
+    }
+
+    pub(crate) async fn with_body_bytes_max(body_bytes_max: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = RegistryConfig {
+            body_bytes_max,
+            ..config(directory.path(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(directory, config).await
+    }
+
+    /// Where PUT and DELETE of modes are forbidden.
+    pub(crate) async fn with_fixed_modes() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = RegistryConfig {
+            mode_mutability: false,
+            ..config(directory.path(), &Settings::of_level("BACKWARD"))
+        };
+        Self::open(directory, config).await
+    }
+
+    async fn on(directory: TempDir, settings: &Settings) -> Self {
+        let config = config(directory.path(), settings);
+        Self::open(directory, config).await
+    }
+
+    async fn open(directory: TempDir, config: RegistryConfig) -> Self {
+        let registry = Registry::open(config).await.unwrap();
         let router = Registry::fallback_not_found(registry.router());
         Self {
             registry,
@@ -66,7 +112,7 @@ impl Fixture {
     /// Closes and opens again on the same file.
     pub(crate) async fn restart(self) -> Self {
         self.registry.close().await;
-        Self::on(self.directory, "BACKWARD").await
+        Self::on(self.directory, &Settings::of_level("BACKWARD")).await
     }
 
     pub(crate) fn directory(&self) -> &Path {

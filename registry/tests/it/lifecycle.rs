@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Fixture, config};
+use crate::harness::{Fixture, Settings, config};
 
 const INT: &str = "\"int\"";
 const STRING: &str = "\"string\"";
@@ -130,9 +130,10 @@ async fn read_only_forbids_every_change() {
 #[tokio::test]
 async fn a_change_of_another_process_is_seen_on_refresh_and_before_writing() {
     let fixture = Fixture::new("BACKWARD").await;
-    let other = registry::Registry::open(config(fixture.directory(), "BACKWARD"))
-        .await
-        .unwrap();
+    let other =
+        registry::Registry::open(config(fixture.directory(), &Settings::of_level("BACKWARD")))
+            .await
+            .unwrap();
     fixture.register("s", INT).await;
     assert!(!other.snapshot().has_subject("s"));
     other.refresh().await.unwrap();

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says so, and counts are printed"
 )]
 
+mod endpoints;
+mod errors;
 mod harness;
 mod lifecycle;
 mod recordings;

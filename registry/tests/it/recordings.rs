@@ -1,6 +1,6 @@
 //! Answers recorded from the reference, step by step, each case on a fresh registry.
 //!
-//! Not compared: key order, values of `ts`, hash-ordered lists (compared as sets), texts of parse
+//! Not compared: key order, times, the GUIDs of associations, hash-ordered lists (compared as sets), texts of parse
 //! errors (only their code), and the cases in [`EXCEPTIONS`], each with its reason.
 
 use std::collections::BTreeMap;
@@ -9,19 +9,10 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::Value;
 
-use crate::harness::{Fixture, V1_JSON, cases};
-
-const TAGS: &str = "inline tags are neither edited nor listed yet";
-const ASSOCIATIONS: &str =
-    "associations are answered 404, so that clients fall back to the topic's name";
-const EMPTY_SUBJECTS: &str = "the setting schema.reject.empty.subject does not exist here";
+use crate::harness::{Fixture, Settings, V1_JSON, cases};
 
 /// Why a recorded case is not expected to pass as a whole.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    (
-        "own-rest/errors-register",
-        "an Accept header without JSON gets JSON, not 406",
-    ),
     (
         "own-rest/mode",
         "a PUT of no mode is the client's error: 422, not 500",
@@ -30,92 +21,42 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "own-rest/pagination",
         "a negative offset counts as 0 instead of failing with 500",
     ),
-    ("own-rest/tags", TAGS),
-    ("own-rest/reject-empty-subject", EMPTY_SUBJECTS),
-    ("own-rest/assoc-basic", ASSOCIATIONS),
-    ("own-rest/assoc-errors", ASSOCIATIONS),
     (
         "csr-rest/RestApiClusterTest#testRegisterDropsRuleSet",
         "rule sets are kept; the community server drops them",
     ),
     (
         "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
-        "the Avro parser takes a named type wrapped in an object",
-    ),
-    (
-        "csr-rest/RestApiClusterTest#testValidateFieldsDisabledAcceptsBrokenReference",
-        "a Protobuf file that does not compile is refused, whatever validateFields says",
-    ),
-    (
-        "csr-rest/RestApiReferenceVersionsStrictClusterTest#testConflictingReferenceVersionsRejected",
-        "the setting schema.providers.reference.versions.strict does not exist here",
-    ),
-    (
-        "csr-rest/RestApiRejectEmptySubjectClusterTest#testEmptySubjectRejectedWhenFlagEnabled",
-        EMPTY_SUBJECTS,
-    ),
-    (
-        "csr-rest/RestApiRejectEmptySubjectClusterTest#testWildcardSubjectRejectedWhenFlagEnabled",
-        EMPTY_SUBJECTS,
-    ),
-    (
-        "csr-rest/RestApiClusterTest#testRegisterSchemaTagsBasicDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiClusterTest#testRegisterSchemaTagsBasic",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsInDiffContext",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidTagsDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsBasicDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidSchemaDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsBasic",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsWithInvalidTags",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsIncrementalRuleSetDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaTagsInDiffContextDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaWithoutNewVersionInputDeprecated",
-        TAGS,
-    ),
-    (
-        "csr-rest/RestApiRegisterSchemaTagsClusterTest#testRegisterSchemaWithoutNewVersionInput",
-        TAGS,
+        "recorded with an older Avro library; the reference's own test expects what is done here",
     ),
 ];
 
+/// Suites of the reference that set something which the recordings leave out.
+fn settings(case: &Value) -> Settings {
+    let id = case["id"].as_str().unwrap();
+    let suite_sets = |suite: &str| id.starts_with(&format!("csr-rest/RestApi{suite}ClusterTest#"));
+    let config = &case["config"];
+    let is_true = |key: &str| config[key] == "true" || config[key] == true;
+    Settings {
+        level: config["schema.compatibility.level"]
+            .as_str()
+            .unwrap_or("BACKWARD")
+            .to_owned(),
+        reject_empty_subject: is_true("schema.reject.empty.subject")
+            || suite_sets("RejectEmptySubject"),
+        strict_reference_versions: is_true("schema.providers.reference.versions.strict")
+            || suite_sets("ReferenceVersionsStrict"),
+    }
+}
+
 #[tokio::test]
 async fn own_recordings_are_answered_alike() {
-    run("rest-recordings/own-rest.jsonl", 51, 698).await;
+    run("rest-recordings/own-rest.jsonl", 56, 731).await;
 }
 
 #[tokio::test]
 async fn recordings_of_the_references_own_tests_are_answered_alike() {
-    run("rest-recordings/csr-rest.jsonl", 166, 1371).await;
+    run("rest-recordings/csr-rest.jsonl", 181, 1420).await;
 }
 
 async fn run(file: &str, cases_min: usize, steps_min: usize) {
@@ -162,18 +103,32 @@ async fn run(file: &str, cases_min: usize, steps_min: usize) {
 }
 
 async fn failures(case: &Value) -> Vec<String> {
-    let level = case["config"]["schema.compatibility.level"]
-        .as_str()
-        .unwrap_or("BACKWARD");
-    let fixture = Fixture::new(level).await;
+    let fixture = Fixture::with(settings(case)).await;
     let mut failures = Vec::new();
     for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
+        if registers_edition(step) {
+            println!(
+                "{}: step {number} left out, Protobuf editions are taken here",
+                case["id"]
+            );
+            continue;
+        }
         if let Err(failure) = check_step(&fixture, step).await {
             let (method, path) = (&step["method"], &step["path"]);
             failures.push(format!("step {number} {method} {path}: {failure}"));
         }
     }
     failures
+}
+
+/// A Protobuf edition, which the reference cannot read.
+fn registers_edition(step: &Value) -> bool {
+    let body = step["body"].as_str().unwrap_or_default();
+    step["status"] == 422
+        && serde_json::from_str::<Value>(body).is_ok_and(|body| {
+            let schema = body["schema"].as_str().unwrap_or_default();
+            body["schemaType"] == "PROTOBUF" && schema.trim_start().starts_with("edition")
+        })
 }
 
 async fn check_step(fixture: &Fixture, step: &Value) -> Result<(), String> {
@@ -184,7 +139,13 @@ async fn check_step(fixture: &Fixture, step: &Value) -> Result<(), String> {
     if let Some(sent) = step["content_type"].as_str() {
         request = request.header("content-type", sent);
     }
-    request = request.header("accept", step["accept"].as_str().unwrap_or(V1_JSON));
+    // The recordings leave out the header that was not acceptable.
+    let asked = if step["status"] == 406 {
+        "text/plain"
+    } else {
+        V1_JSON
+    };
+    request = request.header("accept", step["accept"].as_str().unwrap_or(asked));
     let body = step["body"]
         .as_str()
         .map_or_else(Body::empty, |body| Body::from(body.to_owned()));
@@ -235,7 +196,9 @@ fn comparable(answer: &Value, unordered: bool, paged: bool) -> Value {
             let mut sorted: BTreeMap<&String, Value> = BTreeMap::new();
             for (key, value) in object {
                 let value = match key.as_str() {
-                    "ts" => Value::from(0),
+                    "ts" | "createTs" | "updateTs" => Value::from(0),
+                    // Drawn at random; a schema's is its content.
+                    "guid" if object.contains_key("resourceId") => Value::Null,
                     "message" if is_parse_error => Value::Null,
                     "messages" => readable_messages(value),
                     _ => comparable(value, false, false),

@@ -33,6 +33,12 @@ pub(super) fn equivalence_text(model: &Model) -> String {
     print(model, Style::EQUIVALENCE, HashSet::new())
 }
 
+/// Equal for two schemas whose types, names and properties are the same, whatever their docs and
+/// aliases: between those Apache's reader applies no alias.
+pub(super) fn same_text(model: &Model) -> String {
+    print(model, Style::SAME, HashSet::new())
+}
+
 /// The resolved text of one type.
 pub(super) fn type_text(model: &Model, id: TypeId) -> String {
     print_type(model, id, Style::CANONICAL, HashSet::new())
@@ -53,6 +59,7 @@ struct Style {
     sort_defaults: bool,
     /// Write every named type but the outermost as its name.
     only_names_inside: bool,
+    without_docs_and_aliases: bool,
 }
 
 impl Style {
@@ -62,6 +69,7 @@ impl Style {
         normalize: false,
         sort_defaults: false,
         only_names_inside: false,
+        without_docs_and_aliases: false,
     };
     const NORMALIZED: Self = Self {
         sort_props: true,
@@ -69,6 +77,7 @@ impl Style {
         normalize: true,
         sort_defaults: true,
         only_names_inside: false,
+        without_docs_and_aliases: false,
     };
     const EQUIVALENCE: Self = Self {
         sort_props: true,
@@ -76,9 +85,14 @@ impl Style {
         normalize: false,
         sort_defaults: true,
         only_names_inside: false,
+        without_docs_and_aliases: false,
     };
     const OWN: Self = Self {
         only_names_inside: true,
+        ..Self::EQUIVALENCE
+    };
+    const SAME: Self = Self {
+        without_docs_and_aliases: true,
         ..Self::EQUIVALENCE
     };
 }
@@ -230,7 +244,9 @@ impl Printer<'_> {
     }
 
     fn doc(&mut self, doc: Option<&str>) {
-        if let Some(doc) = doc {
+        if let Some(doc) = doc
+            && !self.style.without_docs_and_aliases
+        {
             self.key("doc");
             write_string(doc, &mut self.out);
         }
@@ -257,7 +273,7 @@ impl Printer<'_> {
                 Order::Descending => self.out.push_str(",\"order\":\"descending\""),
                 Order::Ignore => self.out.push_str(",\"order\":\"ignore\""),
             }
-            if !field.aliases.is_empty() {
+            if !field.aliases.is_empty() && !self.style.without_docs_and_aliases {
                 let mut aliases: Vec<&str> = field.aliases.iter().map(String::as_str).collect();
                 if self.style.sort_aliases {
                     aliases.sort_by(|a, b| java_order(a, b));
@@ -271,7 +287,7 @@ impl Printer<'_> {
     }
 
     fn type_aliases(&mut self, header: &Header) {
-        if header.aliases.is_empty() {
+        if header.aliases.is_empty() || self.style.without_docs_and_aliases {
             return;
         }
         let mut aliases: Vec<&Name> = header.aliases.iter().collect();

@@ -297,15 +297,7 @@ impl Comparison<'_> {
                 found = one(ErrorType::MissingUnionBranch, at.text(), lacking(writer));
             }
             _ => {
-                found = one(
-                    ErrorType::TypeMismatch,
-                    at.text(),
-                    format!(
-                        "reader type: {} not compatible with writer type: {}",
-                        reader.word().to_uppercase(),
-                        writer.word().to_uppercase()
-                    ),
-                );
+                found = one(ErrorType::TypeMismatch, at.text(), mismatch(reader, writer));
             }
         }
         Ok(found)
@@ -370,7 +362,17 @@ impl Comparison<'_> {
     }
 }
 
-fn lacking(writer: &Type) -> String {
+/// Avro's message for two types of which one is not read as the other.
+pub(super) fn mismatch(reader: &Type, writer: &Type) -> String {
+    format!(
+        "reader type: {} not compatible with writer type: {}",
+        reader.word().to_uppercase(),
+        writer.word().to_uppercase()
+    )
+}
+
+/// Avro's message for a type that no branch of the reader's union reads.
+pub(super) fn lacking(writer: &Type) -> String {
     format!(
         "reader union lacking writer type: {}",
         writer.word().to_uppercase()
@@ -378,8 +380,12 @@ fn lacking(writer: &Type) -> String {
 }
 
 /// Names agree when the unqualified names do, or an alias of the reader is the writer's full name.
+pub(super) fn names_agree(reader: &Header, writer: &Header) -> bool {
+    reader.name.simple == writer.name.simple || reader.aliases.contains(&writer.name)
+}
+
 fn check_names(reader: &Header, writer: &Header, at: &Location) -> Vec<Difference> {
-    if reader.name.simple == writer.name.simple || reader.aliases.contains(&writer.name) {
+    if names_agree(reader, writer) {
         return Vec::new();
     }
     one(
@@ -390,10 +396,20 @@ fn check_names(reader: &Header, writer: &Header, at: &Location) -> Vec<Differenc
 }
 
 fn check_symbols(reader: &Type, writer: &Type, at: &Location) -> Option<Difference> {
+    let missing = missing_symbols(reader, writer);
+    (!missing.is_empty()).then(|| Difference {
+        kind: ErrorType::MissingEnumSymbols,
+        location: at.child_text("symbols").into(),
+        message: format!("[{}]", missing.join(", ")).into(),
+    })
+}
+
+/// Symbols of the writer's enum that the reader's has not, sorted; none if it has a default.
+pub(super) fn missing_symbols<'a>(reader: &Type, writer: &'a Type) -> Vec<&'a str> {
     let (
         Kind::Enum {
             symbols: readable,
-            default,
+            default: None,
             ..
         },
         Kind::Enum {
@@ -401,21 +417,12 @@ fn check_symbols(reader: &Type, writer: &Type, at: &Location) -> Option<Differen
         },
     ) = (&reader.kind, &writer.kind)
     else {
-        return None;
+        return Vec::new();
     };
     let readable: BTreeSet<&str> = readable.iter().map(String::as_str).collect();
-    let missing: BTreeSet<&str> = written
-        .iter()
-        .map(String::as_str)
-        .filter(|symbol| !readable.contains(symbol))
-        .collect();
-    if missing.is_empty() || default.is_some() {
-        return None;
-    }
-    let missing: Vec<&str> = missing.into_iter().collect();
-    Some(Difference {
-        kind: ErrorType::MissingEnumSymbols,
-        location: at.child_text("symbols").into(),
-        message: format!("[{}]", missing.join(", ")).into(),
-    })
+    let written: BTreeSet<&str> = written.iter().map(String::as_str).collect();
+    let missing = written
+        .into_iter()
+        .filter(|symbol| !readable.contains(symbol));
+    missing.collect()
 }

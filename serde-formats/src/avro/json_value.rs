@@ -10,7 +10,7 @@ use super::cursor::{Cursor, Fault};
 use super::json_text::Json;
 use super::model::{Field, Kind, Model, TypeId};
 use super::validate::{cut, write_index, write_key};
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError, FieldSpan};
 use crate::validator::{Violation, ViolationReason};
 
 /// Deepest nesting turned into JSON or taken from it; JSON tools stop far earlier.
@@ -19,14 +19,24 @@ const DEPTH_MAX: usize = 256;
 /// Most values looked at in one encoding, tries of union branches included.
 const ATTEMPTS_MAX: u32 = 1_000_000;
 
+/// Most values whose bytes are told.
+const SPANS_MAX: usize = 100_000;
+
+/// Most bytes of all their paths.
+const SPAN_PATHS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// One step of a path.
-enum Segment<'a> {
+pub(super) enum Segment<'a> {
+    /// A field of a record.
     Field(&'a str),
+    /// An item of an array.
     Index(u32),
+    /// A value of a map.
     Key(String),
 }
 
-fn path_text(segments: &[Segment<'_>]) -> String {
+/// The path in the form of violations: `$.lines[2].qty`.
+pub(super) fn path_text(segments: &[Segment<'_>]) -> String {
     let mut path = "$".to_owned();
     for segment in segments {
         match segment {
@@ -52,26 +62,47 @@ pub(super) fn decode(model: &Model, payload: &[u8]) -> Result<Value, Violation> 
     decode_datum(model, payload)
 }
 
-/// Decodes a datum; a root of bytes has its length in front.
-pub(super) fn decode_datum(model: &Model, payload: &[u8]) -> Result<Value, Violation> {
-    let mut decoder = Decoder {
-        model,
-        cursor: Cursor::new(payload),
-        path: Vec::new(),
-        min_sizes: model.min_sizes(),
-        zero_byte_items: 0,
-    };
-    let value = decoder.value(model.root, 0)?;
-    let left = payload.len() - decoder.cursor.at;
-    if left > 0 {
-        return Err(Violation {
-            reason: ViolationReason::TrailingBytes,
+/// Decodes as [`decode`] does, with the bytes of each value. Indexes of union branches, counts and
+/// sizes of blocks and keys of maps belong to the containers around.
+///
+/// # Errors
+/// The first violation; also when there are too many values to tell.
+pub(super) fn decode_with_spans(model: &Model, payload: &[u8]) -> Result<Decoded, Violation> {
+    if matches!(model.get(model.root).kind, Kind::Bytes) {
+        let span = FieldSpan {
             path: "$".to_owned(),
-            byte_offset: decoder.cursor.at,
-            detail: format!("{left} bytes are left after the last value"),
+            start: 0,
+            end: payload.len(),
+        };
+        return Ok(Decoded {
+            value: Value::String(latin1(payload)),
+            spans: vec![span],
         });
     }
-    Ok(value)
+    let mut decoder = Decoder::new(model, payload);
+    decoder.spans = Some(Spans::default());
+    let value = decoder.whole(model.root)?;
+    let spans = decoder.spans.map(|spans| spans.list).unwrap_or_default();
+    Ok(Decoded { value, spans })
+}
+
+/// Decodes a datum; a root of bytes has its length in front.
+pub(super) fn decode_datum(model: &Model, payload: &[u8]) -> Result<Value, Violation> {
+    Decoder::new(model, payload).whole(model.root)
+}
+
+/// The value that a default stands for, in the form of [`decode`].
+///
+/// # Errors
+/// Why it does not fit its type; lower-case, no full stop.
+pub(super) fn default_value(model: &Model, ty: TypeId, default: &Json) -> Result<Value, String> {
+    let mut encoder = Encoder::new(model);
+    encoder
+        .value(ty, &to_value(default), 0)
+        .map_err(|error| error.message)?;
+    Decoder::new(model, &encoder.out)
+        .whole(ty)
+        .map_err(|violation| violation.detail)
 }
 
 struct Decoder<'a> {
@@ -80,14 +111,82 @@ struct Decoder<'a> {
     path: Vec<Segment<'a>>,
     min_sizes: Vec<u32>,
     zero_byte_items: u32,
+    /// When they are wanted.
+    spans: Option<Spans>,
+}
+
+#[derive(Default)]
+struct Spans {
+    list: Vec<FieldSpan>,
+    paths_bytes: usize,
 }
 
 impl<'a> Decoder<'a> {
+    fn new(model: &'a Model, payload: &'a [u8]) -> Self {
+        Self {
+            model,
+            cursor: Cursor::new(payload),
+            path: Vec::new(),
+            min_sizes: model.min_sizes(),
+            zero_byte_items: 0,
+            spans: None,
+        }
+    }
+
+    /// A value that takes all bytes.
+    fn whole(&mut self, id: TypeId) -> Result<Value, Violation> {
+        let value = self.value(id, 0)?;
+        let left = self.cursor.bytes.len() - self.cursor.at;
+        if left > 0 {
+            return Err(Violation {
+                reason: ViolationReason::TrailingBytes,
+                path: "$".to_owned(),
+                byte_offset: self.cursor.at,
+                detail: format!("{left} bytes are left after the last value"),
+            });
+        }
+        Ok(value)
+    }
+
+    /// A value, its bytes told when that is wanted; a union's are those of its branch.
+    fn value(&mut self, id: TypeId, depth: usize) -> Result<Value, Violation> {
+        if self.spans.is_none() || matches!(self.model.get(id).kind, Kind::Union(_)) {
+            return self.bare_value(id, depth);
+        }
+        let index = self.begin_span()?;
+        let value = self.bare_value(id, depth)?;
+        let end = self.cursor.at;
+        if let Some(span) = self.spans.as_mut().and_then(|s| s.list.get_mut(index)) {
+            span.end = end;
+        }
+        Ok(value)
+    }
+
+    fn begin_span(&mut self) -> Result<usize, Violation> {
+        let (path, start) = (path_text(&self.path), self.cursor.at);
+        let spans = self.spans.get_or_insert_default();
+        spans.paths_bytes += path.len();
+        if spans.list.len() >= SPANS_MAX || spans.paths_bytes > SPAN_PATHS_BYTES_MAX {
+            return Err(Violation {
+                reason: ViolationReason::LimitExceeded,
+                path,
+                byte_offset: start,
+                detail: format!("more than {SPANS_MAX} values, or paths that long, to tell"),
+            });
+        }
+        spans.list.push(FieldSpan {
+            path,
+            start,
+            end: start,
+        });
+        Ok(spans.list.len() - 1)
+    }
+
     fn violation(&self, fault: Fault, what: &str, at: usize) -> Violation {
         fault.violation(what, path_text(&self.path), at)
     }
 
-    fn value(&mut self, id: TypeId, depth: usize) -> Result<Value, Violation> {
+    fn bare_value(&mut self, id: TypeId, depth: usize) -> Result<Value, Violation> {
         let model = self.model;
         let ty = model.get(id);
         let at = self.cursor.at;
@@ -231,7 +330,7 @@ impl<'a> Decoder<'a> {
 }
 
 /// Bytes as Avro's JSON writes them: each byte the character of that number.
-fn latin1(bytes: &[u8]) -> String {
+pub(super) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
@@ -257,12 +356,7 @@ fn double_value(value: f64) -> Value {
 /// # Errors
 /// When the value does not fit the schema.
 pub(super) fn encode(model: &Model, value: &Value) -> Result<Vec<u8>, EncodeError> {
-    let mut encoder = Encoder {
-        model,
-        out: Vec::new(),
-        path: Vec::new(),
-        attempts_left: ATTEMPTS_MAX,
-    };
+    let mut encoder = Encoder::new(model);
     if matches!(model.get(model.root).kind, Kind::Bytes) {
         let bytes = value.as_str().and_then(from_latin1);
         return bytes.ok_or_else(|| encoder.error("expected a string of bytes"));
@@ -279,6 +373,15 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
+    fn new(model: &'a Model) -> Self {
+        Self {
+            model,
+            out: Vec::new(),
+            path: Vec::new(),
+            attempts_left: ATTEMPTS_MAX,
+        }
+    }
+
     fn error(&self, message: impl Into<String>) -> EncodeError {
         EncodeError {
             path: path_text(&self.path),
@@ -291,12 +394,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn write_long(&mut self, value: i64) {
-        let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
-        while rest >= 0x80 {
-            self.out.push(rest.to_le_bytes()[0] | 0x80);
-            rest >>= 7;
-        }
-        self.out.push(rest.to_le_bytes()[0]);
+        write_long(value, &mut self.out);
     }
 
     fn write_count(&mut self, count: usize) {
@@ -512,7 +610,18 @@ impl<'a> Encoder<'a> {
     }
 }
 
-fn from_latin1(text: &str) -> Option<Vec<u8>> {
+/// Appends a long as Avro writes it.
+pub(super) fn write_long(value: i64, out: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest.to_le_bytes()[0]);
+}
+
+/// Bytes from the form that Avro's JSON has for them; `None` for characters above U+00FF.
+pub(super) fn from_latin1(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(c).ok()).collect()
 }
 

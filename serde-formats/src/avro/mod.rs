@@ -12,13 +12,15 @@
 //! | `compatibility` | reader/writer differences |
 //! | `program`, `validate`, `cursor` | payload validation: compiled form, machine, primitives |
 //! | `json_value` | datums to JSON and back |
+//! | `witness` | records that show a difference: |
+//! | `places`, `smallest`, `resolve` | where it is, the smallest datum there, what a reader does |
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::compatibility::Incompatibility;
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::{CompileError, ValidationOptions, Violation};
 
@@ -29,8 +31,13 @@ mod json_text;
 mod json_value;
 mod model;
 mod parse;
+mod places;
 mod program;
+mod resolve;
+mod smallest;
+mod tags;
 mod validate;
+mod witness;
 
 #[cfg(test)]
 mod conformance_tests;
@@ -40,6 +47,12 @@ pub(crate) use conformance_tests::cases as conformance_cases;
 mod payload_tests;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod span_tests;
+#[cfg(test)]
+mod witness_tests;
+
+pub use witness::evidence;
 
 use model::{Kind, Model};
 use program::Program;
@@ -182,4 +195,12 @@ pub fn decode_json(schema: &AvroSchema, payload: &[u8]) -> Result<Value, Violati
 /// When the value does not fit the schema.
 pub fn encode_json(schema: &AvroSchema, value: &Value) -> Result<Vec<u8>, EncodeError> {
     json_value::encode(&schema.model, value)
+}
+
+/// Decodes as [`decode_json`] does, with the bytes of each value.
+///
+/// # Errors
+/// The first violation.
+pub fn decode_with_spans(schema: &AvroSchema, payload: &[u8]) -> Result<Decoded, Violation> {
+    json_value::decode_with_spans(&schema.model, payload)
 }

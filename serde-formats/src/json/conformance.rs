@@ -2,10 +2,6 @@
 //!
 //! Minimums are what was measured; exceptions are listed with their reason. The hard rule is that
 //! nothing the reference calls incompatible is called compatible here.
-#![expect(
-    clippy::print_stdout,
-    reason = "pass counts and skips are for whoever runs the tests"
-)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +9,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::compatibility::differences;
-use super::{JsonSchema, JsonScratch, compare};
+use super::{JsonSchema, JsonScratch, compare, evidence};
 use crate::compatibility::CompatibilityPolicy::{self, Lenient, Strict};
 use crate::schema::{ParseMode, ResolvedReference, TextForm};
 use crate::validator::ValidationOptions;
+use crate::witness::Evidence;
 
 /// The lines of one suite file, or `None` when there is no such suite here.
 fn cases(file: &str) -> Option<Vec<Value>> {
@@ -158,6 +155,66 @@ fn matrix_draft_07() {
 #[test]
 fn matrix_2020_12() {
     compatibility_suite("own-compat-matrix/json-2020-12.jsonl", 0);
+}
+
+/// Distance between the pairs looked at, which is a matter of time only.
+const EVIDENCE_STEP: usize = 25;
+
+/// Some pairs of the matrix that does not read: how many come with a record that breaks.
+/// A pair for which it is proven that no record breaks has nothing to show and does not count.
+fn evidence_suite(file: &str, unexplained_pairs_max: usize) {
+    let Some(cases) = cases(file) else { return };
+    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut pairs = Tally::default();
+    let mut conventions = 0;
+    for case in cases.iter().step_by(EVIDENCE_STEP) {
+        let (old, new) = (parse(text(case, "old")), parse(text(case, "new")));
+        let differences = compare(&new, &old, Strict);
+        if differences.is_empty() {
+            continue;
+        }
+        let found: Vec<Evidence> = differences
+            .iter()
+            .map(|difference| evidence(&new, &old, difference))
+            .collect();
+        for evidence in &found {
+            *labels.entry(evidence.label()).or_default() += 1;
+        }
+        let is_convention = |evidence: &Evidence| matches!(evidence, Evidence::Convention { .. });
+        if found.iter().all(is_convention) {
+            conventions += 1;
+            continue;
+        }
+        let is_shown = found
+            .iter()
+            .any(|evidence| matches!(evidence, Evidence::Breaks(_)));
+        pairs.check(is_shown, || {
+            let kinds: Vec<&str> = differences
+                .iter()
+                .map(|difference| difference.kind)
+                .collect();
+            format!(
+                "{kinds:?} {} => {} {found:?}",
+                text(case, "old"),
+                text(case, "new")
+            )
+        });
+    }
+    println!("{file} evidence: {labels:?}, {conventions} pairs proven harmless");
+    pairs.finish(
+        &format!("{file} pairs shown to break"),
+        unexplained_pairs_max,
+    );
+}
+
+#[test]
+fn evidence_of_the_matrix() {
+    for file in [
+        "own-compat-matrix/json-draft07.jsonl",
+        "own-compat-matrix/json-2020-12.jsonl",
+    ] {
+        evidence_suite(file, 5);
+    }
 }
 
 #[test]

@@ -115,11 +115,11 @@ pub(super) fn error(path: &str, message: &str) -> ParseError {
 
 pub(super) fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
     let pattern = keywords.string("pattern")?;
-    keywords.string("format")?;
     Ok(Class::String(StringClass {
         min_length: keywords.integer("minLength")?,
         max_length: keywords.integer("maxLength")?,
         pattern: pattern.map(str::to_owned),
+        format: keywords.string("format")?.map(str::to_owned),
     }))
 }
 

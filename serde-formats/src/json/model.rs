@@ -71,8 +71,8 @@ pub(super) enum Class {
     Const(Value),
     Not(NodeId),
     Combined(Criterion, Vec<NodeId>),
-    /// `if`, `then` and `else`: never compared.
-    Conditional(Vec<NodeId>),
+    /// Never compared.
+    Conditional(Conditional),
     Reference(NodeId),
 }
 
@@ -95,11 +95,21 @@ impl Criterion {
     }
 }
 
+/// `if`, `then` and `else`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Conditional {
+    pub(super) test: Option<NodeId>,
+    pub(super) then: Option<NodeId>,
+    pub(super) otherwise: Option<NodeId>,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct StringClass {
     pub(super) min_length: Option<i64>,
     pub(super) max_length: Option<i64>,
     pub(super) pattern: Option<String>,
+    /// Never compared.
+    pub(super) format: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -131,6 +141,8 @@ pub(super) struct ObjectClass {
     pub(super) patterns: Vec<(String, NodeId)>,
     pub(super) dependent_required: Vec<(String, Vec<String>)>,
     pub(super) dependent_schemas: Vec<(String, NodeId)>,
+    /// Never compared.
+    pub(super) property_names: Option<NodeId>,
 }
 
 #[derive(Debug, Clone)]
@@ -144,6 +156,8 @@ pub(super) struct ArrayClass {
     pub(super) unevaluated: Rest,
     pub(super) min_contains: Option<i64>,
     pub(super) max_contains: Option<i64>,
+    /// Never compared.
+    pub(super) contains: Option<NodeId>,
 }
 
 impl Model {
@@ -224,7 +238,11 @@ impl Node {
     /// Schemas that apply to the same value as this one.
     fn same_value(&self) -> Vec<NodeId> {
         match &self.class {
-            Class::Combined(_, members) | Class::Conditional(members) => members.clone(),
+            Class::Combined(_, members) => members.clone(),
+            Class::Conditional(class) => [class.test, class.then, class.otherwise]
+                .into_iter()
+                .flatten()
+                .collect(),
             Class::Not(id) | Class::Reference(id) => vec![*id],
             Class::Object(class) => class.dependent_schemas.iter().map(|(_, id)| *id).collect(),
             Class::Pending

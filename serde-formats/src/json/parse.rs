@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 use jsonschema::Validator;
 
 use super::documents::{Documents, is_unresolved};
+use super::fast::{self, FastSchema};
 use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
+use super::tape::PAYLOAD_DEPTH_MAX;
 use super::text::Json;
 use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
@@ -26,7 +28,14 @@ struct Inner {
     documents: Documents,
     /// What is compared; an error for a stored schema whose references are out of reach.
     model: Result<Model, ParseError>,
-    compiled: OnceLock<Result<Arc<Validator<TapeJson>>, CompileError>>,
+    compiled: OnceLock<Result<Compiled, CompileError>>,
+}
+
+/// What judges payloads, compiled once.
+#[derive(Debug, Clone)]
+struct Compiled {
+    validator: Arc<Validator<TapeJson>>,
+    fast: Option<Arc<FastSchema>>,
 }
 
 impl JsonSchema {
@@ -127,12 +136,18 @@ impl JsonSchema {
                 burden.visits, burden.depth
             )));
         }
-        let validator = self.validator()?;
+        let compiled = self.compiled(burden.depth)?;
         Ok(JsonValidator::new(
             self.record_name(),
-            validator,
+            compiled.validator,
+            compiled.fast,
             burden.depth,
         ))
+    }
+
+    /// The schema's own text and its references.
+    pub(super) fn documents(&self) -> &Documents {
+        &self.inner.documents
     }
 
     /// What `compatibility` compares.
@@ -140,11 +155,17 @@ impl JsonSchema {
         self.inner.model.as_ref()
     }
 
-    fn validator(&self) -> Result<Arc<Validator<TapeJson>>, CompileError> {
-        self.inner
-            .compiled
-            .get_or_init(|| validate::compile(&self.inner.documents).map(Arc::new))
-            .clone()
+    fn compiled(&self, schemas_per_value: usize) -> Result<Compiled, CompileError> {
+        let compile = || {
+            let documents = &self.inner.documents;
+            // Payloads that nest deeper are refused over the tape, so not accepted before.
+            let depth_max = (LEVELS_MAX / (schemas_per_value + 1)).saturating_sub(1);
+            Ok(Compiled {
+                validator: Arc::new(validate::compile(documents)?),
+                fast: fast::compile(documents, depth_max.min(PAYLOAD_DEPTH_MAX)).map(Arc::new),
+            })
+        };
+        self.inner.compiled.get_or_init(compile).clone()
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use super::lex::plain_end;
 use crate::validator::ViolationReason;
 
 /// Where and why a payload is not JSON.
@@ -521,7 +522,7 @@ impl Parser<'_> {
         self.at += 1;
         let mut escaped = false;
         loop {
-            self.skip_plain();
+            self.at = plain_end(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -534,32 +535,6 @@ impl Parser<'_> {
                 Some(_) => return Err(self.malformed("unescaped control character in a string")),
                 None => return Err(self.unexpected("expected `\"`")),
             }
-        }
-    }
-
-    /// Moves to the next quote, backslash or control character, eight bytes at a time.
-    fn skip_plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        // A byte of `value` that is zero leaves its high bit set; bytes after it may be noise,
-        // which is fine: only "none at all" is used, the byte itself is found by the slow loop.
-        let has_zero = |value: u64| value.wrapping_sub(ONES) & !value & HIGHS;
-        while let Some(chunk) = self
-            .bytes
-            .get(self.at..self.at + 8)
-            .and_then(|chunk| <[u8; 8]>::try_from(chunk).ok())
-        {
-            let word = u64::from_le_bytes(chunk);
-            let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-            let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            if quote | backslash | control != 0 {
-                break;
-            }
-            self.at += 8;
-        }
-        while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-            self.at += 1;
         }
     }
 

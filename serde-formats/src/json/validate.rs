@@ -9,10 +9,11 @@ use std::sync::Arc;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::json::Node as _;
 use jsonschema::paths::LocationSegment;
-use jsonschema::{PatternOptions, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::documents::Documents;
+use super::fast::{FastSchema, FastScratch};
 use super::node::{TapeJson, TapeNode, View};
 use super::tape::{SyntaxError, Tape};
 use crate::validator::{
@@ -24,6 +25,8 @@ use crate::validator::{
 pub struct JsonValidator {
     record_name: Option<String>,
     validator: Arc<Validator<TapeJson>>,
+    /// The same schema in a faster form, if it has one.
+    fast: Option<Arc<FastSchema>>,
     /// Schemas that may be judged one inside the other for one value of the payload.
     schemas_per_value: usize,
 }
@@ -32,17 +35,20 @@ pub struct JsonValidator {
 #[derive(Debug, Default)]
 pub struct JsonScratch {
     tape: Tape,
+    fast: FastScratch,
 }
 
 impl JsonValidator {
     pub(super) const fn new(
         record_name: Option<String>,
         validator: Arc<Validator<TapeJson>>,
+        fast: Option<Arc<FastSchema>>,
         schemas_per_value: usize,
     ) -> Self {
         Self {
             record_name,
             validator,
+            fast,
             schemas_per_value,
         }
     }
@@ -51,6 +57,26 @@ impl JsonValidator {
     #[must_use]
     pub fn record_name(&self) -> Option<&str> {
         self.record_name.as_deref()
+    }
+
+    /// The same validator without its faster form, to compare and measure the two.
+    #[must_use]
+    pub fn over_the_tape(self) -> Self {
+        Self { fast: None, ..self }
+    }
+
+    /// Whether the schema has a faster form.
+    #[must_use]
+    pub const fn is_fast(&self) -> bool {
+        self.fast.is_some()
+    }
+
+    /// Whether the faster form settles the matter: what it does not accept is not yet refused.
+    pub(super) fn is_accepted_fast(&self, payload: &[u8], scratch: &mut JsonScratch) -> bool {
+        self.fast.as_ref().is_some_and(|fast| {
+            simdutf8::basic::from_utf8(payload)
+                .is_ok_and(|text| fast.accepts(text, &mut scratch.fast))
+        })
     }
 
     /// Judges one payload: strict RFC 8259 syntax, then (unless the level is
@@ -65,6 +91,9 @@ impl JsonValidator {
         options: ValidationOptions,
         scratch: &mut JsonScratch,
     ) -> Result<(), Violation> {
+        if options.level == ValidationLevel::Full && self.is_accepted_fast(payload, scratch) {
+            return Ok(());
+        }
         let text = check_syntax(payload, &mut scratch.tape)?;
         if options.level == ValidationLevel::Decode {
             return Ok(());
@@ -114,6 +143,60 @@ impl JsonValidator {
     }
 }
 
+impl JsonValidator {
+    /// The reasons to refuse a payload, as many as a search has use for; none for one that fits
+    /// or that cannot be explained within the limits.
+    pub(super) fn refusals(&self, payload: &[u8], scratch: &mut JsonScratch) -> Vec<Refusal> {
+        let Ok(text) = check_syntax(payload, &mut scratch.tape) else {
+            return Vec::new();
+        };
+        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        if levels > EXPLAINED_LEVELS_MAX {
+            return Vec::new();
+        }
+        let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
+        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
+        let view = View::new(text, &scratch.tape, steps);
+        let errors: Vec<ValidationError<'_>> = self
+            .validator
+            .iter_errors(TapeNode::root(&view))
+            .take(REFUSALS_MAX)
+            .collect();
+        if view.is_exhausted() {
+            return Vec::new();
+        }
+        let told = View::new(text, &scratch.tape, u64::MAX);
+        let refusal = |error: &ValidationError<'_>| Refusal {
+            segments: segments(error),
+            keyword: error.kind().keyword().to_owned(),
+            violation: violation(TapeNode::root(&told), error),
+        };
+        errors.iter().map(refusal).collect()
+    }
+}
+
+/// One reason to refuse a payload.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Names and positions that lead to the refused value.
+    pub(super) segments: Vec<String>,
+    pub(super) keyword: String,
+    pub(super) violation: Violation,
+}
+
+fn segments(error: &ValidationError<'_>) -> Vec<String> {
+    error
+        .instance_path()
+        .segments()
+        .map(|segment| match segment {
+            LocationSegment::Property(name) => name.to_string(),
+            LocationSegment::Index(index) => index.to_string(),
+        })
+        .collect()
+}
+
+/// Reasons told of one payload.
+const REFUSALS_MAX: usize = 64;
 /// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
 /// largest build measured, and worker threads have 2 MiB of stack.
 pub(super) const LEVELS_MAX: usize = 2000;
@@ -154,6 +237,15 @@ pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, Comp
             let place = error.instance_path();
             CompileError(shortened(format!("#{place}: {error}")))
         })
+}
+
+/// A validator of strings alone, for keywords of strings.
+pub(super) fn text_validator(keywords: &Value, draft: Draft) -> Option<Validator<TapeJson>> {
+    jsonschema::options_for::<TapeJson>()
+        .with_draft(draft)
+        .with_pattern_options(pattern_options())
+        .build(keywords)
+        .ok()
 }
 
 /// Something that tells whether a pattern is found in a text; `None` when it does not compile.
@@ -527,7 +619,7 @@ mod tests {
             let schema: Value = serde_json::from_str(EVERYTHING).expect("JSON");
             let data_schema = serde_json::json!({"enum": [data, {"x": data}], "type": ["array", "object", "string", "number", "null", "boolean"]});
             for (schema, value) in [(&schema, &value), (&data_schema, &data), (&data_schema, &value)] {
-                let tree = jsonschema::options().with_draft(jsonschema::Draft::Draft7).build(schema).expect("schema");
+                let tree = jsonschema::options().with_draft(Draft::Draft7).build(schema).expect("schema");
                 let own = judge(&schema.to_string(), value.to_string().as_bytes());
                 proptest::prop_assert_eq!(own.is_ok(), tree.is_valid(value), "{} {} {:?}", schema, value, own);
             }

@@ -33,6 +33,8 @@ func main() {
 		err = group(ctx, args[0])
 	case "reject":
 		err = reject(ctx, args[0], args[1], args[2])
+	case "registry":
+		err = registry(ctx, args[1])
 	case "produce":
 		err = produce(ctx, args[0], args[1], args[2])
 	case "consume":

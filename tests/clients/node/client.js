@@ -4,6 +4,7 @@
 const { randomUUID } = require('node:crypto');
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel, Partitioners } = require('kafkajs');
 const registry = require('@confluentinc/schemaregistry');
+const registryWord = require('./registry.js');
 const lz4 = require('lz4js');
 const snappy = require('snappyjs');
 const zstd = require('@bokuweb/zstd-wasm');
@@ -207,7 +208,7 @@ async function consume(bootstrap, topic, count) {
 }
 
 const [word, ...rest] = process.argv.slice(2);
-const words = { roundtrip, group, reject, produce, consume };
+const words = { roundtrip, group, reject, registry: registryWord, produce, consume };
 zstd.init().then(() => words[word](...rest)).then(
   () => {
     console.log(`ok ${word}`);

@@ -14,6 +14,8 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, Proto
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from registry import registry
+
 COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 ORDER_AVRO = json.dumps(
@@ -270,7 +272,13 @@ def consume(bootstrap, topic, count):
 
 if __name__ == "__main__":
     word = sys.argv[1]
-    {"roundtrip": roundtrip, "group": group, "reject": reject, "produce": produce, "consume": consume}[
-        word
-    ](*sys.argv[2:])
+    words = {
+        "roundtrip": roundtrip,
+        "group": group,
+        "reject": reject,
+        "registry": registry,
+        "produce": produce,
+        "consume": consume,
+    }
+    words[word](*sys.argv[2:])
     print(f"ok {word}")

@@ -289,3 +289,96 @@ fn exactly_the_committed_is_seen_through_any_restart() {
         }
     }
 }
+
+/// As above with keys, in a compacted partition: an aborted record outdoes no committed one, and the
+/// last committed record of every key stays.
+#[test]
+fn compaction_keeps_the_last_committed_record_of_each_key() {
+    const ALL: [Between; 6] = [
+        Between::Close,
+        Between::Kill,
+        Between::LoseTransactionIndexes,
+        Between::ShortenTransactionIndexes,
+        Between::LoseSnapshots,
+        Between::LoseBothAfterKill,
+    ];
+    let config = TopicConfig {
+        compacted: true,
+        delete_old: false,
+        min_cleanable_dirty_ratio: 0.0,
+        ..small_segments()
+    };
+    let mut shrunk = 0;
+    for seed in 1..=40_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = move |limit: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % limit
+        };
+        let rig = Rig::new(config.clone());
+        let mut partition = rig.open(Shutdown::Clean);
+        // Key to offset and value of its last committed record.
+        let mut expected: BTreeMap<u8, (i64, Vec<u8>)> = BTreeMap::new();
+        let mut producers = vec![(0_i16, 0_i32, Vec::<(u8, i64, Vec<u8>)>::new()); 3];
+        for step in 0..250_u32 {
+            let who = below(3);
+            let index = usize::try_from(who).unwrap();
+            let id = i64::try_from(who).unwrap();
+            let (epoch, sequence, open) = &mut producers[index];
+            match below(20) {
+                0..=11 => {
+                    let key = u8::try_from(below(6)).unwrap();
+                    let value = format!("{key} {step}").into_bytes();
+                    let mut builder = BatchBuilder::new(Compression::None, 0)
+                        .producer(ProducerId(id), ProducerEpoch(*epoch), Sequence(*sequence))
+                        .transactional();
+                    builder.append(0, Some(&[key]), Some(&value), &[]);
+                    let appended = append(&partition, &builder.build()).unwrap();
+                    *sequence += 1;
+                    open.push((key, appended.base_offset.0, value));
+                }
+                12..=14 => {
+                    *epoch += 1;
+                    *sequence = 0;
+                    end(&partition, id, *epoch, TransactionResult::Commit);
+                    for (key, offset, value) in open.drain(..) {
+                        let last = expected.entry(key).or_insert((-1, Vec::new()));
+                        if last.0 < offset {
+                            *last = (offset, value);
+                        }
+                    }
+                }
+                15 | 16 => {
+                    end(&partition, id, *epoch, TransactionResult::Abort);
+                    open.clear();
+                }
+                17 | 18 => {
+                    partition.sync_now();
+                    let before = partition.size_bytes();
+                    partition.compact(0, &|| false);
+                    shrunk += u32::from(partition.size_bytes() < before);
+                }
+                _ => {
+                    let between = ALL[usize::try_from(below(6)).unwrap()];
+                    partition = between.pass(&rig, partition);
+                }
+            }
+        }
+        for (id, (epoch, _, _)) in (0_i64..).zip(&producers) {
+            end(&partition, id, epoch + 1, TransactionResult::Abort);
+        }
+        partition.state.lock().tail.shrink(0);
+        let seen = consume(&partition, 0);
+        let last: BTreeMap<u8, (i64, Vec<u8>)> = seen
+            .into_iter()
+            .map(|(offset, value)| (value[0] - b'0', (offset, value)))
+            .collect();
+        assert_eq!(last, expected, "seed {seed}");
+    }
+    assert!(
+        shrunk > 100,
+        "compaction had something to do {shrunk} times"
+    );
+}

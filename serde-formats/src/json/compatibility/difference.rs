@@ -3,6 +3,7 @@
 //! Names and words are those of Confluent's registry: clients and people match on them.
 
 use crate::compatibility::{CompatibilityPolicy, Incompatibility};
+use crate::json::model::NodeId;
 
 /// One type of difference.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +26,25 @@ pub(in crate::json) struct Difference {
     pub(in crate::json) kind: &'static Kind,
     /// `#/properties/x/maxLength`.
     pub(in crate::json) path: String,
+    /// How the comparison got there, when that was asked for; see [`super::trail`].
+    pub(in crate::json) trail: Option<Trail>,
+}
+
+/// The pairs of schemas compared on the way to a difference, the outermost first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::json) struct Trail {
+    pub(in crate::json) stops: Vec<Stop>,
+    /// Segments of the difference's path.
+    pub(in crate::json) segments: Vec<String>,
+}
+
+/// One pair of schemas on a [`Trail`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::json) struct Stop {
+    /// Segments of the path that lead to the pair.
+    pub(in crate::json) depth: usize,
+    pub(in crate::json) old: NodeId,
+    pub(in crate::json) new: NodeId,
 }
 
 impl Kind {

@@ -17,8 +17,8 @@ use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
 use crate::compatibility::{CompatibilityPolicy, Incompatibility};
 
-pub(super) use difference::Difference;
-use difference::Kind;
+pub(super) use difference::{Difference, Trail};
+use difference::{Kind, Stop};
 
 /// Every reason `reader` cannot read what `writer` wrote.
 #[must_use]
@@ -42,12 +42,33 @@ pub(super) fn differences(
     writer: &JsonSchema,
     policy: CompatibilityPolicy,
 ) -> Vec<Difference> {
+    run(reader, writer, policy, None)
+}
+
+/// How the comparison comes to `wanted`, which it reported under one of the policies.
+pub(super) fn trail(
+    reader: &JsonSchema,
+    writer: &JsonSchema,
+    wanted: &Incompatibility,
+) -> Option<Trail> {
+    let policies = [CompatibilityPolicy::Strict, CompatibilityPolicy::Lenient];
+    policies.into_iter().find_map(|policy| {
+        run(reader, writer, policy, Some(wanted))
+            .into_iter()
+            .find_map(|difference| difference.trail)
+    })
+}
+
+/// Every difference; those that are `wanted` come with their trail.
+fn run(
+    reader: &JsonSchema,
+    writer: &JsonSchema,
+    policy: CompatibilityPolicy,
+    wanted: Option<&Incompatibility>,
+) -> Vec<Difference> {
     let (Ok(old), Ok(new)) = (writer.model(), reader.model()) else {
         // One of them refers to a schema out of reach: nothing can be said, so nothing is allowed.
-        return vec![Difference {
-            kind: &difference::TYPE_CHANGED,
-            path: "#/".to_owned(),
-        }];
+        return vec![unjudged()];
     };
     let mut broken = HashSet::new();
     let mut steps = 0;
@@ -57,6 +78,8 @@ pub(super) fn differences(
             new,
             policy,
             path: Vec::new(),
+            stops: Vec::new(),
+            wanted,
             found: Vec::new(),
             open: HashSet::new(),
             broken: broken.clone(),
@@ -83,10 +106,16 @@ pub(super) fn differences(
         broken.extend(doubtful);
     }
     // Still in doubt: not judged, so not allowed.
-    vec![Difference {
+    vec![unjudged()]
+}
+
+/// The answer for schemas that could not be compared.
+fn unjudged() -> Difference {
+    Difference {
         kind: &difference::TYPE_CHANGED,
         path: "#/".to_owned(),
-    }]
+        trail: None,
+    }
 }
 
 /// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
@@ -126,6 +155,10 @@ struct Comparison<'m> {
     new: &'m Model,
     policy: CompatibilityPolicy,
     path: Vec<String>,
+    /// Pairs being compared, the outermost first.
+    stops: Vec<Stop>,
+    /// The difference whose trail is asked for.
+    wanted: Option<&'m Incompatibility>,
     found: Vec<Difference>,
     /// Pairs being compared further up: a cycle, taken for compatible.
     open: HashSet<Pair>,
@@ -160,10 +193,15 @@ impl<'m> Comparison<'m> {
     }
 
     fn add(&mut self, kind: &'static Kind) {
-        self.found.push(Difference {
-            kind,
-            path: format!("#/{}", self.path.join("/")),
-        });
+        let path = format!("#/{}", self.path.join("/"));
+        let trail = self
+            .wanted
+            .filter(|wanted| wanted.kind == kind.name && wanted.path == path)
+            .map(|_| Trail {
+                stops: self.stops.clone(),
+                segments: self.path.clone(),
+            });
+        self.found.push(Difference { kind, path, trail });
     }
 
     /// Adds a difference of one keyword of the current schema.
@@ -222,7 +260,13 @@ impl<'m> Comparison<'m> {
             return;
         }
         let (found_before, assumed_before) = (self.found.len(), self.assumptions);
+        self.stops.push(Stop {
+            depth: self.path.len(),
+            old: old.id,
+            new: new.id,
+        });
         self.compare_resolved(old, new);
+        self.stops.pop();
         self.open.remove(&pair);
         let found = self.found.get(found_before..).unwrap_or_default();
         if !self.is_compatible(found) {

@@ -1,0 +1,246 @@
+//! Records that show an incompatibility; see [`crate::witness`].
+//!
+//! Finds where the difference stands, goes on to the nearest value that the reader refuses, builds
+//! the smallest datum that holds it, and reads it. What a reader is taken to do is what Apache's
+//! does; others refuse more.
+
+use std::collections::HashSet;
+
+use super::model::{Kind, Model, TypeId};
+use super::places::{self, Place};
+use super::resolve::{Action, Reading, Refusal, Resolution};
+use super::smallest::{Smallest, Step};
+use super::{AvroSchema, json_value};
+use crate::compatibility::Incompatibility;
+use crate::witness::{Evidence, Outcome, Witness};
+
+/// Most pairs of types looked at below one place.
+const PAIRS_MAX: usize = 100_000;
+
+/// A record of `writer` that breaks under `reader` because of `difference`.
+#[must_use]
+pub fn evidence(
+    reader: &AvroSchema,
+    writer: &AvroSchema,
+    difference: &Incompatibility,
+) -> Evidence {
+    let smallest = Smallest::new(&writer.model);
+    if smallest.size(writer.model.root).is_none() {
+        return convention("the writer's schema has no record that ends");
+    }
+    let resolution = match Resolution::new(&reader.model, &writer.model) {
+        Ok(resolution) => resolution,
+        Err(reason) => return refuses_all(&smallest, &writer.model, reason),
+    };
+    if difference.kind == "UNEXPECTED_EXCEPTION" {
+        return match difference.message.contains(" matches multiple fields ") {
+            true => convention(
+                "only the comparison fails; a reader of the same schema, or under another name, \
+                 does not look at the alias",
+            ),
+            false => not_found("the schemas are too large to compare"),
+        };
+    }
+    let places = places::find(&reader.model, &writer.model, difference);
+    let Some(first) = places.first() else {
+        return not_found("the place of the difference was not met again");
+    };
+    let is_record = matches!(reader.model.get(first.pair.0).kind, Kind::Record { .. });
+    // The name of a record counts only where a field is known by an alias.
+    if difference.kind == "NAME_MISMATCH" && is_record && first.field.is_none() {
+        return convention(BY_FIELDS);
+    }
+    let mut hunt = Hunt {
+        resolution,
+        smallest,
+        is_cut: false,
+    };
+    let shown = places.iter().find_map(|place| hunt.refused(place));
+    match shown.or_else(|| places.iter().find_map(|place| hunt.misread(place))) {
+        Some(witness) => Evidence::Breaks(Box::new(witness)),
+        None if hunt.is_cut => not_found("the types below the difference are too many to search"),
+        None if places
+            .iter()
+            .all(|place| hunt.datum(&place.steps, 0).is_none()) =>
+        {
+            not_found("the smallest record that reaches the place is too large")
+        }
+        None => convention(BY_FIELDS),
+    }
+}
+
+const BY_FIELDS: &str = "readers match records by their fields; the rule keeps a record from being \
+                         taken for one of another name";
+
+fn convention(reason: &str) -> Evidence {
+    Evidence::Convention {
+        reason: reason.to_owned(),
+    }
+}
+
+fn not_found(reason: &str) -> Evidence {
+    Evidence::NotFound {
+        reason: reason.to_owned(),
+    }
+}
+
+/// The reader fails before it sees a record: any will do.
+fn refuses_all(smallest: &Smallest<'_>, writer: &Model, reason: String) -> Evidence {
+    let outcome = Outcome::Refused {
+        path: "$".to_owned(),
+        reason,
+    };
+    match smallest
+        .datum(&[], 0)
+        .and_then(|datum| witness(writer, datum, outcome))
+    {
+        Some(witness) => Evidence::Breaks(Box::new(witness)),
+        None => not_found("the smallest record is too large"),
+    }
+}
+
+/// A witness of a datum, which is decoded under the writer first.
+fn witness(writer: &Model, datum: Vec<u8>, outcome: Outcome) -> Option<Witness> {
+    let json = json_value::decode_datum(writer, &datum).ok()?;
+    // A root of bytes is a payload of its own, without its length.
+    let payload = match writer.get(writer.root).kind {
+        Kind::Bytes => Vec::new(),
+        _ => datum,
+    };
+    Some(Witness {
+        json,
+        payload,
+        indexes: Vec::new(),
+        outcome,
+    })
+}
+
+struct Hunt<'a> {
+    resolution: Resolution<'a>,
+    smallest: Smallest<'a>,
+    /// Whether a search ended at its limit.
+    is_cut: bool,
+}
+
+/// A value that the reader refuses, below a place.
+struct Target {
+    steps: Vec<Step>,
+    pair: (TypeId, TypeId),
+    /// Position of the symbol that is refused.
+    symbol: usize,
+}
+
+impl Hunt<'_> {
+    /// A record that the reader refuses at, or below, a place.
+    fn refused(&mut self, place: &Place) -> Option<Witness> {
+        let target = self.target(place)?;
+        let datum = self.datum(&target.steps, target.symbol)?;
+        let reading = self.read(&datum)?;
+        let refusal = reading.refusals.into_iter().find(|refusal| {
+            refusal.pair == target.pair && (place.field.is_none() || refusal.field == place.field)
+        })?;
+        let Refusal { path, reason, .. } = refusal;
+        witness(
+            self.resolution.writer,
+            datum,
+            Outcome::Refused { path, reason },
+        )
+    }
+
+    /// A record that the reader takes for another, at a place.
+    fn misread(&self, place: &Place) -> Option<Witness> {
+        let datum = self.datum(&place.steps, 0)?;
+        let reading = self.read(&datum)?;
+        let found = reading.misreadings.into_iter().next()?;
+        let outcome = match reading.refusals.into_iter().next() {
+            // Another difference hides the misreading: the record breaks before.
+            Some(Refusal { path, reason, .. }) => Outcome::Refused { path, reason },
+            None => Outcome::Misread {
+                path: found.path,
+                written: found.written,
+                read: found.read,
+            },
+        };
+        witness(self.resolution.writer, datum, outcome)
+    }
+
+    fn datum(&self, steps: &[Step], symbol: usize) -> Option<Vec<u8>> {
+        self.smallest.datum(steps, symbol)
+    }
+
+    fn read(&self, datum: &[u8]) -> Option<Reading> {
+        let written = json_value::decode_datum(self.resolution.writer, datum).ok()?;
+        Some(self.resolution.read(&written))
+    }
+
+    /// The nearest value at or below `place` that the reader refuses.
+    fn target(&mut self, place: &Place) -> Option<Target> {
+        let mut seen = HashSet::from([place.pair]);
+        // Pair, the node before, and the step from it.
+        let mut nodes = vec![(place.pair, 0, Step::Into)];
+        let mut next = 0;
+        while let Some(&(pair, _, _)) = nodes.get(next) {
+            let action = self.resolution.action(pair.0, pair.1);
+            let symbol = match &action {
+                Action::Refuse(_) => Some(0),
+                Action::Symbol => {
+                    let unread = self.resolution.unread_symbols(pair.0, pair.1);
+                    unread.first().copied()
+                }
+                _ => None,
+            };
+            if let Some(symbol) = symbol {
+                let mut steps = Vec::new();
+                let mut at = next;
+                while at != 0
+                    && let Some(&(_, parent, step)) = nodes.get(at)
+                {
+                    steps.push(step);
+                    at = parent;
+                }
+                steps.extend(place.steps.iter().rev());
+                steps.reverse();
+                return Some(Target {
+                    steps,
+                    pair,
+                    symbol,
+                });
+            }
+            for (step, pair) in self.below(pair, action) {
+                if nodes.len() >= PAIRS_MAX {
+                    self.is_cut = true;
+                } else if self.smallest.size(pair.1).is_some() && seen.insert(pair) {
+                    nodes.push((pair, next, step));
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// The pairs that reading a value of `pair` leads to.
+    fn below(&self, pair: (TypeId, TypeId), action: Action) -> Vec<(Step, (TypeId, TypeId))> {
+        match action {
+            Action::Items(reader, writer) => vec![(Step::Item, (reader, writer))],
+            Action::Values(reader, writer) => vec![(Step::Value, (reader, writer))],
+            Action::Fields(positions) => {
+                let own = self.resolution.reader_fields(pair.0);
+                let written = self.resolution.writer_fields(pair.1);
+                let fields = positions.iter().zip(written).enumerate();
+                fields
+                    .filter_map(|(i, (position, written))| {
+                        let field = own.get((*position)?)?;
+                        Some((Step::Field(i), (field.ty, written.ty)))
+                    })
+                    .collect()
+            }
+            Action::Branches(readers) => {
+                let written = self.resolution.writer.get(pair.1).children();
+                let branches = readers.into_iter().zip(written).enumerate();
+                branches.map(|(i, pair)| (Step::Branch(i), pair)).collect()
+            }
+            Action::Into(branch) => vec![(Step::Into, (branch, pair.1))],
+            Action::Take | Action::Symbol | Action::Refuse(_) => Vec::new(),
+        }
+    }
+}

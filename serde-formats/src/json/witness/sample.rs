@@ -1,0 +1,761 @@
+//! Values that schemas allow, the plainest first, and then those on the edges of a [`Pool`].
+//!
+//! What is made here is likely to fit, not certain to: `not`, `oneOf`, `unevaluated…` and the like
+//! are left to the judgement of whole records.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Number, Value};
+
+use super::super::model::{ArrayClass, Model, NodeId, NumberClass, ObjectClass, Rest, StringClass};
+use super::super::validate::pattern_matcher;
+use super::pool::Pool;
+use super::shape::{self, Shape, Types};
+use super::text;
+
+type Matcher = Box<dyn Fn(&str) -> bool>;
+
+/// Makes values for the schemas of one model.
+pub(super) struct Maker<'m> {
+    model: &'m Model,
+    pool: Pool,
+    matchers: HashMap<String, Option<Matcher>>,
+    /// Lists of values still to be made: schemas multiply.
+    lists_left: usize,
+}
+
+/// Which schemas a member has to fit.
+pub(super) enum Member {
+    Forbidden,
+    Schemas(Vec<NodeId>),
+}
+
+/// Lists of values made in one search.
+const LISTS_MAX: usize = 8000;
+/// Values made for one value, by nesting: the deeper, the plainer.
+const WIDTHS: [usize; 7] = [400, 24, 8, 3, 1, 1, 1];
+/// Longest string or array made to satisfy a lower bound.
+const LENGTH_MAX: usize = 5001;
+/// Items tried one by one.
+const POSITIONS_MAX: usize = 5;
+/// Members tried one by one.
+const MEMBERS_MAX: usize = 32;
+
+impl<'m> Maker<'m> {
+    pub(super) fn new(model: &'m Model, pool: Pool) -> Self {
+        Self {
+            model,
+            pool,
+            matchers: HashMap::new(),
+            lists_left: LISTS_MAX,
+        }
+    }
+
+    /// The ways to fit all of some schemas.
+    pub(super) fn shapes(&self, nodes: &[NodeId], present: &[String]) -> Vec<Shape<'m>> {
+        shape::shapes(self.model, nodes, present)
+    }
+
+    /// Up to `most` different values for all of `nodes`, nested `depth` deep in what is made.
+    pub(super) fn values(&mut self, nodes: &[NodeId], most: usize, depth: usize) -> Vec<Value> {
+        self.values_with(nodes, &[], most, depth)
+    }
+
+    /// The same, with members that have to be there.
+    pub(super) fn values_with(
+        &mut self,
+        nodes: &[NodeId],
+        present: &[String],
+        most: usize,
+        depth: usize,
+    ) -> Vec<Value> {
+        let most = most.min(WIDTHS.get(depth).copied().unwrap_or(0));
+        let mut values: Vec<Value> = Vec::new();
+        if most == 0 || self.lists_left == 0 {
+            return values;
+        }
+        self.lists_left -= 1;
+        let shapes = self.shapes(nodes, present);
+        let share = if most == 1 {
+            1
+        } else {
+            (most / shapes.len().max(1)).max(2)
+        };
+        for shape in &shapes {
+            for value in self.of_shape(shape, share, depth) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            if values.len() >= most {
+                break;
+            }
+        }
+        values.truncate(most);
+        values
+    }
+
+    fn first(&mut self, nodes: &[NodeId], depth: usize) -> Option<Value> {
+        self.values(nodes, 1, depth).into_iter().next()
+    }
+
+    fn of_shape(&mut self, shape: &Shape<'m>, most: usize, depth: usize) -> Vec<Value> {
+        if let Some(literals) = &shape.literals {
+            let fits = |value: &&&Value| shape.types.has(Types::of(value));
+            return literals
+                .iter()
+                .filter(fits)
+                .take(most)
+                .map(|value| (*value).clone())
+                .collect();
+        }
+        let is_free = shape.strings.is_empty()
+            && shape.numbers.is_empty()
+            && shape.objects.is_empty()
+            && shape.arrays.is_empty();
+        let mut lists: Vec<Vec<Value>> = Vec::new();
+        if is_free {
+            let literals = self.pool.literals.iter();
+            lists.push(
+                literals
+                    .filter(|value| shape.types.has(Types::of(value)))
+                    .cloned()
+                    .collect(),
+            );
+        }
+        if shape.types.has(Types::NULL) {
+            lists.push(vec![Value::Null]);
+        }
+        if shape.types.has(Types::BOOLEAN) {
+            lists.push(vec![Value::from(false), Value::from(true)]);
+        }
+        if shape.types.has(Types::NUMBER) {
+            lists.push(self.numbers(&shape.numbers));
+        }
+        if shape.types.has(Types::STRING) {
+            lists.push(self.strings(&shape.strings, most));
+        }
+        if shape.types.has(Types::ARRAY) {
+            lists.push(self.arrays(&shape.arrays, most, depth));
+        }
+        if shape.types.has(Types::OBJECT) {
+            lists.push(self.objects(shape, most, depth));
+        }
+        // In turns, so that every type gets its share.
+        let mut values = Vec::new();
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        for position in 0..longest {
+            for list in &mut lists {
+                if values.len() >= most {
+                    return values;
+                }
+                if let Some(value) = list.get_mut(position) {
+                    values.push(std::mem::take(value));
+                }
+            }
+        }
+        values
+    }
+
+    fn numbers(&self, classes: &[&NumberClass]) -> Vec<Value> {
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |value: Value| {
+            let fits = value
+                .as_f64()
+                .is_some_and(|number| classes.iter().all(|class| number_fits(class, number)));
+            if fits && !values.contains(&value) {
+                values.push(value);
+            }
+        };
+        let own = classes.iter().flat_map(|class| {
+            let bounds = [
+                &class.minimum,
+                &class.maximum,
+                &class.exclusive_minimum,
+                &class.exclusive_maximum,
+                &class.multiple_of,
+            ];
+            bounds.into_iter().flatten().cloned()
+        });
+        let bounds: Vec<Number> = own.chain(self.pool.numbers.iter().cloned()).collect();
+        let multiples: Vec<f64> = classes
+            .iter()
+            .filter_map(|class| class.multiple_of.as_ref()?.as_f64())
+            .filter(|multiple| *multiple > 0.0)
+            .collect();
+        for number in [0.0, 1.0, -1.0, 0.5, 2.0] {
+            add(number_value(number));
+        }
+        for bound in &bounds {
+            add(Value::Number(bound.clone()));
+            if let Some(integer) = bound.as_i64() {
+                for neighbour in [integer.checked_add(1), integer.checked_sub(1)] {
+                    neighbour
+                        .into_iter()
+                        .for_each(|number| add(Value::from(number)));
+                }
+            }
+            let Some(number) = bound.as_f64() else {
+                continue;
+            };
+            for delta in [0.5, -0.5, 1.0, -1.0, 0.25, -0.25] {
+                add(number_value(number + delta));
+            }
+            for multiple in &multiples {
+                let steps = (number / multiple).floor();
+                for steps in [steps - 1.0, steps, steps + 1.0, steps + 2.0] {
+                    add(number_value(steps * multiple));
+                }
+            }
+        }
+        for multiple in &multiples {
+            for steps in 1..12 {
+                add(number_value(f64::from(steps) * multiple));
+                add(number_value(f64::from(-steps) * multiple));
+            }
+        }
+        for number in [3.0, 0.25, 7.0, 1e6, -1e6, 1.5, 1e300] {
+            add(number_value(number));
+        }
+        values
+    }
+
+    fn strings(&mut self, classes: &[&StringClass], most: usize) -> Vec<Value> {
+        let length = |bound: Option<i64>| bound.and_then(|bound| usize::try_from(bound).ok());
+        let least = classes
+            .iter()
+            .filter_map(|class| length(class.min_length))
+            .max();
+        let greatest = classes
+            .iter()
+            .filter_map(|class| length(class.max_length))
+            .min();
+        let mut lengths: Vec<usize> = least.into_iter().collect();
+        lengths.extend([0, 1, 2, 3, 4]);
+        lengths.extend(greatest);
+        lengths.extend(&self.pool.lengths);
+        let mut candidates: Vec<String> = Vec::new();
+        let patterns: Vec<&String> = classes
+            .iter()
+            .filter_map(|class| class.pattern.as_ref())
+            .collect();
+        for class in classes {
+            if let Some(format) = &class.format {
+                let known = text::of_format(format).iter().copied();
+                candidates.extend(known.map(str::to_owned));
+            }
+        }
+        for pattern in &patterns {
+            candidates.extend(text::matching(pattern, &lengths));
+        }
+        // What matches an open pattern still does with more at its end, or before it.
+        let stems: Vec<String> = candidates.iter().take(4).cloned().collect();
+        for stem in stems.iter().map(String::as_str).chain([""]) {
+            for length in &lengths {
+                let missing = length.saturating_sub(stem.chars().count());
+                if missing > 0 && *length <= LENGTH_MAX {
+                    candidates.push(format!("{stem}{}", "a".repeat(missing)));
+                    if !stem.is_empty() {
+                        candidates.push(format!("{}{stem}", "a".repeat(missing)));
+                    }
+                }
+            }
+        }
+        candidates.push(String::new());
+        candidates.extend(["~", "0", "é", "B b", "a-1"].map(str::to_owned));
+        candidates.extend(self.pool.texts.iter().cloned());
+        let literals = self.pool.literals.iter().filter_map(Value::as_str);
+        candidates.extend(literals.map(str::to_owned));
+        let mut values: Vec<Value> = Vec::new();
+        for candidate in candidates {
+            if values.len() >= most {
+                break;
+            }
+            let length = candidate.chars().count();
+            let fits = least.is_none_or(|least| length >= least)
+                && greatest.is_none_or(|greatest| length <= greatest)
+                && patterns
+                    .iter()
+                    .all(|pattern| self.is_match(pattern, &candidate));
+            let value = Value::String(candidate);
+            if fits && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    }
+
+    /// Whether a pattern is found in a text; a pattern that does not compile is taken for found.
+    fn is_match(&mut self, pattern: &str, text: &str) -> bool {
+        if !self.matchers.contains_key(pattern) {
+            let matcher = pattern_matcher(pattern).map(|matches| Box::new(matches) as Matcher);
+            self.matchers.insert(pattern.to_owned(), matcher);
+        }
+        match self.matchers.get(pattern) {
+            Some(Some(matches)) => matches(text),
+            _ => true,
+        }
+    }
+
+    fn arrays(&mut self, classes: &[&ArrayClass], most: usize, depth: usize) -> Vec<Value> {
+        let count = |bound: Option<i64>| bound.and_then(|bound| usize::try_from(bound).ok());
+        let least = classes
+            .iter()
+            .filter_map(|class| count(class.min_items))
+            .max()
+            .unwrap_or(0);
+        let greatest = classes
+            .iter()
+            .filter_map(|class| count(class.max_items))
+            .min();
+        let is_unique = classes.iter().any(|class| class.unique_items);
+        let mut counts = vec![least, 0, 1, 2];
+        counts.extend(classes.iter().map(|class| class.items.len()));
+        if most > 1 {
+            counts.extend(greatest);
+            counts.extend(&self.pool.counts);
+        }
+        counts.retain(|count| {
+            *count >= least
+                && *count <= LENGTH_MAX
+                && greatest.is_none_or(|greatest| *count <= greatest)
+        });
+        // Every count once before any count in several ways.
+        let mut values: Vec<Value> = Vec::new();
+        let mut plain: Vec<Vec<Value>> = Vec::new();
+        for count in counts {
+            let items = self.items(classes, count, is_unique, depth);
+            if let Some(items) = items.filter(|items| !plain.contains(items)) {
+                values.push(Value::Array(items.clone()));
+                plain.push(items);
+            }
+            if most == 1 && !values.is_empty() {
+                return values;
+            }
+        }
+        for items in plain {
+            if values.len() < most {
+                self.vary(classes, &items, is_unique, most, depth, &mut values);
+            }
+        }
+        values.truncate(most);
+        values
+    }
+
+    /// Adds arrays like `plain` with one item changed, or all items the same.
+    fn vary(
+        &mut self,
+        classes: &[&ArrayClass],
+        plain: &[Value],
+        is_unique: bool,
+        most: usize,
+        depth: usize,
+        values: &mut Vec<Value>,
+    ) {
+        let mut add = |items: Vec<Value>| {
+            let value = Value::Array(items);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        };
+        let positions = plain.len().min(POSITIONS_MAX);
+        for position in 0..positions {
+            let Some(nodes) = item_nodes(classes, position) else {
+                return;
+            };
+            for value in self.values(&nodes, (most / 4).max(2), depth + 1) {
+                if position + 1 == positions && !is_unique && plain.len() > 1 {
+                    add(vec![value.clone(); plain.len()]);
+                }
+                let mut items = plain.to_vec();
+                if let Some(place) = items.get_mut(position) {
+                    *place = value;
+                }
+                add(items);
+            }
+        }
+    }
+
+    /// `count` items that fit, different ones where they have to be; with what `contains` asks
+    /// for where that is possible.
+    fn items(
+        &mut self,
+        classes: &[&ArrayClass],
+        count: usize,
+        is_unique: bool,
+        depth: usize,
+    ) -> Option<Vec<Value>> {
+        let mut items: Vec<Value> = Vec::new();
+        let mut choices: HashMap<Vec<NodeId>, Vec<Value>> = HashMap::new();
+        for position in 0..count {
+            let mut nodes = item_nodes(classes, position)?;
+            for class in classes {
+                let wanted = class.min_contains.unwrap_or(1);
+                let wanted = usize::try_from(wanted).unwrap_or(0);
+                if let Some(id) = class.contains
+                    && count - position <= wanted
+                {
+                    nodes.push(id);
+                }
+            }
+            if !choices.contains_key(&nodes) {
+                let most = if is_unique { count.min(64) } else { 1 };
+                // Distinct values are needed even where values are otherwise plain.
+                let made = self.values(
+                    &nodes,
+                    most.max(1),
+                    (depth + 1).min(if is_unique { 1 } else { 9 }),
+                );
+                choices.insert(nodes.clone(), made);
+            }
+            let choice = choices.get(&nodes)?;
+            let value = if is_unique {
+                choice.iter().find(|value| !items.contains(value))?
+            } else {
+                choice.first()?
+            };
+            items.push(value.clone());
+        }
+        Some(items)
+    }
+
+    /// An array with `value` at `position` and what else has to be there.
+    pub(super) fn array_with(
+        &mut self,
+        shape: &Shape<'m>,
+        position: usize,
+        value: &Value,
+    ) -> Option<Value> {
+        let least = shape
+            .arrays
+            .iter()
+            .filter_map(|class| class.min_items)
+            .max();
+        let least = usize::try_from(least.unwrap_or(0)).ok()?.min(LENGTH_MAX);
+        let is_unique = shape.arrays.iter().any(|class| class.unique_items);
+        let contained = shape.arrays.iter().any(|class| class.contains.is_some());
+        let count = (position + 1).max(least) + usize::from(contained);
+        let fits = |count: usize| {
+            shape.arrays.iter().all(|class| {
+                let most = class.max_items.and_then(|most| usize::try_from(most).ok());
+                most.is_none_or(|most| count <= most)
+            })
+        };
+        let count = if fits(count) {
+            count
+        } else {
+            count - usize::from(contained)
+        };
+        let mut items = self.items(&shape.arrays, count, is_unique, 0)?;
+        if let Some(same) = items.iter().position(|item| is_unique && item == value) {
+            items.swap(same, position);
+        }
+        *items.get_mut(position)? = value.clone();
+        Some(Value::Array(items))
+    }
+
+    /// Which schemas apply to a member of an object of this shape.
+    pub(super) fn member(&mut self, shape: &Shape<'m>, name: &str) -> Member {
+        let mut nodes = Vec::new();
+        let mut is_named = false;
+        for class in &shape.objects {
+            let (named, patterned) = self.named(class, name);
+            if named.is_empty() && patterned.is_empty() {
+                match class.additional {
+                    Rest::Allowed => {}
+                    Rest::Forbidden => return Member::Forbidden,
+                    Rest::Schema(id) => nodes.push(id),
+                }
+            } else {
+                is_named = true;
+            }
+            nodes.extend(named);
+            nodes.extend(patterned);
+        }
+        if !is_named {
+            for class in &shape.objects {
+                match class.unevaluated {
+                    Rest::Allowed => {}
+                    Rest::Forbidden => return Member::Forbidden,
+                    Rest::Schema(id) => nodes.push(id),
+                }
+            }
+        }
+        Member::Schemas(nodes)
+    }
+
+    /// The schemas `class` has for a name, and for patterns the name matches.
+    fn named(&mut self, class: &ObjectClass, name: &str) -> (Vec<NodeId>, Vec<NodeId>) {
+        let own = class.properties.iter().filter(|(own, _)| own == name);
+        let own = own.map(|(_, id)| *id).collect();
+        let mut patterned = Vec::new();
+        for (pattern, id) in &class.patterns {
+            if self.is_match(pattern, name) {
+                patterned.push(*id);
+            }
+        }
+        (own, patterned)
+    }
+
+    /// Names that are likely no keyword's, then those that some keyword mentions.
+    pub(super) fn fresh_names(&mut self, shape: &Shape<'m>) -> Vec<String> {
+        let (mut names, mut mentioned) = (Vec::new(), Vec::new());
+        let fresh = ["extra", "other", "p0", "p1", "x-1", "zz"].map(str::to_owned);
+        let made = self.made_names(shape, 4);
+        for name in fresh.into_iter().chain(made).chain(self.pool.names.clone()) {
+            if self.pool.names.contains(&name) && !is_odd(&name) {
+                mentioned.push(name);
+            } else {
+                names.push(name);
+            }
+        }
+        names.append(&mut mentioned);
+        names
+    }
+
+    /// Names made to fit patterns and `propertyNames`, up to `most` for each.
+    fn made_names(&mut self, shape: &Shape<'m>, most: usize) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut numbered = |stems: Vec<String>| {
+            let longer = stems.first().cloned().unwrap_or_default();
+            names.extend(stems);
+            names.extend((0..most).map(|number| format!("{longer}{number}")));
+        };
+        for class in &shape.objects {
+            for (pattern, _) in &class.patterns {
+                numbered(text::matching(pattern, &[5, 6, 7]));
+            }
+            if let Some(id) = class.property_names {
+                let stems = self.values(&[id], 24, 1).into_iter();
+                numbered(
+                    stems
+                        .filter_map(|name| name.as_str().map(str::to_owned))
+                        .collect(),
+                );
+            }
+        }
+        names
+    }
+
+    fn objects(&mut self, shape: &Shape<'m>, most: usize, depth: usize) -> Vec<Value> {
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |value: Option<Value>| {
+            if let Some(value) = value
+                && !values.contains(&value)
+            {
+                values.push(value);
+            }
+        };
+        add(self.object_with(shape, None, depth));
+        if most == 1 {
+            return values;
+        }
+        let mut names: Vec<String> = Vec::new();
+        let declared = shape.objects.iter().flat_map(|class| &class.properties);
+        for name in declared.map(|(name, _)| name).chain(&self.pool.names) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names.truncate(MEMBERS_MAX);
+        // Counts and everything at once are few; members one by one are many.
+        add(self.full_object(shape, &names, depth));
+        for count in self.pool.counts.clone() {
+            let grown = self.grown_object(shape, count, depth);
+            add(grown.map(Value::Object));
+        }
+        let share = (most / names.len().max(1)).clamp(2, 40);
+        for name in &names {
+            let Member::Schemas(nodes) = self.member(shape, name) else {
+                continue;
+            };
+            for value in self.values(&nodes, share, depth + 1) {
+                add(self.object_with(shape, Some((name, &value)), depth));
+            }
+        }
+        values.truncate(most);
+        values
+    }
+
+    /// An object with `forced` and what else has to be there.
+    pub(super) fn object_with(
+        &mut self,
+        shape: &Shape<'m>,
+        forced: Option<(&str, &Value)>,
+        depth: usize,
+    ) -> Option<Value> {
+        let members = self.members(shape, forced, depth)?;
+        let least = shape
+            .objects
+            .iter()
+            .filter_map(|class| class.min_properties)
+            .max();
+        let least = usize::try_from(least.unwrap_or(0)).ok()?;
+        self.grow(shape, members, least, depth).map(Value::Object)
+    }
+
+    fn members(
+        &mut self,
+        shape: &Shape<'m>,
+        forced: Option<(&str, &Value)>,
+        depth: usize,
+    ) -> Option<Map<String, Value>> {
+        let mut shape = shape.clone();
+        let mut names = shape.present.clone();
+        let required = shape.objects.iter().flat_map(|class| &class.required);
+        names.extend(required.cloned());
+        names.extend(forced.map(|(name, _)| name.to_owned()));
+        let mut members = Map::new();
+        let mut at = 0;
+        while let Some(name) = names.get(at).cloned() {
+            at += 1;
+            if members.contains_key(&name) {
+                continue;
+            }
+            for class in shape.objects.clone() {
+                let dependent = class
+                    .dependent_required
+                    .iter()
+                    .filter(|(on, _)| *on == name);
+                names.extend(dependent.flat_map(|(_, names)| names).cloned());
+                let dependent = class.dependent_schemas.iter().filter(|(on, _)| *on == name);
+                for (_, id) in dependent {
+                    let ways = self.shapes(&[*id], &[]);
+                    for class in ways.into_iter().take(1).flat_map(|way| way.objects) {
+                        names.extend(class.required.iter().cloned());
+                        shape.objects.push(class);
+                    }
+                }
+            }
+            let value = match forced {
+                Some((forced, value)) if forced == name => value.clone(),
+                _ => match self.member(&shape, &name) {
+                    Member::Forbidden => return None,
+                    Member::Schemas(nodes) => self.first(&nodes, depth + 1)?,
+                },
+            };
+            members.insert(name, value);
+        }
+        Some(members)
+    }
+
+    /// Adds members until there are `least`.
+    fn grow(
+        &mut self,
+        shape: &Shape<'m>,
+        mut members: Map<String, Value>,
+        least: usize,
+        depth: usize,
+    ) -> Option<Map<String, Value>> {
+        if members.len() >= least {
+            return Some(members);
+        }
+        let declared = shape.objects.iter().flat_map(|class| &class.properties);
+        let mut names: Vec<String> = declared.map(|(name, _)| name.clone()).collect();
+        names.extend(self.made_names(shape, least.min(LENGTH_MAX)));
+        if shape
+            .objects
+            .iter()
+            .all(|class| class.property_names.is_none())
+        {
+            names.extend((0..least.min(LENGTH_MAX)).map(|number| format!("p{number}")));
+        }
+        for name in names {
+            if members.len() >= least {
+                break;
+            }
+            if members.contains_key(&name) {
+                continue;
+            }
+            if let Member::Schemas(nodes) = self.member(shape, &name)
+                && let Some(value) = self.first(&nodes, depth + 1)
+            {
+                members.insert(name, value);
+            }
+        }
+        (members.len() >= least).then_some(members)
+    }
+
+    fn grown_object(
+        &mut self,
+        shape: &Shape<'m>,
+        count: usize,
+        depth: usize,
+    ) -> Option<Map<String, Value>> {
+        let members = self.members(shape, None, depth)?;
+        self.grow(shape, members, count, depth)
+    }
+
+    fn full_object(&mut self, shape: &Shape<'m>, names: &[String], depth: usize) -> Option<Value> {
+        let mut members = self.members(shape, None, depth)?;
+        for name in names {
+            if !members.contains_key(name)
+                && shape
+                    .objects
+                    .iter()
+                    .any(|class| class.properties.iter().any(|(own, _)| own == name))
+                && let Member::Schemas(nodes) = self.member(shape, name)
+                && let Some(value) = self.first(&nodes, depth + 1)
+            {
+                members.insert(name.clone(), value);
+            }
+        }
+        Some(Value::Object(members))
+    }
+}
+
+/// Names that only stand for odd names.
+fn is_odd(name: &str) -> bool {
+    matches!(name, "extra" | "~" | "A b" | "")
+}
+
+/// The schemas for the item at `position`; `None` where no item may be.
+fn item_nodes(classes: &[&ArrayClass], position: usize) -> Option<Vec<NodeId>> {
+    let mut nodes = Vec::new();
+    for class in classes {
+        if let Some(id) = class.items.get(position) {
+            nodes.push(*id);
+            continue;
+        }
+        nodes.extend(class.all_items);
+        if class.all_items.is_some() {
+            continue;
+        }
+        for rest in [class.additional, class.unevaluated] {
+            match rest {
+                Rest::Allowed => {}
+                Rest::Forbidden => return None,
+                Rest::Schema(id) => nodes.push(id),
+            }
+        }
+    }
+    Some(nodes)
+}
+
+/// Integers as integers, fractions with no more digits than were meant.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "whole, and below the precision of a double"
+)]
+fn number_value(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        return Value::from(number as i64);
+    }
+    let rounded = format!("{number:.12e}").parse().unwrap_or(number);
+    Value::from(rounded)
+}
+
+/// Roughly: bounds beyond a double's precision are left to the judgement of whole records.
+fn number_fits(class: &NumberClass, number: f64) -> bool {
+    let bound = |bound: &Option<Number>| bound.as_ref().and_then(Number::as_f64);
+    let is_multiple = bound(&class.multiple_of).is_none_or(|multiple| {
+        let quotient = number / multiple;
+        (quotient - quotient.round()).abs() < 1e-9
+    });
+    is_multiple
+        && (!class.is_integer || number.fract() == 0.0)
+        && bound(&class.minimum).is_none_or(|minimum| number >= minimum)
+        && bound(&class.maximum).is_none_or(|maximum| number <= maximum)
+        && bound(&class.exclusive_minimum).is_none_or(|minimum| number > minimum)
+        && bound(&class.exclusive_maximum).is_none_or(|maximum| number < maximum)
+}

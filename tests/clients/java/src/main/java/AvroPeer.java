@@ -1,0 +1,216 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.apache.avro.Schema;
+import org.apache.avro.SchemaCompatibility;
+import org.apache.avro.SchemaCompatibility.SchemaCompatibilityType;
+import org.apache.avro.SchemaCompatibility.SchemaPairCompatibility;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.io.BinaryDecoder;
+import org.apache.avro.io.DecoderFactory;
+
+/**
+ * Contradicts the lines of `cargo xtask agreement avro`: the reference for every verdict.
+ *
+ * Each pair: the same verdict and the same differences as SchemaCompatibility; every record of a
+ * compatible pair is read under the new schema; every witness is valid under the old schema and
+ * refused or read as the line says under the new one; where no record is said to break, none of
+ * the pair's records does.
+ */
+public final class AvroPeer {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final List<String> COUNTEREXAMPLES = new ArrayList<>();
+  private static final Map<String, Integer> COUNTS = new TreeMap<>();
+
+  public static void main(String[] arguments) throws Exception {
+    BufferedReader lines =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+      JsonNode pair = JSON.readTree(line);
+      try {
+        check(pair);
+      } catch (Exception error) {
+        fail(pair, "the reference fails: " + error);
+      }
+    }
+    for (String counterexample : COUNTEREXAMPLES.subList(0, Math.min(10, COUNTEREXAMPLES.size()))) {
+      System.out.println(counterexample);
+    }
+    System.out.println("Apache Avro Java: " + COUNTS + ", counter-examples " + COUNTEREXAMPLES.size());
+    if (!COUNTEREXAMPLES.isEmpty() || !COUNTS.containsKey("pairs")) {
+      System.exit(1);
+    }
+  }
+
+  private static void check(JsonNode pair) throws Exception {
+    count("pairs");
+    if (!pair.get("errors").isEmpty()) {
+      fail(pair, "generator: " + pair.get("errors"));
+      return;
+    }
+    Schema written = new Schema.Parser().parse(pair.get("old").asText());
+    Schema read = new Schema.Parser().parse(pair.get("new").asText());
+    boolean isCompatible = pair.get("compatible").asBoolean();
+    checkVerdict(pair, written, read, isCompatible);
+    boolean isRead = isCompatible || isConvention(pair);
+    for (JsonNode record : pair.get("records")) {
+      count("records");
+      byte[] payload = HexFormat.of().parseHex(record.get("payload").asText());
+      decode(written, written, payload);
+      if (!isRead) {
+        continue;
+      }
+      try {
+        decode(written, read, payload);
+      } catch (Exception error) {
+        String known = knownRefusal(written, read, error);
+        if (known == null) {
+          fail(pair, "nothing is said to break, but " + record + " is refused: " + error);
+        } else {
+          count("known: " + known);
+        }
+      }
+    }
+    for (JsonNode witness : pair.get("witnesses")) {
+      checkWitness(pair, witness, written, read);
+    }
+  }
+
+  /** Whether every difference of the pair is said to break no record. */
+  private static boolean isConvention(JsonNode pair) {
+    for (JsonNode witness : pair.get("witnesses")) {
+      if (!witness.get("label").asText().equals("convention")) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private static void checkVerdict(JsonNode pair, Schema written, Schema read, boolean isCompatible) {
+    List<String> expected = new ArrayList<>();
+    try {
+      SchemaPairCompatibility verdict =
+          SchemaCompatibility.checkReaderWriterCompatibility(read, written);
+      verdict
+          .getResult()
+          .getIncompatibilities()
+          .forEach(i -> expected.add(i.getType() + "@" + i.getLocation()));
+      if (isCompatible != (verdict.getType() == SchemaCompatibilityType.COMPATIBLE)) {
+        fail(pair, "the reference says " + verdict.getType());
+        return;
+      }
+    } catch (RuntimeException error) {
+      expected.add("UNEXPECTED_EXCEPTION@/");
+    }
+    List<String> found = new ArrayList<>();
+    pair.get("witnesses")
+        .forEach(w -> found.add(w.get("kind").asText() + "@" + w.get("path").asText()));
+    if (!found.equals(expected)) {
+      fail(pair, "differences: ours " + found + ", the reference's " + expected);
+    }
+  }
+
+  private static void checkWitness(JsonNode pair, JsonNode witness, Schema written, Schema read) {
+    String label = witness.get("label").asText();
+    count("witnesses, " + label);
+    if (label.equals("not-found")) {
+      fail(pair, "no witness: " + witness);
+    }
+    if (!label.equals("breaks")) {
+      return;
+    }
+    byte[] payload = HexFormat.of().parseHex(witness.get("payload").asText());
+    try {
+      decode(written, written, payload);
+    } catch (Exception error) {
+      fail(pair, "witness is not valid under the old schema: " + witness + ": " + error);
+      return;
+    }
+    boolean isRefused = witness.get("outcome").has("refused");
+    Object value;
+    try {
+      value = decode(written, read, payload);
+    } catch (Exception error) {
+      if (!isRefused) {
+        fail(pair, "witness is said to be misread and is refused: " + witness + ": " + error);
+      }
+      return;
+    }
+    if (isRefused) {
+      fail(pair, "witness is read: " + witness + " as " + value);
+    }
+  }
+
+  /** Decodes the whole payload. */
+  private static Object decode(Schema written, Schema read, byte[] payload) throws Exception {
+    BinaryDecoder decoder = DecoderFactory.get().binaryDecoder(payload, null);
+    Object value = new GenericDatumReader<>(written, read).read(null, decoder);
+    if (!decoder.isEnd()) {
+      throw new IllegalStateException("bytes are left");
+    }
+    return value;
+  }
+
+  /** Why the reference refuses what its own compatibility check lets pass; null when it should not. */
+  private static String knownRefusal(Schema written, Schema read, Exception error) {
+    String message = String.valueOf(error.getMessage());
+    // Since 1.12.2 a block is refused when its bytes cannot hold the items of the reader's type,
+    // though they are of the writer's: longs read as doubles, for one.
+    if (message.startsWith("Collection claims")) {
+      return "blocks are measured with the reader's item type";
+    }
+    // The check compares names without their namespace, a reader's union finds an enum or fixed by
+    // its full name.
+    Matcher found = Pattern.compile("Found (\\S+), expecting union\\[(.*)\\]").matcher(message);
+    if (found.find()
+        && Arrays.stream(found.group(2).split(", "))
+            .anyMatch(branch -> simple(branch).equals(simple(found.group(1))))) {
+      return "a union finds an enum or fixed by its full name";
+    }
+    // The check applies a field's alias to any record that it compares, the reader only to those
+    // of the full name.
+    Matcher lost =
+        Pattern.compile("Found (\\S+), expecting (\\S+), missing required field").matcher(message);
+    if (lost.find() && !lost.group(1).equals(lost.group(2))) {
+      return "aliases of fields count under the record's full name";
+    }
+    // A field renamed by the reader's alias leaves the writer's defaults with the old name in
+    // them, and they are checked again.
+    if (message.startsWith("Invalid default for field")) {
+      return "aliases do not reach into the writer's defaults";
+    }
+    // The default of a union is sometimes taken for its first branch, whose fields it has not.
+    if (message.startsWith("No default value for: ")) {
+      return "a default of a union with a record first";
+    }
+    // The default of a record inside the default of another is taken for the first branch.
+    if (message.startsWith("enum value 'null' is not in the enum symbol set")) {
+      return "a null default of a union with an enum first, inside another default";
+    }
+    return null;
+  }
+
+  private static String simple(String name) {
+    return name.substring(name.lastIndexOf('.') + 1);
+  }
+
+  private static void fail(JsonNode pair, String reason) {
+    COUNTEREXAMPLES.add(
+        "seed " + pair.get("seed") + ": " + reason + "\n  old " + pair.get("old").asText()
+            + "\n  new " + pair.get("new").asText());
+  }
+
+  private static void count(String what) {
+    COUNTS.merge(what, 1, Integer::sum);
+  }
+}
