@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use broker_core::clock::Clock;
 use broker_core::groups::GroupConfig;
+use broker_core::transactions::TransactionConfig;
 use broker_core::{BrokerConfig, Durability};
 use clap::{Args, ValueEnum};
 use registry::{RegistryConfig, StoreLocation};
@@ -453,6 +454,7 @@ impl ServeConfig {
                 initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms,
                 ..GroupConfig::default()
             },
+            transactions: TransactionConfig::default(),
             topic_defaults: self.topic_defaults.clone(),
             clock: Clock::System,
         })

@@ -83,6 +83,7 @@ struct Log {
     broker: Arc<Broker>,
     kafka_task: JoinHandle<()>,
     groups_task: JoinHandle<()>,
+    transactions_task: JoinHandle<()>,
 }
 
 impl Server {
@@ -175,6 +176,7 @@ impl Server {
                 broker = Some(log.broker);
                 let _kafka = log.kafka_task.await;
                 let _groups = log.groups_task.await;
+                let _transactions = log.transactions_task.await;
             }
             let _http = self.http_task.await;
         })
@@ -207,6 +209,7 @@ impl Log {
                 .map_err(|error| ServeError::Broker(error.to_string()))?
                 .map_err(|error| ServeError::Broker(error.to_string()))?;
         let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
+        let transactions_task = tokio::spawn(Arc::clone(&broker.transactions).run(stop.clone()));
         let kafka_task = tokio::spawn(broker_core::net::serve(
             Arc::clone(&broker),
             listener,
@@ -216,6 +219,7 @@ impl Log {
             broker,
             kafka_task,
             groups_task,
+            transactions_task,
         })
     }
 }

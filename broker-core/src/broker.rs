@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::groups::{GroupConfig, GroupCoordinator};
-use crate::ids::ProducerId;
-use crate::ids::TopicId;
+use crate::ids::{ProducerId, TopicId};
 use crate::log::{Shutdown, encode_id};
 use crate::partition::Syncer;
 use crate::storage::disk::Disk;
 use crate::storage::{Persistence, Storage, read_file, replace_file};
 use crate::topics::{Topics, TopicsOptions};
+use crate::transactions::{ProducerIds, TransactionConfig, TransactionCoordinator};
 use crate::validation::RecordValidator;
 
 /// When acks=all is answered.
@@ -56,6 +56,8 @@ pub struct BrokerConfig {
     pub connections_max: usize,
     /// Consumer groups.
     pub groups: GroupConfig,
+    /// Transactions.
+    pub transactions: TransactionConfig,
     /// Broker-wide defaults of topic configs (`log.retention.ms` and the like under their topic
     /// names).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
@@ -79,6 +81,7 @@ impl BrokerConfig {
             request_memory_bytes_max: 512 << 20,
             connections_max: 10_000,
             groups: GroupConfig::default(),
+            transactions: TransactionConfig::default(),
             topic_defaults: std::collections::BTreeMap::new(),
             clock: Clock::System,
         }
@@ -96,9 +99,11 @@ pub struct Broker {
     pub topics: Arc<Topics>,
     /// All consumer groups. Its [`GroupCoordinator::run`] is for the caller to spawn.
     pub groups: Arc<GroupCoordinator>,
+    /// All transactional ids. Its [`TransactionCoordinator::run`] is for the caller to spawn.
+    pub transactions: Arc<TransactionCoordinator>,
     /// Judges records.
     pub validator: Arc<dyn RecordValidator>,
-    producer_ids: Mutex<ProducerIds>,
+    producer_ids: Arc<ProducerIds>,
     syncer: Arc<Syncer>,
     /// House-keeping and compaction.
     background: Mutex<Vec<Periodic>>,
@@ -110,13 +115,6 @@ pub struct Broker {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenError(pub String);
-
-/// Producer ids that are reserved and not given away.
-#[derive(Debug, Default)]
-struct ProducerIds {
-    next: i64,
-    end: i64,
-}
 
 impl Broker {
     /// Locks the data directory, checks its format number, recovers every partition, starts the
@@ -163,15 +161,28 @@ impl Broker {
             )
             .and_then(|groups| {
                 groups.forget_orphaned_offsets(&topics);
+                let producer_ids = Arc::new(ProducerIds::new(Arc::clone(&topics)));
+                let transactions = TransactionCoordinator::open(
+                    Arc::clone(&topics),
+                    Arc::clone(&groups),
+                    Arc::clone(&producer_ids),
+                    config.transactions.clone(),
+                    config.clock.clone(),
+                )?;
                 let keep_house = |topics: &Topics, _: &dyn Fn() -> bool| topics.keep_house();
                 let period = HOUSEKEEPING_PERIOD;
                 let housekeeper = Periodic::start("housekeeping", period, &topics, keep_house)?;
                 let cleaner =
                     Periodic::start("log cleaner", CLEANER_PERIOD, &topics, Topics::compact)?;
-                Ok((groups, vec![housekeeper, cleaner]))
+                Ok((
+                    groups,
+                    transactions,
+                    producer_ids,
+                    vec![housekeeper, cleaner],
+                ))
             });
             match served {
-                Ok((groups, background)) => Ok((topics, groups, background)),
+                Ok(served) => Ok((topics, served)),
                 Err(why) => {
                     // All is open: it can be ended in order, so that the next start is short.
                     if let Err(unsaved) = close_topics(&topics, storage.as_ref(), data_dir) {
@@ -181,7 +192,7 @@ impl Broker {
                 }
             }
         });
-        let (topics, groups, background) = match opened {
+        let (topics, (groups, transactions, producer_ids, background)) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 syncer.stop();
@@ -193,8 +204,9 @@ impl Broker {
             cluster_id,
             topics,
             groups,
+            transactions,
             validator,
-            producer_ids: Mutex::default(),
+            producer_ids,
             syncer,
             background: Mutex::new(background),
             lock: Mutex::new(Some(lock)),
@@ -207,20 +219,7 @@ impl Broker {
     /// # Errors
     /// When the metadata log cannot be written.
     pub fn new_producer_id(&self) -> Result<ProducerId, OpenError> {
-        let mut ids = self.producer_ids.lock();
-        if ids.next == ids.end {
-            let first = self
-                .topics
-                .reserve_producer_ids(PRODUCER_ID_BLOCK)
-                .map_err(OpenError)?;
-            *ids = ProducerIds {
-                next: first,
-                end: first.saturating_add(PRODUCER_ID_BLOCK),
-            };
-        }
-        let id = ProducerId(ids.next);
-        ids.next += 1;
-        Ok(id)
+        self.producer_ids.allot().map_err(OpenError)
     }
 
     /// Syncs everything, writes the clean-shutdown mark, releases the lock. Partitions are offline
@@ -377,7 +376,6 @@ fn close_topics(topics: &Topics, storage: &dyn Storage, data_dir: &Path) -> Resu
 const FORMAT: u32 = 1;
 const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 16;
-const PRODUCER_ID_BLOCK: i64 = 1000;
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);
 /// `log.cleaner.backoff.ms`.
 const CLEANER_PERIOD: Duration = Duration::from_secs(15);

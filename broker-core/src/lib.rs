@@ -13,12 +13,14 @@
 //! | [`partition`] | one partition: append, group commit, fetch, waiting |
 //! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
 //! | [`groups`] | consumer groups and their offsets |
+//! | [`transactions`] | exactly-once: the transaction coordinator and the producer ids |
+//! | `internal_log` | the internal topics that both keep their state in |
 //! | [`api`] | one file per Kafka API |
 //! | [`net`] | listener and connections |
 //! | [`broker`] | everything above behind one handle |
 //!
-//! Direction inside: `ids, error <- protocol, records <- log <- partition <- topics <- groups <-
-//! broker <- api <- net`; `validation` uses only `ids` and `records`.
+//! Direction inside: `ids, error <- protocol, records <- log <- partition <- topics <-
+//! internal_log <- groups <- transactions <- broker <- api <- net`; `validation` uses only `ids` and `records`.
 
 pub mod api;
 pub mod broker;
@@ -26,6 +28,7 @@ pub mod clock;
 pub mod error;
 pub mod groups;
 pub mod ids;
+mod internal_log;
 pub mod log;
 pub mod net;
 pub mod partition;
@@ -33,6 +36,7 @@ pub mod protocol;
 pub mod records;
 pub mod storage;
 pub mod topics;
+pub mod transactions;
 pub mod validation;
 
 pub use broker::{Broker, BrokerConfig, Durability, OpenError};

@@ -14,7 +14,7 @@ use super::{
     RequestContext, alter_configs, create_partitions, create_topics, delete_records, delete_topics,
     describe_cluster, describe_configs, describe_topic_partitions, fetch, groups,
     incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch,
-    produce,
+    produce, transactions,
 };
 use crate::broker::Broker;
 use crate::error::ErrorCode;
@@ -399,6 +399,16 @@ async fn dispatch_cold(
             |response| response.error_code
         ),
         23 => answer!(|request| offset_for_leader_epoch::handle(broker, request)),
+        24 => answer!(|request| transactions::add_partitions(broker, context, request)),
+        25 => answer!(
+            |request| transactions::add_offsets(broker, context, request),
+            |response| response.error_code
+        ),
+        26 => answer!(
+            |request| transactions::end(broker, context, request),
+            |response| response.error_code
+        ),
+        28 => answer!(|request| transactions::offset_commit(broker, context, request)),
         32 => answer!(|request| describe_configs::handle(broker, request)),
         33 => answer!(|request| alter_configs::handle(broker, request)),
         37 => answer!(|request| create_partitions::handle(broker, request)),
@@ -410,6 +420,12 @@ async fn dispatch_cold(
         ),
         60 => answer!(
             |request| describe_cluster::handle(broker, request),
+            |response| response.error_code
+        ),
+        61 => answer!(|request| transactions::describe_producers(broker, request)),
+        65 => answer!(|request| transactions::describe_transactions(broker, request)),
+        66 => answer!(
+            |request| transactions::list_transactions(broker, request),
             |response| response.error_code
         ),
         75 => answer!(|request| describe_topic_partitions::handle(broker, request)),

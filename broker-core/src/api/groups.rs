@@ -364,7 +364,7 @@ fn join_response(version: i16, reply: JoinReply) -> kafka_wire::JoinGroupRespons
 }
 
 /// Whether a group with members may have this id. Commits and fetches accept the empty id too.
-fn is_group_id(id: &str) -> bool {
+pub(super) fn is_group_id(id: &str) -> bool {
     !id.is_empty() && is_storable_group_id(id)
 }
 

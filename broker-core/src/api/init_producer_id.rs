@@ -1,7 +1,8 @@
-//! InitProducerId, key 22, versions 0 to 5 (KIP-98). v2 flexible; v3 epoch bump (KIP-360).
+//! InitProducerId, key 22, versions 0 to 5 (KIP-98). v2 flexible; v3 epoch bump (KIP-360); v4
+//! PRODUCER_FENCED (KIP-588); v5 TRANSACTION_ABORTABLE (KIP-890).
 //!
 //! A null transactional id gets a fresh producer id with epoch 0, whatever id and epoch the client
-//! brings. Transactional ids are refused: transactions are not offered.
+//! brings; the others are for the transaction coordinator.
 
 use std::sync::Arc;
 
@@ -10,8 +11,13 @@ use kafka_wire::{InitProducerIdRequest, InitProducerIdResponse};
 use super::{RequestContext, blocking};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
+use crate::ids::{ProducerEpoch, ProducerId};
 use crate::topics::TopicError;
+use crate::transactions::coordinator::Producer;
 use crate::wire;
+
+/// First version that tells a fenced producer that it is.
+const PRODUCER_FENCED_FROM: i16 = 4;
 
 /// Allots a producer id.
 pub(super) async fn handle(
@@ -19,22 +25,37 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let failed = |code: ErrorCode| {
-        wire!(InitProducerIdResponse {
-            error_code: code.0,
-            producer_id: -1,
-            producer_epoch: -1,
-        })
+    let allotted = match &request.transactional_id {
+        None => allot(broker).await,
+        Some(id) => match expected(&request) {
+            Ok(expected) => {
+                let timeout_ms = request.transaction_timeout_ms;
+                broker.transactions.init(id, timeout_ms, expected).await
+            }
+            Err(error) => Err(error),
+        },
     };
-    if let Some(transactional_id) = &request.transactional_id {
-        tracing::warn!(
-            client_id = %context.client_id,
-            address = %context.address,
-            transactional_id = transactional_id.as_str(),
-            "transactions are not supported"
-        );
-        return failed(ErrorCode::INVALID_REQUEST);
+    match allotted {
+        Ok(producer) => wire!(InitProducerIdResponse {
+            producer_id: producer.id.0,
+            producer_epoch: producer.epoch.0,
+        }),
+        Err(error) => {
+            let error = if context.version < PRODUCER_FENCED_FROM {
+                super::transactions::for_writes(error)
+            } else {
+                error
+            };
+            wire!(InitProducerIdResponse {
+                error_code: error.0,
+                producer_id: -1,
+                producer_epoch: -1,
+            })
+        }
     }
+}
+
+async fn allot(broker: &Arc<Broker>) -> Result<Producer, ErrorCode> {
     let owner = Arc::clone(broker);
     let allotted = blocking(move || {
         owner.new_producer_id().map_err(|error| TopicError {
@@ -44,13 +65,25 @@ pub(super) async fn handle(
     })
     .await;
     match allotted {
-        Ok(producer_id) => wire!(InitProducerIdResponse {
-            producer_id: producer_id.0,
-            producer_epoch: 0,
+        Ok(id) => Ok(Producer {
+            id,
+            epoch: ProducerEpoch(0),
         }),
         Err(error) => {
             tracing::error!(reason = error.message, "no producer id could be allotted");
-            failed(error.code)
+            Err(error.code)
         }
+    }
+}
+
+/// Who the client says it is, if it wants to go on with a new epoch (v3+).
+fn expected(request: &InitProducerIdRequest) -> Result<Option<Producer>, ErrorCode> {
+    match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => Ok(None),
+        (-1, _) | (_, -1) => Err(ErrorCode::INVALID_REQUEST),
+        (id, epoch) => Ok(Some(Producer {
+            id: ProducerId(id),
+            epoch: ProducerEpoch(epoch),
+        })),
     }
 }

@@ -94,10 +94,17 @@ fn look_up(
     check_leader_epoch(partition.offsets().leader_epoch, asked.current_leader_epoch)?;
     match wanted(asked.timestamp, isolation, version)? {
         Wanted::Nothing => Ok(None),
-        Wanted::Query(query) => partition.offset_for(query).map_err(|error| match error {
-            ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
-            ReadError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-        }),
+        Wanted::Query(query) => {
+            // Before the look-up: what it finds below this may be read.
+            let stable = partition.offsets().last_stable;
+            let found = partition.offset_for(query).map_err(|error| match error {
+                ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+                ReadError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            })?;
+            let by_time = matches!(query, OffsetQuery::Timestamp(_) | OffsetQuery::MaxTimestamp);
+            let hidden = by_time && isolation == Isolation::ReadCommitted;
+            Ok(found.filter(|found| !hidden || found.offset < stable))
+        }
     }
 }
 

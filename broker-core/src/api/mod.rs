@@ -23,6 +23,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod transactions;
 mod wait;
 
 use std::net::SocketAddr;

@@ -1,9 +1,11 @@
 //! Produce, key 0, versions 3 to 13: the heart.
 //!
-//! v8 record errors (KIP-467), v13 topic ids (KIP-516). Per partition, in the order of the request
-//! and without side effect until the append: batch frame and CRC, producer state (a retry of a
-//! stored batch succeeds even if its schema was deleted meanwhile), records, admission by the
-//! validator, append. A refused batch moves no state and consumes no offset.
+//! v3 transactional id, v8 record errors (KIP-467), v12 partitions join the transaction by being
+//! produced to (KIP-890), v13 topic ids (KIP-516). Per partition, in the order of the request and
+//! without side effect until the append: batch frame and CRC, producer state (a retry of a stored
+//! batch succeeds even if its schema was deleted meanwhile), records, admission by the validator,
+//! transaction, append. A refused batch moves no state and consumes no offset; a transaction that
+//! it was meant for stays open, for the client to abort.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use bytes::BytesMut;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, timeout_at};
 
+use super::transactions::for_writes;
 use super::wait::join_all;
 use super::{RequestContext, find_partition, find_topic};
 use crate::broker::Broker;
@@ -29,6 +32,7 @@ use crate::records::{
     check_records, set_max_timestamp,
 };
 use crate::topics::Topic;
+use crate::transactions::coordinator::{ClientVersion, Producer, TopicPartition};
 use crate::validation::{Receipt, RecordError, Rejection, RequestOrigin, TopicSettings, Verdict};
 
 /// acks=all.
@@ -39,6 +43,12 @@ const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Rounds of fetching what the validator lacks, or of judging again what changed meanwhile.
 const JUDGEMENTS_MAX: usize = 5;
+
+/// First version of a client that adds partitions to its transaction by producing to them.
+const IMPLICIT_ADD_FROM: i16 = 12;
+
+/// First version of a client that knows TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 11;
 
 /// Texts and record errors of one response, in bytes: half the clients show nothing of them, and a
 /// response of megabytes helps none.
@@ -178,8 +188,9 @@ pub(super) async fn handle(
                     )),
                     Ok(partition) => {
                         let batch = asked.records.unwrap_or_default();
-                        let outcome =
-                            store(broker, context, topic, &partition, batch, deadline).await;
+                        let id = request.transactional_id.as_deref();
+                        let place = (topic.as_ref(), &*partition);
+                        let outcome = store(broker, context, place, id, batch, deadline).await;
                         log_start_offset = partition.offsets().log_start.0;
                         if let Ok(stored) = &outcome
                             && request.acks == ACKS_ALL
@@ -247,8 +258,8 @@ fn writable_topic(broker: &Broker, name: &str, id: uuid::Uuid) -> Result<Arc<Top
 async fn store(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    topic: &Topic,
-    partition: &Partition,
+    (topic, partition): (&Topic, &Partition),
+    transactional_id: Option<&str>,
     mut batch: BytesMut,
     deadline: Instant,
 ) -> Result<Stored, Refused> {
@@ -291,6 +302,16 @@ async fn store(
                 ),
             ));
         }
+        SequenceVerdict::InTransaction { first_offset } => {
+            return Err(Refused::new(
+                ErrorCode::INVALID_TXN_STATE,
+                format!(
+                    "producer {} has a transaction open since offset {first_offset}, which the \
+                     batch is not part of",
+                    header.producer_id
+                ),
+            ));
+        }
         SequenceVerdict::Fenced { current, found } => {
             return Err(Refused::new(
                 ErrorCode::INVALID_PRODUCER_EPOCH,
@@ -302,6 +323,7 @@ async fn store(
         }
     }
 
+    let transaction = Membership::of(&header, transactional_id, topic, partition)?;
     let settings = topic.settings();
     let origin = RequestOrigin {
         client_id: &context.client_id,
@@ -314,7 +336,16 @@ async fn store(
     if !config.log_append_time && set_max_timestamp(&mut batch, max_timestamp) {
         header = BatchHeader::parse(&batch)?;
     }
-    let still_holds = || broker.validator.still_holds(&settings, &receipt);
+    if let Some(transaction) = &transaction {
+        transaction.enter(broker, context.version).await?;
+    }
+    // Under the partition's lock: what ends the transaction needs that lock afterwards.
+    let is_member = || {
+        transaction.as_ref().map_or(Ok(()), |transaction| {
+            transaction.check(broker, context.version)
+        })
+    };
+    let still_holds = || broker.validator.still_holds(&settings, &receipt) && is_member().is_ok();
     match partition.append(batch, &header, now_ms, &still_holds) {
         Ok(appended) => Ok(Stored {
             base_offset: appended.base_offset,
@@ -335,7 +366,96 @@ async fn store(
                 -1
             },
         }),
+        // Its transaction ended meanwhile?
+        Err(AppendError::StaleVerdict) => {
+            is_member()?;
+            Err(AppendError::StaleVerdict.into())
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A batch's part in a transaction.
+struct Membership<'a> {
+    transactional_id: &'a str,
+    producer: Producer,
+    partition: TopicPartition,
+}
+
+impl<'a> Membership<'a> {
+    /// `None` for a batch outside of transactions.
+    fn of(
+        header: &BatchHeader,
+        transactional_id: Option<&'a str>,
+        topic: &Topic,
+        partition: &Partition,
+    ) -> Result<Option<Self>, Refused> {
+        if !header.is_transactional() {
+            return Ok(None);
+        }
+        let Some(transactional_id) = transactional_id else {
+            return Err(Refused::new(
+                ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+                "a batch of a transaction needs the transactional id in its request",
+            ));
+        };
+        Ok(Some(Self {
+            transactional_id,
+            producer: Producer {
+                id: header.producer_id,
+                epoch: header.producer_epoch,
+            },
+            partition: (topic.name.to_string(), partition.index().0),
+        }))
+    }
+
+    /// Makes the partition part of the transaction, durably, for a client that does not do so
+    /// itself; else makes sure that it is.
+    async fn enter(&self, broker: &Arc<Broker>, version: i16) -> Result<(), Refused> {
+        if version < IMPLICIT_ADD_FROM {
+            return self.check(broker, version);
+        }
+        let partitions = std::slice::from_ref(&self.partition);
+        broker
+            .transactions
+            .add_partitions(
+                self.transactional_id,
+                self.producer,
+                partitions,
+                ClientVersion::Two,
+            )
+            .await
+            .map_err(|code| self.refused(code, version))
+    }
+
+    fn check(&self, broker: &Broker, version: i16) -> Result<(), Refused> {
+        broker
+            .transactions
+            .check_partition(self.transactional_id, self.producer, &self.partition)
+            .map_err(|code| self.refused(code, version))
+    }
+
+    fn refused(&self, code: ErrorCode, version: i16) -> Refused {
+        let code = match for_writes(code) {
+            // Clients of then must retry, and know these codes from other APIs only.
+            ErrorCode::CONCURRENT_TRANSACTIONS if version < IMPLICIT_ADD_FROM => {
+                ErrorCode::NOT_ENOUGH_REPLICAS
+            }
+            ErrorCode::COORDINATOR_NOT_AVAILABLE => ErrorCode::NOT_ENOUGH_REPLICAS,
+            ErrorCode::INVALID_TXN_STATE if version >= ABORTABLE_FROM => {
+                ErrorCode::TRANSACTION_ABORTABLE
+            }
+            code => code,
+        };
+        let (topic, index) = &self.partition;
+        Refused::new(
+            code,
+            format!(
+                "partition {topic}-{index} is not part of an open transaction of {} with producer \
+                 id {} and epoch {}",
+                self.transactional_id, self.producer.id, self.producer.epoch
+            ),
+        )
     }
 }
 
@@ -347,12 +467,6 @@ fn check_frame<'a>(
 ) -> Result<BatchView<'a>, Refused> {
     let view = only_batch(batch)?;
     check_produced(&view, limits)?;
-    if view.header.is_transactional() {
-        return Err(Refused::new(
-            ErrorCode::INVALID_TXN_STATE,
-            format!("producer {} has no transaction", view.header.producer_id),
-        ));
-    }
     let size = view.header.size();
     if usize::try_from(segment_bytes).is_ok_and(|segment_bytes| size > segment_bytes) {
         return Err(Refused::new(

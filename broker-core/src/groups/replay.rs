@@ -1,10 +1,12 @@
 //! From the records of `__consumer_offsets` back to groups. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::classic::{ClassicConfig, ClassicGroup};
 use super::offsets::GroupOffsets;
 use super::record::{self, GroupMetadata, RecordError, RecordKey};
+use crate::ids::{ProducerEpoch, ProducerId};
+use crate::records::TransactionResult;
 
 /// What the records said of one group.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,14 +34,21 @@ impl ReplayedGroup {
 pub struct Replay {
     /// By group id; groups all of whose records are deleted are absent.
     pub groups: HashMap<String, ReplayedGroup>,
+    /// Groups with commits of a producer's open transaction.
+    pub pending: HashMap<ProducerId, BTreeSet<String>>,
 }
 
 impl Replay {
-    /// Takes in one record; no value is a tombstone.
+    /// Takes in one record, of a producer's transaction if one is given; no value is a tombstone.
     ///
     /// # Errors
     /// When the bytes are no such record; nothing changed then.
-    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
+    pub fn apply(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        producer: Option<(ProducerId, ProducerEpoch)>,
+    ) -> Result<(), RecordError> {
         match RecordKey::decode(key)? {
             RecordKey::Offset {
                 group,
@@ -48,8 +57,16 @@ impl Replay {
             } => {
                 let offset = value.map(record::decode_offset).transpose()?;
                 if let Some(offset) = offset {
-                    let group = self.groups.entry(group).or_default();
-                    group.offsets.set(&topic, partition, offset);
+                    if let Some((id, _)) = producer {
+                        self.pending.entry(id).or_default().insert(group.clone());
+                    }
+                    let offsets = &mut self.groups.entry(group).or_default().offsets;
+                    match producer {
+                        Some(producer) => {
+                            offsets.set_pending(producer, (topic, partition), offset);
+                        }
+                        None => offsets.set(&topic, partition, offset),
+                    }
                 } else if let Some(found) = self.groups.get_mut(&group) {
                     found.offsets.remove(&topic, partition);
                     self.forget_if_nothing_is_left(&group);
@@ -67,6 +84,30 @@ impl Replay {
             RecordKey::Unknown { .. } => {}
         }
         Ok(())
+    }
+
+    /// Takes in the end of a producer's transaction, for the groups that `belongs` names: those of
+    /// the partition with the marker.
+    pub fn end_transaction(
+        &mut self,
+        producer: ProducerId,
+        result: TransactionResult,
+        belongs: &dyn Fn(&str) -> bool,
+    ) {
+        let Some(groups) = self.pending.remove(&producer) else {
+            return;
+        };
+        let (ended, others): (BTreeSet<String>, BTreeSet<String>) =
+            groups.into_iter().partition(|group| belongs(group));
+        for id in ended {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.offsets.end_transaction(producer, result);
+                self.forget_if_nothing_is_left(&id);
+            }
+        }
+        if !others.is_empty() {
+            self.pending.insert(producer, others);
+        }
     }
 
     fn forget_if_nothing_is_left(&mut self, group: &str) {

@@ -7,8 +7,8 @@
 //! ones; the next start completes the exchange. Source: `LogCleaner` and
 //! `Cleaner` of Apache Kafka 4; KIP-280, KIP-354, KIP-534.
 //!
-//! What stays: a record without successor of the same key among the compacted ones; a tombstone
-//! until its batch's delete horizon (`delete.retention.ms` after it was first compacted); control
+//! What stays: a record without successor of the same key among the compacted ones, unless its
+//! transaction was aborted; a tombstone until its batch's delete horizon (`delete.retention.ms` after it was first compacted); control
 //! batches; the newest batch of every producer, if need be without records, because its sequence
 //! numbers are producer state. Offsets never change.
 //!
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use super::checkpoint;
 use super::index::{self, Indexes};
 use super::segment::{OpenSegments, SealedSegment};
+use super::transaction_index::{self, AbortedEntry};
 use super::{Log, TopicConfig};
 use crate::ids::Offset;
 use crate::records::{
@@ -53,6 +54,8 @@ pub(crate) struct Compaction {
     delete_retention_ms: i64,
     /// Base offset of the newest batch of every producer that the log remembers.
     newest: HashMap<i64, Offset>,
+    /// Where the aborted transactions of the segments are.
+    aborted: (Vec<Arc<SealedSegment>>, Vec<AbortedEntry>),
     now_ms: i64,
 }
 
@@ -72,6 +75,8 @@ pub(crate) struct Compacted {
 struct Group {
     old: Vec<Arc<SealedSegment>>,
     indexes: Indexes,
+    /// The transaction indexes of the old segments, one after the other.
+    aborted: Vec<AbortedEntry>,
     size: u64,
     end: Offset,
 }
@@ -123,6 +128,7 @@ impl Log {
             index_interval_bytes: config.index_interval_bytes,
             delete_retention_ms: config.delete_retention_ms,
             newest: self.producers.newest_batches(),
+            aborted: self.aborted_from(Offset(0)),
             now_ms,
         })
     }
@@ -160,6 +166,9 @@ impl Log {
             complete_swap(storage, &self.directory, group.indexes.base, bases)?;
             let files = group.indexes.save_from(storage, &self.directory, 0, 0)?;
             exchanged.files.extend(files);
+            let (aborted, base) = (&group.aborted, group.indexes.base);
+            let aborted = transaction_index::save_from(aborted, 0, storage, &self.directory, base)?;
+            exchanged.files.extend(aborted);
             let first = group.old.first();
             let at = self
                 .sealed
@@ -167,7 +176,9 @@ impl Log {
                 .position(|known| first.is_some_and(|first| Arc::ptr_eq(known, first)));
             if let Some(at) = at {
                 let directory = self.directory.clone();
-                let new = SealedSegment::new(&group.indexes, group.end, group.size, directory);
+                let aborted = group.aborted.len();
+                let (end, size) = (group.end, group.size);
+                let new = SealedSegment::new(&group.indexes, end, size, aborted, directory);
                 let old = at..at + group.old.len();
                 self.sealed.splice(old, [Arc::new(new)]);
             }
@@ -228,6 +239,7 @@ pub(super) fn complete_swap(
     for old in old {
         storage.remove(&index::index_path(directory, old))?;
         storage.remove(&index::time_index_path(directory, old))?;
+        storage.remove(&transaction_index::transaction_index_path(directory, old))?;
         if old != base {
             storage.remove(&index::log_path(directory, old))?;
         }
@@ -248,7 +260,8 @@ impl Compaction {
         open: &OpenSegments,
         stop: &dyn Fn() -> bool,
     ) -> io::Result<Compacted> {
-        let map = self.map_keys(storage, open, stop)?;
+        let aborted = self.aborted(storage)?;
+        let map = self.map_keys(&aborted, storage, open, stop)?;
         let mut compacted = Compacted {
             directory: self.directory.clone(),
             groups: Vec::new(),
@@ -265,7 +278,7 @@ impl Compaction {
         while let Some(first) = rest.first() {
             let count = self.group_size(rest, first.base);
             let (old, after) = rest.split_at(count);
-            let group = self.write_group(old, &map, storage, open, stop)?;
+            let group = self.write_group(old, (&map, &aborted), storage, open, stop)?;
             compacted.bytes_before += old.iter().map(|segment| segment.size).sum::<u64>();
             compacted.bytes_after += group.size;
             compacted.groups.push(group);
@@ -288,9 +301,21 @@ impl Compaction {
         fitting.max(1)
     }
 
+    /// The aborted transactions of the segments.
+    fn aborted(&self, storage: &dyn Storage) -> io::Result<AbortedTransactions> {
+        let (sealed, active) = &self.aborted;
+        let mut aborted = AbortedTransactions::default();
+        for segment in sealed {
+            aborted.extend(&segment.aborted(storage)?);
+        }
+        aborted.extend(active);
+        Ok(aborted)
+    }
+
     /// The last offset of every key in the dirty segments.
     fn map_keys(
         &self,
+        aborted: &AbortedTransactions,
         storage: &dyn Storage,
         open: &OpenSegments,
         stop: &dyn Fn() -> bool,
@@ -306,7 +331,8 @@ impl Compaction {
             while let Some(batch) = batches.next()? {
                 check_stop(stop)?;
                 let header = batch.header;
-                if header.last_offset() < self.first_dirty || header.is_control() {
+                let passed = header.last_offset() < self.first_dirty;
+                if passed || header.is_control() || aborted.contain(&header) {
                     map.end = map.end.max(after(&header));
                     continue;
                 }
@@ -328,7 +354,7 @@ impl Compaction {
     fn write_group(
         &self,
         old: &[&Arc<SealedSegment>],
-        map: &KeyMap,
+        (map, aborted): (&KeyMap, &AbortedTransactions),
         storage: &dyn Storage,
         open: &OpenSegments,
         stop: &dyn Fn() -> bool,
@@ -341,17 +367,19 @@ impl Compaction {
         let mut group = Group {
             old: old.iter().map(|segment| Arc::clone(segment)).collect(),
             indexes: Indexes::new(first.base),
+            aborted: Vec::new(),
             size: 0,
             end: last.end,
         };
         let file = storage.create(&group.path(&self.directory, CLEANED))?;
         let mut scratch = DecompressionScratch::default();
         for segment in old {
+            group.aborted.extend(segment.aborted(storage)?);
             let source = segment.files(storage, open)?.log;
             let mut batches = Batches::new(source.as_ref(), segment.size);
             while let Some(batch) = batches.next()? {
                 check_stop(stop)?;
-                let Some(bytes) = self.survivors(&batch, map, &mut scratch)? else {
+                let Some(bytes) = self.survivors(&batch, (map, aborted), &mut scratch)? else {
                     continue;
                 };
                 let bytes = bytes.as_deref().unwrap_or(batch.bytes);
@@ -372,7 +400,7 @@ impl Compaction {
     fn survivors(
         &self,
         batch: &BatchView<'_>,
-        map: &KeyMap,
+        (map, aborted): (&KeyMap, &AbortedTransactions),
         scratch: &mut DecompressionScratch,
     ) -> io::Result<Option<Option<Vec<u8>>>> {
         let header = batch.header;
@@ -383,12 +411,13 @@ impl Compaction {
         let horizon = header.delete_horizon_ms();
         let expired = horizon.is_some_and(|horizon| horizon <= self.now_ms);
         let mut tombstones = false;
+        let aborted = aborted.contain(&header);
         let kept = |record: &Record<'_>| {
             // Kafka refuses records without key in compacted topics; older ones of a topic that was
             // not compacted then go.
             let Some(key) = record.key else { return false };
             let superseded = map.newer(key, offset_of(&header, record));
-            !superseded && (record.value.is_some() || !expired)
+            !aborted && !superseded && (record.value.is_some() || !expired)
         };
         for record in inflated.records() {
             let record = record.map_err(unreadable)?;
@@ -414,6 +443,33 @@ impl Compaction {
 impl Group {
     fn path(&self, directory: &Path, extension: &str) -> PathBuf {
         index::segment_path(directory, self.indexes.base, extension)
+    }
+}
+
+/// Aborted transactions by producer: first offset to the marker's, ascending.
+#[derive(Debug, Default)]
+struct AbortedTransactions(HashMap<i64, Vec<(Offset, Offset)>>);
+
+impl AbortedTransactions {
+    /// Adds entries, which follow those before.
+    fn extend(&mut self, entries: &[AbortedEntry]) {
+        for entry in entries {
+            let of_producer = self.0.entry(entry.producer_id.0).or_default();
+            of_producer.push((entry.first_offset, entry.last_offset));
+        }
+    }
+
+    /// Whether a batch is part of one.
+    fn contain(&self, header: &BatchHeader) -> bool {
+        if !header.is_transactional() {
+            return false;
+        }
+        let Some(of_producer) = self.0.get(&header.producer_id.0) else {
+            return false;
+        };
+        let at = of_producer.partition_point(|(_, last)| *last < header.base_offset);
+        let found = of_producer.get(at);
+        found.is_some_and(|(first, _)| *first <= header.base_offset)
     }
 }
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `<base offset, 20 digits>.log` | record batches, byte for byte as fetched |
 //! | `<base offset>.index`, `.timeindex` | sparse indexes (`index.rs`) |
+//! | `<base offset>.txnindex` | aborted transactions, if any (`transaction_index.rs`) |
 //! | `<log end offset>.snapshot` | producer state at that offset ([`producer_state`]) |
 //! | `leader-epoch-checkpoint` | where leader epochs began ([`epochs`]) |
 //! | `partition.metadata` | the topic's id |
@@ -22,10 +23,12 @@ mod compaction;
 mod config;
 pub mod epochs;
 mod index;
+mod producer_snapshot;
 pub mod producer_state;
 mod recovery;
 mod scan;
 mod segment;
+mod transaction_index;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,14 +40,18 @@ pub(crate) use checkpoint::{encode_id, load_topic_id, save_topic_id};
 pub(crate) use compaction::Compaction;
 pub(crate) use segment::OpenSegments;
 
-use crate::ids::{LeaderEpoch, Offset};
-use crate::records::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::ids::{LeaderEpoch, Offset, ProducerId};
+use crate::records::{
+    BATCH_HEADER_BYTES, BatchHeader, BatchView, MARKER_BATCH_BYTES_MAX, TransactionResult,
+    marker_of,
+};
 use crate::storage::{Persistence, Storage, StorageFile, replace_file, write_all_at};
 use epochs::LeaderEpochs;
 use index::Indexes;
 use producer_state::ProducerState;
 use scan::{Depth, Window};
 use segment::{ActiveSegment, SealedSegment};
+use transaction_index::AbortedEntry;
 
 /// How the process ended that had the directory before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,9 +205,42 @@ impl Log {
             .note(header, position, config.index_interval_bytes);
         self.active.size += u64::try_from(batch.len()).unwrap_or(0);
         self.active.began_ms.get_or_insert(now_ms);
-        self.producers.apply(header, now_ms);
         self.log_end = Offset(header.last_offset().0.saturating_add(1));
+        if header.is_control() {
+            let marker = BatchView::parse(batch).ok();
+            let result = marker.and_then(|(view, _)| marker_of(&view));
+            self.active
+                .aborted
+                .extend(apply_marker(&mut self.producers, header, result, now_ms));
+        } else {
+            self.producers.apply(header, now_ms);
+        }
         Ok(())
+    }
+
+    /// No read-committed consumer may read at or beyond it.
+    pub(crate) fn last_stable(&self) -> Offset {
+        let unstable = self.producers.first_unstable();
+        unstable.map_or(self.log_end, |first| {
+            first.max(self.log_start).min(self.log_end)
+        })
+    }
+
+    /// Where the aborted transactions are that a reader from `from` on must know: sealed segments
+    /// to look through, then what the active one has.
+    pub(crate) fn aborted_from(
+        &self,
+        from: Offset,
+    ) -> (Vec<Arc<SealedSegment>>, Vec<AbortedEntry>) {
+        let at = self.sealed.partition_point(|segment| segment.end <= from);
+        let sealed = self.sealed.iter().skip(at);
+        let sealed = sealed.filter(|segment| segment.aborted_count > 0);
+        let active = &self.active.aborted;
+        let begin = active.partition_point(|entry| entry.last_offset < from);
+        (
+            sealed.cloned().collect(),
+            active.iter().skip(begin).copied().collect(),
+        )
     }
 
     fn roll_if_due(
@@ -247,7 +287,8 @@ impl Log {
         match self.active.save_indexes(storage, &self.directory) {
             Ok(files) => {
                 let base = self.active.base();
-                self.unsynced.extend(files.map(|file| (base, file)));
+                let files = files.into_iter().map(|file| (base, file));
+                self.unsynced.extend(files);
             }
             Err(error) => {
                 tracing::warn!(directory = %self.directory.display(), %error, "index not saved");
@@ -260,6 +301,7 @@ impl Log {
             &full.indexes,
             self.log_end,
             full.size,
+            full.aborted.len(),
             self.directory.clone(),
         )));
         Ok(())
@@ -322,7 +364,13 @@ impl Log {
 
     fn save_snapshot(&self) {
         let path = index::segment_path(&self.directory, self.log_end, recovery::SNAPSHOT);
-        let bytes = self.producers.encode(self.log_end);
+        let sealed = self.sealed.iter();
+        let counts = sealed.map(|segment| (segment.base, segment.aborted_count));
+        let counts = counts
+            .chain([(self.active.base(), self.active.aborted.len())])
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let bytes = producer_snapshot::encode(&self.producers, &counts, self.log_end);
         let storage = self.storage.as_ref();
         let saved = replace_file(storage, &path, &bytes, Persistence::Advisory)
             .and_then(|()| recovery::remove_old_snapshots(storage, &self.directory, self.log_end));
@@ -428,6 +476,69 @@ impl Log {
             .max()
             .filter(|timestamp| *timestamp >= 0)
     }
+}
+
+/// Takes a control batch, whose header has its final offset, into the producers' state; answers
+/// the transaction that it aborted.
+fn apply_marker(
+    producers: &mut ProducerState,
+    header: &BatchHeader,
+    result: Option<TransactionResult>,
+    now_ms: i64,
+) -> Option<AbortedEntry> {
+    let result = result?;
+    let ended = producers.end_transaction(header, now_ms)?;
+    let last_offset = header.last_offset();
+    (result == TransactionResult::Abort).then(|| AbortedEntry {
+        producer_id: ended.producer_id,
+        first_offset: ended.first_offset,
+        last_offset,
+        last_stable: producers
+            .first_unstable()
+            .unwrap_or(Offset(last_offset.0.saturating_add(1))),
+    })
+}
+
+/// What the control batch at `position` says of a transaction.
+fn read_marker(
+    file: &dyn StorageFile,
+    position: u64,
+    header: &BatchHeader,
+) -> io::Result<Option<TransactionResult>> {
+    if header.size() > MARKER_BATCH_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; header.size()];
+    let read = crate::storage::read_full_at(file, &mut bytes, position)?;
+    bytes.truncate(read);
+    let view = BatchView::parse(&bytes).ok();
+    Ok(view.and_then(|(view, _)| marker_of(&view)))
+}
+
+/// The aborted transactions of `[from, until)`, from where [`Log::aborted_from`] says they are.
+pub(crate) fn collect_aborted(
+    (sealed, active): (Vec<Arc<SealedSegment>>, Vec<AbortedEntry>),
+    from: Offset,
+    until: Offset,
+    storage: &dyn Storage,
+) -> io::Result<Vec<(ProducerId, Offset)>> {
+    let mut found = Vec::new();
+    let mut done = false;
+    for segment in sealed {
+        if !done {
+            let entries = segment.aborted(storage)?;
+            done = transaction_index::collect(&entries, from, until, &mut found);
+        }
+    }
+    if !done {
+        transaction_index::collect(&active, from, until, &mut found);
+    }
+    // Entries are in the order of the markers; clients need them by first offset.
+    found.sort_unstable_by_key(|entry| entry.first_offset);
+    Ok(found
+        .iter()
+        .map(|entry| (entry.producer_id, entry.first_offset))
+        .collect())
 }
 
 /// The position and header of the batch that holds `offset`, or of the first one after it.

@@ -1,9 +1,11 @@
-//! What a partition remembers of idempotent producers: pure, `now` is an argument.
+//! What a partition remembers of idempotent and transactional producers: pure, `now` is an
+//! argument.
 //!
-//! Per producer id its epoch and last five batches (KIP-98, KIP-360). Saved as an advisory
-//! snapshot beside the segments and rebuilt by scanning when that is missing.
+//! Per producer id its epoch, last five batches (KIP-98, KIP-360) and where its open transaction
+//! begins. Saved as an advisory snapshot beside the segments (`producer_snapshot.rs`) and rebuilt
+//! by scanning when that is missing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
 use crate::records::BatchHeader;
@@ -36,6 +38,35 @@ pub enum SequenceVerdict {
         /// The batch's.
         found: ProducerEpoch,
     },
+    /// Not part of the transaction that the producer has open here: INVALID_TXN_STATE.
+    InTransaction {
+        /// Where that begins.
+        first_offset: Offset,
+    },
+}
+
+/// A transaction that a marker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedTransaction {
+    /// Its producer.
+    pub producer_id: ProducerId,
+    /// Offset of its first record.
+    pub first_offset: Offset,
+}
+
+/// One producer as DescribeProducers shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerDescription {
+    /// Its id.
+    pub producer_id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record; -1 when not known.
+    pub last_sequence: Sequence,
+    /// When it was last seen, in ms since the epoch.
+    pub seen_ms: i64,
+    /// Where its open transaction begins.
+    pub open_since: Option<Offset>,
 }
 
 /// Batches remembered per producer: as many as a client may have in flight.
@@ -51,24 +82,28 @@ pub const PRODUCERS_MAX: usize = 100_000;
 /// Producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerState {
-    producers: HashMap<i64, Producer>,
+    pub(super) producers: HashMap<i64, Producer>,
+    /// Open transactions by first offset.
+    pub(super) open: BTreeMap<Offset, ProducerId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Producer {
-    epoch: ProducerEpoch,
-    seen_ms: i64,
+pub(super) struct Producer {
+    pub(super) epoch: ProducerEpoch,
+    pub(super) seen_ms: i64,
     /// Newest last.
-    batches: VecDeque<BatchFacts>,
+    pub(super) batches: VecDeque<BatchFacts>,
+    /// First offset of the open transaction.
+    pub(super) open: Option<Offset>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct BatchFacts {
-    first: Sequence,
-    last: Sequence,
-    base_offset: Offset,
-    last_offset: Offset,
-    append_time_ms: i64,
+pub(super) struct BatchFacts {
+    pub(super) first: Sequence,
+    pub(super) last: Sequence,
+    pub(super) base_offset: Offset,
+    pub(super) last_offset: Offset,
+    pub(super) append_time_ms: i64,
 }
 
 impl ProducerState {
@@ -93,6 +128,15 @@ impl ProducerState {
                 found,
             };
         }
+        if let Some(first_offset) = producer.open
+            && !header.is_transactional()
+        {
+            return SequenceVerdict::InTransaction { first_offset };
+        }
+        if first.0 < 0 {
+            // The broker's own: offsets of a transaction. Clients' are refused before.
+            return SequenceVerdict::Append;
+        }
         if found > producer.epoch {
             // Clients bump their epoch on their own after a final error, and start from 0.
             return expect_sequence(Sequence(0), first);
@@ -115,7 +159,8 @@ impl ProducerState {
         }
     }
 
-    /// Remembers an appended batch, whose header has its final offsets.
+    /// Remembers an appended batch, whose header has its final offsets. Control batches are for
+    /// [`ProducerState::end_transaction`].
     pub fn apply(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.producer_id == ProducerId::NONE || header.producer_id.0 < 0 || header.is_control()
         {
@@ -124,16 +169,19 @@ impl ProducerState {
         let producer = self
             .producers
             .entry(header.producer_id.0)
-            .or_insert_with(|| Producer {
-                epoch: header.producer_epoch,
-                seen_ms: now_ms,
-                batches: VecDeque::new(),
-            });
+            .or_insert_with(|| Producer::new(header.producer_epoch, now_ms));
         if producer.epoch != header.producer_epoch || producer.expired(now_ms) {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
         }
         producer.seen_ms = now_ms;
+        if header.is_transactional() && producer.open.is_none() {
+            producer.open = Some(header.base_offset);
+            self.open.insert(header.base_offset, header.producer_id);
+        }
+        if header.base_sequence.0 < 0 {
+            return;
+        }
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
         }
@@ -151,6 +199,66 @@ impl ProducerState {
         if self.producers.len() > PRODUCERS_MAX {
             self.forget_oldest();
         }
+    }
+
+    /// Takes in the marker of a transaction, whose header has its final offset: the transaction is
+    /// over, and older epochs of its producer are fenced. Answers the transaction if there was one.
+    pub fn end_transaction(
+        &mut self,
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Option<EndedTransaction> {
+        let producer = self
+            .producers
+            .entry(header.producer_id.0)
+            .or_insert_with(|| Producer::new(header.producer_epoch, now_ms));
+        if header.producer_epoch > producer.epoch {
+            producer.epoch = header.producer_epoch;
+            producer.batches.clear();
+        }
+        producer.seen_ms = now_ms;
+        let first_offset = producer.open.take()?;
+        self.open.remove(&first_offset);
+        Some(EndedTransaction {
+            producer_id: header.producer_id,
+            first_offset,
+        })
+    }
+
+    /// Where the oldest open transaction begins: no read-committed consumer may read further.
+    #[must_use]
+    pub fn first_unstable(&self) -> Option<Offset> {
+        self.open.keys().next().copied()
+    }
+
+    /// Producers with an open transaction and their epochs.
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<(ProducerId, ProducerEpoch)> {
+        self.open
+            .values()
+            .filter_map(|id| Some((*id, self.producers.get(&id.0)?.epoch)))
+            .collect()
+    }
+
+    /// All producers, by id.
+    #[must_use]
+    pub fn describe(&self) -> Vec<ProducerDescription> {
+        let mut described: Vec<ProducerDescription> = self
+            .producers
+            .iter()
+            .map(|(id, producer)| ProducerDescription {
+                producer_id: ProducerId(*id),
+                epoch: producer.epoch,
+                last_sequence: producer
+                    .batches
+                    .back()
+                    .map_or(Sequence(-1), |batch| batch.last),
+                seen_ms: producer.seen_ms,
+                open_since: producer.open,
+            })
+            .collect();
+        described.sort_unstable_by_key(|producer| producer.producer_id);
+        described
     }
 
     /// Forgets producers not seen for [`PRODUCER_EXPIRATION_MS`].
@@ -190,91 +298,28 @@ impl ProducerState {
         let (_, &mut tenth, _) = seen.select_nth_unstable(PRODUCERS_MAX / 10);
         let mut left = PRODUCERS_MAX / 10;
         self.producers.retain(|_, producer| {
-            let forget = producer.seen_ms <= tenth && left > 0;
+            let forget = producer.seen_ms <= tenth && left > 0 && producer.open.is_none();
             left -= usize::from(forget);
             !forget
         });
     }
-
-    /// The snapshot's bytes; `log_end` is the offset it stands for.
-    ///
-    /// ```text
-    /// magic "APSN" | version u16 = 1 | log end i64 | producers u32
-    ///   each: id i64 | epoch i16 | seen_ms i64 | batches u8
-    ///     each: first i32 | last i32 | base offset i64 | last offset i64 | append time i64
-    /// crc-32c u32 of all before it
-    /// ```
-    #[must_use]
-    pub fn encode(&self, log_end: Offset) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32 + self.producers.len() * 64);
-        out.extend_from_slice(SNAPSHOT_MAGIC);
-        out.extend_from_slice(&SNAPSHOT_VERSION.to_be_bytes());
-        out.extend_from_slice(&log_end.0.to_be_bytes());
-        let count = u32::try_from(self.producers.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&count.to_be_bytes());
-        for (id, producer) in &self.producers {
-            out.extend_from_slice(&id.to_be_bytes());
-            out.extend_from_slice(&producer.epoch.0.to_be_bytes());
-            out.extend_from_slice(&producer.seen_ms.to_be_bytes());
-            out.push(u8::try_from(producer.batches.len()).unwrap_or(u8::MAX));
-            for batch in &producer.batches {
-                out.extend_from_slice(&batch.first.0.to_be_bytes());
-                out.extend_from_slice(&batch.last.0.to_be_bytes());
-                out.extend_from_slice(&batch.base_offset.0.to_be_bytes());
-                out.extend_from_slice(&batch.last_offset.0.to_be_bytes());
-                out.extend_from_slice(&batch.append_time_ms.to_be_bytes());
-            }
-        }
-        let crc = crc_fast::crc32_iscsi(&out);
-        out.extend_from_slice(&crc.to_be_bytes());
-        out
-    }
-
-    /// Reads a snapshot; `None` when it is damaged, of another version, or for another offset.
-    #[must_use]
-    pub fn decode(bytes: &[u8], log_end: Offset) -> Option<Self> {
-        let (body, crc) = bytes.split_last_chunk::<4>()?;
-        if u32::from_be_bytes(*crc) != crc_fast::crc32_iscsi(body) {
-            return None;
-        }
-        let mut left = body.strip_prefix(SNAPSHOT_MAGIC)?;
-        if u16::from_be_bytes(take(&mut left)?) != SNAPSHOT_VERSION
-            || i64::from_be_bytes(take(&mut left)?) != log_end.0
-        {
-            return None;
-        }
-        let count = u32::from_be_bytes(take(&mut left)?);
-        let mut producers = HashMap::new();
-        for _ in 0..count {
-            let id = i64::from_be_bytes(take(&mut left)?);
-            let mut producer = Producer {
-                epoch: ProducerEpoch(i16::from_be_bytes(take(&mut left)?)),
-                seen_ms: i64::from_be_bytes(take(&mut left)?),
-                batches: VecDeque::new(),
-            };
-            for _ in 0..u8::from_be_bytes(take(&mut left)?) {
-                producer.batches.push_back(BatchFacts {
-                    first: Sequence(i32::from_be_bytes(take(&mut left)?)),
-                    last: Sequence(i32::from_be_bytes(take(&mut left)?)),
-                    base_offset: Offset(i64::from_be_bytes(take(&mut left)?)),
-                    last_offset: Offset(i64::from_be_bytes(take(&mut left)?)),
-                    append_time_ms: i64::from_be_bytes(take(&mut left)?),
-                });
-            }
-            producers.insert(id, producer);
-        }
-        left.is_empty().then_some(Self { producers })
-    }
 }
 
 impl Producer {
+    fn new(epoch: ProducerEpoch, now_ms: i64) -> Self {
+        Self {
+            epoch,
+            seen_ms: now_ms,
+            batches: VecDeque::new(),
+            open: None,
+        }
+    }
+
+    /// A producer with an open transaction never is: nobody may read past it.
     fn expired(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.seen_ms) > PRODUCER_EXPIRATION_MS
+        self.open.is_none() && now_ms.saturating_sub(self.seen_ms) > PRODUCER_EXPIRATION_MS
     }
 }
-
-const SNAPSHOT_MAGIC: &[u8] = b"APSN";
-const SNAPSHOT_VERSION: u16 = 1;
 
 fn expect_sequence(expected: Sequence, found: Sequence) -> SequenceVerdict {
     if expected == found {
@@ -294,16 +339,10 @@ fn advance(from: Sequence, by: i32) -> Sequence {
     Sequence(i32::try_from(next).unwrap_or(0))
 }
 
-fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
-    let (found, rest) = left.split_first_chunk::<N>()?;
-    *left = rest;
-    Some(*found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{BatchBuilder, Compression};
+    use crate::records::{BatchBuilder, Compression, TransactionResult, marker_batch};
 
     /// `p<id> e<epoch> <first>+<count>`, appended at the next offset.
     fn header(id: i64, epoch: i16, first: i32, count: i32, offset: i64) -> BatchHeader {
@@ -374,12 +413,6 @@ mod tests {
             SequenceVerdict::Append,
             "expired"
         );
-        let restored = ProducerState::decode(&state.encode(Offset(9)), Offset(9));
-        assert_eq!(restored, Some(state.clone()));
-        assert_eq!(
-            ProducerState::decode(&state.encode(Offset(9)), Offset(8)),
-            None
-        );
         state.expire(late);
         assert!(state.is_empty());
     }
@@ -401,16 +434,93 @@ mod tests {
         );
     }
 
+    /// As [`header`], part of a transaction.
+    fn transactional(id: i64, epoch: i16, first: i32, offset: i64) -> BatchHeader {
+        let mut header = header(id, epoch, first, 1, offset);
+        header.attributes |= crate::records::ATTRIBUTE_TRANSACTIONAL;
+        header
+    }
+
+    fn marker(id: i64, epoch: i16, offset: i64) -> BatchHeader {
+        let (id, epoch) = (ProducerId(id), ProducerEpoch(epoch));
+        let bytes = marker_batch(id, epoch, TransactionResult::Abort, 0);
+        let mut header = BatchHeader::parse(&bytes).unwrap();
+        header.base_offset = Offset(offset);
+        header
+    }
+
     #[test]
-    fn damaged_snapshots_are_refused() {
+    fn transactions_open_and_end() {
         let mut state = ProducerState::default();
-        state.apply(&header(1, 0, 0, 2, 0), 0);
-        let good = state.encode(Offset(2));
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1;
-            assert_eq!(ProducerState::decode(&bad, Offset(2)), None, "byte {at}");
-            assert_eq!(ProducerState::decode(&good[..at], Offset(2)), None);
+        state.apply(&transactional(1, 0, 0, 10), 0);
+        state.apply(&transactional(2, 0, 0, 11), 0);
+        state.apply(&transactional(1, 0, 1, 12), 0);
+        assert_eq!(state.first_unstable(), Some(Offset(10)));
+        let plain = header(1, 0, 2, 1, 13);
+        let first_offset = Offset(10);
+        assert_eq!(
+            state.verdict(&plain, 0),
+            SequenceVerdict::InTransaction { first_offset }
+        );
+        let late = PRODUCER_EXPIRATION_MS + 1;
+        state.expire(late);
+        assert_eq!(state.len(), 2, "an open transaction keeps its producer");
+
+        // Version 1: the marker has the transaction's epoch and sequences go on.
+        let ended = state.end_transaction(&marker(1, 0, 13), 0);
+        let producer_id = ProducerId(1);
+        assert_eq!(
+            ended,
+            Some(EndedTransaction {
+                producer_id,
+                first_offset
+            })
+        );
+        assert_eq!(state.first_unstable(), Some(Offset(11)));
+        assert_eq!(state.end_transaction(&marker(1, 0, 14), 0), None);
+        assert_eq!(
+            state.verdict(&transactional(1, 0, 2, 15), 0),
+            SequenceVerdict::Append
+        );
+        assert!(matches!(
+            state.verdict(&transactional(1, 0, 9, 15), 0),
+            SequenceVerdict::OutOfOrder { .. }
+        ));
+
+        // Version 2: the marker's epoch is one higher, and fences what comes late.
+        assert!(state.end_transaction(&marker(2, 1, 16), 0).is_some());
+        assert_eq!(state.first_unstable(), None);
+        assert!(matches!(
+            state.verdict(&transactional(2, 0, 1, 17), 0),
+            SequenceVerdict::Fenced { .. }
+        ));
+        assert_eq!(
+            state.verdict(&transactional(2, 1, 0, 17), 0),
+            SequenceVerdict::Append
+        );
+
+        // A marker of a producer that wrote nothing here fences too.
+        assert_eq!(state.end_transaction(&marker(3, 5, 18), 0), None);
+        assert!(matches!(
+            state.verdict(&transactional(3, 4, 0, 19), 0),
+            SequenceVerdict::Fenced { .. }
+        ));
+        state.expire(late);
+        assert!(state.is_empty());
+    }
+
+    #[test]
+    fn offsets_of_a_transaction_have_no_sequence() {
+        let mut state = ProducerState::default();
+        for offset in 0..3 {
+            let batch = transactional(1, 2, -1, offset);
+            assert_eq!(state.verdict(&batch, 0), SequenceVerdict::Append);
+            state.apply(&batch, 0);
         }
+        assert_eq!(state.first_unstable(), Some(Offset(0)));
+        assert!(matches!(
+            state.verdict(&transactional(1, 1, -1, 3), 0),
+            SequenceVerdict::Fenced { .. }
+        ));
     }
 }

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use super::checkpoint;
 use super::compaction;
 use super::index::{self, Indexes};
+use super::producer_snapshot::{self, ProducerSnapshot};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
-use super::{Log, Shutdown, Start, TopicConfig};
+use super::transaction_index::{self, AbortedEntry};
+use super::{Log, Shutdown, Start, TopicConfig, apply_marker, read_marker};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
 use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION};
@@ -88,7 +90,7 @@ impl Log {
         }
         let first = segments.first().map_or(log_end, |first| first.indexes.base);
         let log_start = saved_start.max(first).min(log_end);
-        let producers = opening.producers(&segments, log_start, log_end, now_ms)?;
+        let producers = opening.producers(&mut segments, log_start, log_end, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
         if epochs.is_empty() && (clean || log_start < log_end) {
@@ -113,11 +115,16 @@ impl Log {
             return Err(io::Error::other("log without segment"));
         };
         let sealed = segments.into_iter().map(|segment| {
-            let Loaded { indexes, end, size } = segment;
-            Arc::new(SealedSegment::new(&indexes, end, size, directory.clone()))
+            let Loaded {
+                indexes, end, size, ..
+            } = &segment;
+            let aborted = segment.aborted.len();
+            let directory = directory.clone();
+            Arc::new(SealedSegment::new(indexes, *end, *size, aborted, directory))
         });
         let sealed = sealed.collect();
         let mut active = ActiveSegment::new(last.indexes, last.size);
+        active.aborted = last.aborted;
         active.began_ms = (last.size > 0).then_some(now_ms);
         let log = Self {
             sealed,
@@ -172,6 +179,8 @@ struct Loaded {
     size: u64,
     /// Offset after its last record; for a segment not scanned, the next one's base.
     end: Offset,
+    /// Transactions whose abort marker is in it; known once the producers are.
+    aborted: Vec<AbortedEntry>,
 }
 
 struct Opening<'a> {
@@ -255,7 +264,12 @@ impl Opening<'_> {
             covered = covered.max(seen);
             let next = bases.iter().skip(at + 1).find(|next| **next >= covered);
             let end = next.copied().unwrap_or(base);
-            segments.push(Loaded { indexes, size, end });
+            segments.push(Loaded {
+                indexes,
+                size,
+                end,
+                aborted: Vec::new(),
+            });
         }
         Ok(segments)
     }
@@ -300,6 +314,7 @@ impl Opening<'_> {
             indexes: Indexes::new(base),
             size: 0,
             end: base,
+            aborted: Vec::new(),
         })
     }
 
@@ -440,29 +455,28 @@ impl Opening<'_> {
         Ok(cut)
     }
 
-    /// Producer state at the log end: the newest snapshot, and the headers that follow it.
+    /// Producer state at the log end: the newest snapshot, and the headers that follow it. Finds
+    /// the aborted transactions of every segment on the way.
     fn producers(
         &self,
-        segments: &[Loaded],
+        segments: &mut [Loaded],
         log_start: Offset,
         log_end: Offset,
         now_ms: i64,
     ) -> io::Result<ProducerState> {
-        let mut state = ProducerState::default();
-        let mut from = log_start;
-        for offset in snapshots(self.storage, self.directory)?.into_iter().rev() {
-            let path = index::segment_path(self.directory, offset, SNAPSHOT);
-            let bytes = crate::storage::read_file(self.storage, &path, SNAPSHOT_BYTES_MAX)
-                .ok()
-                .flatten();
-            let decoded = bytes.and_then(|bytes| ProducerState::decode(&bytes, offset));
-            if let Some(decoded) = decoded.filter(|_| offset <= log_end) {
-                (state, from) = (decoded, offset);
-                break;
+        let (mut state, from) = match self.snapshot(log_end)? {
+            Some((snapshot, from)) if self.load_aborted(segments, &snapshot)? => {
+                (snapshot.producers, from)
             }
-        }
-        for segment in segments.iter().filter(|segment| segment.end > from) {
-            let file = self.open_log(segment.indexes.base)?;
+            _ => (ProducerState::default(), log_start),
+        };
+        let last = segments.len().saturating_sub(1);
+        for (at, segment) in segments.iter_mut().enumerate() {
+            if segment.end <= from {
+                continue;
+            }
+            let base = segment.indexes.base;
+            let file = self.open_log(base)?;
             let range = Range {
                 position: segment
                     .indexes
@@ -471,15 +485,92 @@ impl Opening<'_> {
                 next_offset: None,
                 compacted_below: from,
             };
-            scan::scan(file.as_ref(), range, Depth::Headers, &mut |header, _| {
-                if header.base_offset >= from {
-                    // Seen when it was written, as far as its timestamp can be believed.
-                    state.apply(header, header.max_timestamp.min(now_ms));
+            let known = segment.aborted.len();
+            let mut unread = Ok(());
+            scan::scan(file.as_ref(), range, Depth::Headers, &mut |header, at| {
+                if header.base_offset < from {
+                    return;
+                }
+                // Seen when it was written, as far as its timestamp can be believed.
+                let seen_ms = header.max_timestamp.min(now_ms);
+                if !header.is_control() {
+                    state.apply(header, seen_ms);
+                    return;
+                }
+                match read_marker(file.as_ref(), at, header) {
+                    Ok(result) => {
+                        let aborted = apply_marker(&mut state, header, result, seen_ms);
+                        segment.aborted.extend(aborted);
+                    }
+                    Err(error) => unread = Err(error),
                 }
             })?;
+            unread?;
+            if at < last && segment.aborted.len() > known {
+                let aborted = &segment.aborted;
+                let saved =
+                    transaction_index::save_from(aborted, 0, self.storage, self.directory, base)?;
+                saved.map_or(Ok(()), |file| file.sync_data())?;
+            }
         }
         state.expire(now_ms);
         Ok(state)
+    }
+
+    /// The newest producer snapshot at or before `log_end` that can be read, and its offset.
+    fn snapshot(&self, log_end: Offset) -> io::Result<Option<(ProducerSnapshot, Offset)>> {
+        for offset in snapshots(self.storage, self.directory)?.into_iter().rev() {
+            let path = index::segment_path(self.directory, offset, SNAPSHOT);
+            let bytes = crate::storage::read_file(self.storage, &path, SNAPSHOT_BYTES_MAX)
+                .ok()
+                .flatten();
+            let decoded = bytes.and_then(|bytes| producer_snapshot::decode(&bytes, offset));
+            if let Some(decoded) = decoded.filter(|_| offset <= log_end) {
+                return Ok(Some((decoded, offset)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Loads the transaction indexes that `snapshot` counts on; answers whether they are whole.
+    fn load_aborted(
+        &self,
+        segments: &mut [Loaded],
+        snapshot: &ProducerSnapshot,
+    ) -> io::Result<bool> {
+        let first = segments.first().map(|first| first.indexes.base);
+        let known = |base: &Offset| {
+            let found = segments.binary_search_by_key(base, |segment| segment.indexes.base);
+            found.is_ok() || first.is_none_or(|first| *base < first)
+        };
+        if !snapshot.aborted_counts.keys().all(known) {
+            // Compaction has put segments together since.
+            return Ok(false);
+        }
+        for at in 0..segments.len() {
+            let Some(segment) = segments.get_mut(at) else {
+                break;
+            };
+            let base = segment.indexes.base;
+            let Some(&count) = snapshot.aborted_counts.get(&base) else {
+                continue;
+            };
+            let (storage, directory) = (self.storage, self.directory);
+            match transaction_index::load(count, storage, directory, base, segment.end)? {
+                Some(entries) => segment.aborted = entries,
+                None => {
+                    tracing::info!(
+                        directory = %directory.display(), segment = %base,
+                        "transaction index is not whole: rebuilding from the log"
+                    );
+                    for segment in segments.iter_mut() {
+                        segment.aborted.clear();
+                    }
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 
 use super::index::{self, Indexes};
+use super::transaction_index::{self, AbortedEntry};
 use crate::ids::Offset;
 use crate::storage::{Storage, StorageFile};
 
@@ -20,6 +21,10 @@ pub(crate) struct ActiveSegment {
     pub(crate) began_ms: Option<i64>,
     /// Entries of the indexes that are in the files already: offsets, times.
     pub(crate) saved: (usize, usize),
+    /// Transactions whose abort marker is in it, in the order of the markers.
+    pub(crate) aborted: Vec<AbortedEntry>,
+    /// How many of them are in the file already.
+    pub(crate) aborted_saved: usize,
     file: Option<Arc<dyn StorageFile>>,
 }
 
@@ -31,6 +36,8 @@ impl ActiveSegment {
             size,
             began_ms: None,
             saved: (0, 0),
+            aborted: Vec::new(),
+            aborted_saved: 0,
             file: None,
         }
     }
@@ -59,16 +66,20 @@ impl ActiveSegment {
         self.file = None;
     }
 
-    /// Writes what the index files lack; answers the two files, which are not synced.
+    /// Writes what the index files lack; answers those files, which are not synced.
     pub(crate) fn save_indexes(
         &mut self,
         storage: &dyn Storage,
         directory: &Path,
-    ) -> io::Result<[Arc<dyn StorageFile>; 2]> {
+    ) -> io::Result<Vec<Arc<dyn StorageFile>>> {
         let (offsets, times) = self.saved;
         let files = self.indexes.save_from(storage, directory, offsets, times)?;
         self.saved = (self.indexes.offsets.len(), self.indexes.times.len());
-        Ok(files)
+        let base = self.base();
+        let (aborted, saved) = (&self.aborted, self.aborted_saved);
+        let transactions = transaction_index::save_from(aborted, saved, storage, directory, base)?;
+        self.aborted_saved = self.aborted.len();
+        Ok(files.into_iter().chain(transactions).collect())
     }
 }
 
@@ -82,10 +93,12 @@ pub(crate) struct SealedSegment {
     pub(crate) size: u64,
     /// -1 when it holds no timestamp.
     pub(crate) max_timestamp: i64,
+    /// Entries of its transaction index.
+    pub(crate) aborted_count: usize,
     directory: PathBuf,
     files: Mutex<Option<SegmentFiles>>,
     /// Set when another segment takes its name: readers go on with these.
-    pinned: OnceLock<SegmentFiles>,
+    pinned: OnceLock<(SegmentFiles, Vec<AbortedEntry>)>,
 }
 
 /// The open files of a sealed segment.
@@ -98,12 +111,19 @@ pub(crate) struct SegmentFiles {
 }
 
 impl SealedSegment {
-    pub(crate) fn new(indexes: &Indexes, end: Offset, size: u64, directory: PathBuf) -> Self {
+    pub(crate) fn new(
+        indexes: &Indexes,
+        end: Offset,
+        size: u64,
+        aborted_count: usize,
+        directory: PathBuf,
+    ) -> Self {
         Self {
             base: indexes.base,
             end,
             size,
             max_timestamp: indexes.max_timestamp,
+            aborted_count,
             directory,
             files: Mutex::new(None),
             pinned: OnceLock::new(),
@@ -115,7 +135,7 @@ impl SealedSegment {
         storage: &dyn Storage,
         open: &OpenSegments,
     ) -> io::Result<SegmentFiles> {
-        if let Some(files) = self.pinned.get() {
+        if let Some((files, _)) = self.pinned.get() {
             return Ok(files.clone());
         }
         if let Some(files) = self.files.lock().as_ref() {
@@ -135,6 +155,24 @@ impl SealedSegment {
         Ok(files)
     }
 
+    /// Transactions whose abort marker is in it, in the order of the markers.
+    pub(crate) fn aborted(&self, storage: &dyn Storage) -> io::Result<Vec<AbortedEntry>> {
+        if self.aborted_count == 0 {
+            return Ok(Vec::new());
+        }
+        let (count, base) = (self.aborted_count, self.base);
+        let loaded = transaction_index::load(count, storage, &self.directory, base, self.end)?;
+        // After the file was looked at: it may have gone just then.
+        if let Some((_, aborted)) = self.pinned.get() {
+            return Ok(aborted.clone());
+        }
+        loaded.ok_or_else(|| {
+            let path = transaction_index::transaction_index_path(&self.directory, base);
+            let text = format!("{} does not hold its {count} entries", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })
+    }
+
     /// Keeps its files open as long as anyone holds it, because their names are about to be those
     /// of another segment.
     pub(crate) fn pin(
@@ -143,7 +181,8 @@ impl SealedSegment {
         open: &OpenSegments,
     ) -> io::Result<()> {
         let files = self.files(storage, open)?;
-        self.pinned.get_or_init(|| files);
+        let aborted = self.aborted(storage)?;
+        self.pinned.get_or_init(|| (files, aborted));
         Ok(())
     }
 
@@ -161,6 +200,7 @@ pub(crate) fn remove_segment(
 ) -> io::Result<()> {
     storage.remove(&index::index_path(directory, base))?;
     storage.remove(&index::time_index_path(directory, base))?;
+    storage.remove(&transaction_index::transaction_index_path(directory, base))?;
     storage.remove(&index::log_path(directory, base))
 }
 

@@ -24,6 +24,7 @@ use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceTopic,
 };
 use crate::records::{BatchBuilder, BatchView, Compression, DecompressionScratch};
+use crate::transactions::TransactionConfig;
 use crate::validation::{NoValidation, RecordValidator};
 use crate::wire;
 
@@ -65,12 +66,14 @@ impl Server {
             request_memory_bytes_max: 8 << 20,
             connections_max,
             groups: GroupConfig::default(),
+            transactions: TransactionConfig::default(),
             topic_defaults: BTreeMap::new(),
             clock: Clock::System,
         };
         let broker = Broker::open(config, validator).unwrap();
         let shutdown = CancellationToken::new();
         tokio::spawn(Arc::clone(&broker.groups).run(shutdown.clone()));
+        tokio::spawn(Arc::clone(&broker.transactions).run(shutdown.clone()));
         let serving = tokio::spawn(super::serve(
             Arc::clone(&broker),
             listener,

@@ -17,6 +17,8 @@ mod harness;
 mod kcat_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transaction_tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -433,6 +433,13 @@ async fn every_version_of_every_api_is_answered() {
     answers::<IncrementalAlterConfigsRequest>(client, &mut seen).await;
     answers::<OffsetDeleteRequest>(client, &mut seen).await;
     answers::<DescribeClusterRequest>(client, &mut seen).await;
+    answers::<AddPartitionsToTxnRequest>(client, &mut seen).await;
+    answers::<AddOffsetsToTxnRequest>(client, &mut seen).await;
+    answers::<EndTxnRequest>(client, &mut seen).await;
+    answers::<TxnOffsetCommitRequest>(client, &mut seen).await;
+    answers::<DescribeProducersRequest>(client, &mut seen).await;
+    answers::<DescribeTransactionsRequest>(client, &mut seen).await;
+    answers::<ListTransactionsRequest>(client, &mut seen).await;
     answers::<DescribeTopicPartitionsRequest>(client, &mut seen).await;
     seen.sort_unstable();
     let keys: Vec<i16> = APIS.iter().map(|api| api.key).collect();

@@ -21,10 +21,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-pub use crate::log::producer_state::SequenceVerdict;
+pub use crate::log::producer_state::{ProducerDescription, SequenceVerdict};
 pub(crate) use sync::Syncer;
 pub use types::{
     AbortedTransaction, AppendError, Appended, Isolation, OffsetAtTime, OffsetQuery,
@@ -33,9 +33,11 @@ pub use types::{
 
 use crate::broker::Durability;
 use crate::error::ErrorCode;
-use crate::ids::{LeaderEpoch, Offset, PartitionIndex};
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId};
 use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure};
-use crate::records::{BatchHeader, assign_offsets, set_log_append_time};
+use crate::records::{
+    BatchHeader, TransactionResult, assign_offsets, marker_batch, set_log_append_time,
+};
 use crate::storage::{Persistence, Storage};
 use crate::validation::TopicSettings;
 use sync::SyncRequest;
@@ -230,8 +232,65 @@ impl Partition {
                 ),
             });
         }
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         self.check_online().map_err(AppendError::Offline)?;
+        let Some(log) = &state.log else {
+            return Err(AppendError::Offline("not opened".to_owned()));
+        };
+        sequence_check(log.producers().verdict(header, now_ms))?;
+        if !still_holds() {
+            return Err(AppendError::StaleVerdict);
+        }
+        self.write(state, batch, header, now_ms)
+    }
+
+    /// Appends the marker that ends a producer's transaction here, and fences its older epochs. A
+    /// second marker for the same transaction does no harm. Never syncs.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] when it could not be written, [`AppendError::Offline`].
+    pub fn append_marker(
+        &self,
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        result: TransactionResult,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let batch = marker_batch(producer_id, epoch, result, now_ms);
+        let header = BatchHeader::parse(&batch).map_err(|error| AppendError::Refused {
+            code: ErrorCode::UNKNOWN_SERVER_ERROR,
+            text: error.to_string(),
+        })?;
+        let state = self.state.lock();
+        self.check_online().map_err(AppendError::Offline)?;
+        self.write(state, BytesMut::from(&batch[..]), &header, now_ms)
+    }
+
+    /// Producers with an open transaction here, and their epochs.
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<(ProducerId, ProducerEpoch)> {
+        let state = self.state.lock();
+        let log = state.log.as_ref();
+        log.map_or_else(Vec::new, |log| log.producers().open_transactions())
+    }
+
+    /// All producers remembered, by id.
+    #[must_use]
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        let state = self.state.lock();
+        let log = state.log.as_ref();
+        log.map_or_else(Vec::new, |log| log.producers().describe())
+    }
+
+    /// Gives a batch its offsets and writes it.
+    fn write(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        mut batch: BytesMut,
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let config = self.topic.config.load();
         let State {
             log: Some(log),
             tail,
@@ -241,11 +300,6 @@ impl Partition {
         else {
             return Err(AppendError::Offline("not opened".to_owned()));
         };
-        sequence_check(log.producers().verdict(header, now_ms))?;
-        if !still_holds() {
-            return Err(AppendError::StaleVerdict);
-        }
-        let mut batch = batch;
         let mut header = *header;
         header.base_offset = log.log_end();
         header.leader_epoch = log.leader_epoch();
@@ -514,8 +568,7 @@ impl State {
         PartitionOffsets {
             log_start,
             high_watermark: log_end,
-            // No transaction can be open: their coordinator is not there yet.
-            last_stable: log_end,
+            last_stable: self.log.as_ref().map_or(Offset(0), Log::last_stable),
             log_end,
             leader_epoch,
         }
@@ -541,6 +594,10 @@ fn sequence_check(verdict: SequenceVerdict) -> Result<(), AppendError> {
         SequenceVerdict::Fenced { current, found } => Err(AppendError::Refused {
             code: ErrorCode::INVALID_PRODUCER_EPOCH,
             text: format!("producer epoch {found} is older than {current}"),
+        }),
+        SequenceVerdict::InTransaction { first_offset } => Err(AppendError::Refused {
+            code: ErrorCode::INVALID_TXN_STATE,
+            text: format!("the producer has a transaction open since offset {first_offset}"),
         }),
     }
 }

@@ -5,9 +5,12 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::tail::ReadLimit;
-use super::{Isolation, OffsetAtTime, OffsetQuery, Partition, ReadBatches, ReadError, ReadRequest};
+use super::{
+    AbortedTransaction, Isolation, OffsetAtTime, OffsetQuery, Partition, ReadBatches, ReadError,
+    ReadRequest,
+};
 use crate::ids::Offset;
-use crate::log::{Place, find_batch};
+use crate::log::{Place, collect_aborted, find_batch};
 use crate::records::{BatchHeader, BatchView, DecompressionScratch};
 use crate::storage::read_full_at;
 
@@ -21,11 +24,6 @@ impl Partition {
     /// # Errors
     /// [`ReadError::OutOfRange`] and [`ReadError::Offline`].
     pub fn read(&self, request: &ReadRequest) -> Result<ReadBatches, ReadError> {
-        let mut limit = ReadLimit {
-            left: request.max_bytes,
-            at_least_one: request.at_least_one,
-            taken: 0,
-        };
         let mut state = self.state.lock();
         self.check_online().map_err(ReadError::Offline)?;
         let offsets = state.offsets();
@@ -38,6 +36,17 @@ impl Partition {
         let end = match request.isolation {
             Isolation::ReadUncommitted => offsets.high_watermark,
             Isolation::ReadCommitted => offsets.last_stable,
+        };
+        let mut limit = ReadLimit {
+            until: end,
+            left: request.max_bytes,
+            at_least_one: request.at_least_one,
+            taken: 0,
+        };
+        // Taken under the same lock as the end: whatever is below it is settled.
+        let aborted = match (request.isolation, state.log.as_ref()) {
+            (Isolation::ReadCommitted, Some(log)) => log.aborted_from(request.from),
+            _ => Default::default(),
         };
         let batches = if request.from >= end {
             Vec::new()
@@ -53,11 +62,29 @@ impl Partition {
             let read = place.and_then(|place| self.read_disk(place, request.from, &mut limit));
             read.map_err(|error| self.read_failed(request.from, &error))?
         };
+        let until = batches
+            .last()
+            .and_then(|last| BatchHeader::parse(last).ok());
+        let aborted = match until {
+            Some(last) => {
+                let until = Offset(last.last_offset().0.saturating_add(1));
+                let storage = self.context.storage.as_ref();
+                collect_aborted(aborted, request.from, until, storage)
+                    .map_err(|error| self.read_failed(request.from, &error))?
+            }
+            None => Vec::new(),
+        };
         Ok(ReadBatches {
             batches,
             bytes: limit.taken,
             offsets,
-            aborted: Vec::new(),
+            aborted: aborted
+                .into_iter()
+                .map(|(producer_id, first_offset)| AbortedTransaction {
+                    producer_id,
+                    first_offset,
+                })
+                .collect(),
         })
     }
 
@@ -110,7 +137,7 @@ impl Partition {
         let mut batches = Vec::new();
         while let Ok(header) = BatchHeader::parse(&bytes)
             && header.size() <= bytes.len()
-            && limit.admits(header.size())
+            && limit.admits(header.base_offset, header.size())
         {
             batches.push(bytes.split_to(header.size()));
         }

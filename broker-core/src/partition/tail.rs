@@ -87,7 +87,7 @@ impl Tail {
         let fitting = self
             .batches
             .range(at..)
-            .take_while(|batch| limit.admits(batch.bytes.len()));
+            .take_while(|batch| limit.admits(batch.base, batch.bytes.len()));
         Some(fitting.map(|batch| batch.bytes.clone()).collect())
     }
 }
@@ -101,6 +101,8 @@ impl Drop for Tail {
 /// How much more a read may return.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadLimit {
+    /// No batch that begins here or later is returned.
+    pub(crate) until: Offset,
     pub(crate) left: usize,
     /// The next batch is returned whatever its size.
     pub(crate) at_least_one: bool,
@@ -109,8 +111,8 @@ pub(crate) struct ReadLimit {
 
 impl ReadLimit {
     /// Whether a batch of that size is still to be returned; counts it if so.
-    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
-        let admitted = bytes <= self.left || self.at_least_one;
+    pub(crate) fn admits(&mut self, base: Offset, bytes: usize) -> bool {
+        let admitted = base < self.until && (bytes <= self.left || self.at_least_one);
         if admitted {
             self.left = self.left.saturating_sub(bytes);
             self.at_least_one = false;

@@ -12,6 +12,7 @@ use crate::storage::simulated::{Fault, SimulatedStorage};
 
 mod advisory;
 mod compaction;
+mod transactions;
 
 const DIRECTORY: &str = "/data/topics/orders-0";
 

@@ -1,6 +1,7 @@
 //! ApiVersions, key 18, versions 0 to 4.
 //!
-//! v1 throttle time; v3 flexible body and client software (KIP-511); v4 feature ranges from 0.
+//! v1 throttle time; v3 flexible body, client software (KIP-511) and features (KIP-584); v4 feature
+//! ranges from 0.
 
 use super::apis::APIS;
 use super::reader::{Malformed, Reader};
@@ -67,7 +68,29 @@ fn is_software_name(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
-/// Encodes the answer: `error` and every API of the table.
+/// A feature of the cluster (KIP-584): a level that clients must know to use it.
+struct Feature {
+    name: &'static str,
+    max: i16,
+    /// The level in force.
+    level: i16,
+}
+
+/// All features. Every level from 0 to the highest is supported.
+const FEATURES: &[Feature] = &[Feature {
+    name: "transaction.version",
+    max: 2,
+    // KIP-890: partitions are added by producing to them, and every transaction has an epoch.
+    level: 2,
+}];
+
+/// The levels never change while the broker runs.
+const FEATURES_EPOCH: i64 = 0;
+
+/// First version whose clients understand a supported level of 0.
+const LEVEL_ZERO_FROM: i16 = 4;
+
+/// Encodes the answer: `error` and every API of the table, and the features (v3+).
 ///
 /// An unsupported request version is answered in version 0 with UNSUPPORTED_VERSION, so that the
 /// client finds the range of key 18 in a layout it is sure to know.
@@ -84,7 +107,37 @@ pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode) {
     if version >= 1 {
         writer.i32(0);
     }
-    writer.no_tags(flexible);
+    if flexible {
+        encode_features(writer, version);
+    }
+}
+
+/// Tagged fields: 0 supported features, 1 epoch of the levels, 2 levels in force.
+fn encode_features(writer: &mut Writer, version: i16) {
+    if version >= LEVEL_ZERO_FROM {
+        writer.unsigned_varint(3);
+        writer.tag(0, |field| {
+            field.count(true, FEATURES.len());
+            for feature in FEATURES {
+                field.string(true, feature.name);
+                field.i16(0);
+                field.i16(feature.max);
+                field.no_tags(true);
+            }
+        });
+    } else {
+        writer.unsigned_varint(2);
+    }
+    writer.tag(1, |field| field.i64(FEATURES_EPOCH));
+    writer.tag(2, |field| {
+        field.count(true, FEATURES.len());
+        for feature in FEATURES {
+            field.string(true, feature.name);
+            field.i16(feature.level);
+            field.i16(feature.level);
+            field.no_tags(true);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -137,6 +137,16 @@ impl Writer {
         }
     }
 
+    /// One tagged field: its number, its length, what `encode` writes.
+    pub fn tag(&mut self, tag: u32, encode: impl FnOnce(&mut Self)) {
+        let mut field = Self::default();
+        encode(&mut field);
+        let bytes = field.tail.get(PREFIX_BYTES..).unwrap_or_default();
+        self.unsigned_varint(tag);
+        self.unsigned_varint(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.tail.put_slice(bytes);
+    }
+
     /// Records: their length, then the chunks by reference.
     pub fn records(&mut self, flexible: bool, records: Vec<Bytes>) {
         let length = records.iter().map(Bytes::len).sum();

@@ -19,6 +19,7 @@ pub mod check;
 mod compression;
 mod error;
 mod header;
+mod marker;
 mod retain;
 mod varint;
 
@@ -30,7 +31,11 @@ pub use error::BatchError;
 pub use header::{
     BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time, set_max_timestamp,
 };
+pub use marker::{MARKER_BATCH_BYTES_MAX, TransactionResult, marker_batch, marker_of};
 pub(crate) use retain::{Retained, retain};
+
+#[cfg(test)]
+pub(crate) use header::ATTRIBUTE_TRANSACTIONAL;
 
 #[cfg(test)]
 mod tests;

@@ -17,15 +17,22 @@ use crate::schema::ParseError;
 pub(super) struct Documents {
     pub(super) root: Value,
     pub(super) draft: Draft,
+    /// The metaschema among the references that `$schema` names.
+    dialect: Option<Dialect>,
     references: Vec<(String, Value)>,
 }
 
 impl Documents {
     pub(super) fn new(root: &Json, references: &[(String, Json)]) -> Self {
+        let declared = match root.get("$schema") {
+            Some(Json::String(uri)) => Some(uri),
+            _ => None,
+        };
         let (root, draft) = document(root);
         Self {
             root,
             draft,
+            dialect: declared.and_then(|uri| dialect(uri, references)),
             references: references
                 .iter()
                 .map(|(name, json)| (name.clone(), document(json).0))
@@ -33,10 +40,27 @@ impl Documents {
         }
     }
 
+    /// Whether payloads are judged by another language than the one that is compared: the
+    /// reference takes what it does not know for draft 7.
+    pub(super) const fn has_dialect(&self) -> bool {
+        self.dialect.is_some()
+    }
+
+    /// Whether the schema's own metaschema makes `format` an assertion.
+    pub(super) fn asserts_formats(&self) -> bool {
+        let dialect = self.dialect.as_ref();
+        dialect.is_some_and(|dialect| dialect.asserts_formats)
+    }
+
     /// The same documents with what the reference tolerates and the validator would refuse taken
-    /// out: negative lower bounds, an empty `allOf`, definitions that define nothing.
+    /// out: negative lower bounds, an empty `allOf`, definitions that define nothing; and with
+    /// what the schema's own metaschema gives no meaning.
     pub(super) fn for_validation(&self) -> Self {
         let mut documents = self.clone();
+        if let Some(dialect) = &self.dialect {
+            documents.draft = dialect.draft;
+            drop_keywords(&mut documents.root, &dialect.meaningless);
+        }
         drop_tolerated(&mut documents.root);
         for (_, value) in &mut documents.references {
             drop_tolerated(value);
@@ -134,6 +158,137 @@ impl Retrieve for KnownDocuments {
             .get(uri.as_str().trim_end_matches('#'))
             .cloned()
             .ok_or_else(|| "remote schema reference fetching is disabled".into())
+    }
+}
+
+/// A language of the schema's own: a published one without some of its vocabularies.
+#[derive(Debug, Clone)]
+struct Dialect {
+    draft: Draft,
+    /// Keywords of the vocabularies it leaves out.
+    meaningless: Vec<&'static str>,
+    /// `format` is more than a description.
+    asserts_formats: bool,
+}
+
+/// The language that the metaschema `uri` defines, if it is among the references and says which
+/// vocabularies it has.
+fn dialect(uri: &str, references: &[(String, Json)]) -> Option<Dialect> {
+    if draft_of(uri).is_some() {
+        return None;
+    }
+    let text = |json: &Json, name: &str| match json.get(name) {
+        Some(Json::String(text)) => Some(text.trim_end_matches('#').to_owned()),
+        _ => None,
+    };
+    let uri = uri.trim_end_matches('#');
+    let (_, metaschema) = references.iter().find(|(name, json)| {
+        name.trim_end_matches('#') == uri || text(json, "$id").as_deref() == Some(uri)
+    })?;
+    let draft = draft_of(&text(metaschema, "$schema")?)?;
+    let vocabularies: &[(&str, &[&str])] = match draft {
+        Draft::Draft201909 => &[
+            ("validation", VALIDATION),
+            ("applicator", APPLICATOR),
+            ("applicator", UNEVALUATED),
+        ],
+        Draft::Draft202012 => &[
+            ("validation", VALIDATION),
+            ("applicator", APPLICATOR),
+            ("unevaluated", UNEVALUATED),
+        ],
+        _ => return None,
+    };
+    let Some(Json::Object(declared)) = metaschema.get("$vocabulary") else {
+        return None;
+    };
+    let is_declared = |vocabulary: &str| {
+        let end = format!("/vocab/{vocabulary}");
+        declared.iter().any(|(uri, _)| uri.ends_with(&end))
+    };
+    let missing = vocabularies
+        .iter()
+        .filter(|(vocabulary, _)| !is_declared(vocabulary));
+    Some(Dialect {
+        draft,
+        meaningless: missing
+            .flat_map(|(_, keywords)| *keywords)
+            .copied()
+            .collect(),
+        asserts_formats: is_declared("format-assertion"),
+    })
+}
+
+const VALIDATION: &[&str] = &[
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxContains",
+    "minContains",
+    "maxProperties",
+    "minProperties",
+    "required",
+    "dependentRequired",
+];
+const APPLICATOR: &[&str] = &[
+    "prefixItems",
+    "items",
+    "additionalItems",
+    "contains",
+    "additionalProperties",
+    "properties",
+    "patternProperties",
+    "dependentSchemas",
+    "propertyNames",
+    "if",
+    "then",
+    "else",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+];
+const UNEVALUATED: &[&str] = &["unevaluatedItems", "unevaluatedProperties"];
+
+/// Takes keywords out of a schema and those in it, but not members of the same name out of what
+/// only holds schemas.
+fn drop_keywords(schema: &mut Value, keywords: &[&str]) {
+    match schema {
+        Value::Object(members) => {
+            members.retain(|name, _| !keywords.contains(&name.as_str()));
+            for (name, member) in members {
+                match (name.as_str(), member) {
+                    ("const" | "enum" | "default" | "examples", _) => {}
+                    (
+                        "properties" | "patternProperties" | "$defs" | "definitions"
+                        | "dependentSchemas",
+                        Value::Object(schemas),
+                    ) => {
+                        for schema in schemas.values_mut() {
+                            drop_keywords(schema, keywords);
+                        }
+                    }
+                    (_, member) => drop_keywords(member, keywords),
+                }
+            }
+        }
+        Value::Array(schemas) => {
+            for schema in schemas {
+                drop_keywords(schema, keywords);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `witness/` | a record that shows a difference |
 //! | `tape.rs`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |
 //! | `fast/` | schemas of common keywords, judged while the payload is read once |
+//! | `spans.rs` | which bytes say which value |
 //! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
 //!
 //! Read `parse.rs` first.
@@ -26,6 +27,7 @@ mod load;
 mod model;
 mod node;
 mod parse;
+mod spans;
 mod tags;
 mod tape;
 mod text;
@@ -86,8 +88,9 @@ pub fn encode_json(schema: &JsonSchema, value: &Value) -> Result<Vec<u8>, Encode
 /// # Errors
 /// When the payload is not one JSON value.
 pub fn decode_with_spans(schema: &JsonSchema, payload: &[u8]) -> Result<Decoded, Violation> {
+    let value = decode_json(schema, payload)?;
     Ok(Decoded {
-        value: decode_json(schema, payload)?,
-        spans: Vec::new(),
+        value,
+        spans: spans::spans(payload)?,
     })
 }

@@ -86,6 +86,12 @@ impl<'a> TapeNode<'a> {
         self.entry().map_or(0, |entry| entry.start as usize)
     }
 
+    /// First byte and the byte after the last one.
+    pub(super) fn span(self) -> (usize, usize) {
+        self.entry()
+            .map_or((0, 0), |entry| (entry.start as usize, entry.end as usize))
+    }
+
     fn entry(self) -> Option<&'a Entry> {
         match self {
             Self::At(view, index) => view.entry(index),

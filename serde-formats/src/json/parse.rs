@@ -125,9 +125,13 @@ impl JsonSchema {
     /// When the schema is stored but cannot be executed: it breaks its metaschema, a reference is
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
-        let burden = match self.model() {
-            Ok(model) => model.burden(),
-            Err(error) => return Err(CompileError(error.message.clone())),
+        let unusable = |error: &ParseError| CompileError(error.message.clone());
+        let burden = if self.inner.documents.has_dialect() {
+            let judged = self.inner.documents.for_validation();
+            let model = load(&judged, ParseMode::Existing).map_err(|error| unusable(&error))?;
+            model.burden()
+        } else {
+            self.model().map_err(unusable)?.burden()
         };
         if burden.depth >= LEVELS_MAX || burden.visits > VISITS_PER_VALUE_MAX {
             return Err(CompileError(format!(

@@ -228,15 +228,17 @@ fn pattern_options() -> PatternOptions<jsonschema::FancyRegex> {
 /// Compiles the validator of a schema.
 pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, CompileError> {
     let documents = documents.for_validation();
-    jsonschema::options_for::<TapeJson>()
+    let mut options = jsonschema::options_for::<TapeJson>()
         .with_draft(documents.draft)
         .with_retriever(documents.known())
-        .with_pattern_options(pattern_options())
-        .build(&documents.root)
-        .map_err(|error| {
-            let place = error.instance_path();
-            CompileError(shortened(format!("#{place}: {error}")))
-        })
+        .with_pattern_options(pattern_options());
+    if documents.asserts_formats() {
+        options = options.should_validate_formats(true);
+    }
+    options.build(&documents.root).map_err(|error| {
+        let place = error.instance_path();
+        CompileError(shortened(format!("#{place}: {error}")))
+    })
 }
 
 /// A validator of strings alone, for keywords of strings.

@@ -59,7 +59,7 @@ enum Shade { DARK = 0; LIGHT = 5; }
 "#;
 
 fn schema(text: &str) -> ProtobufSchema {
-    ProtobufSchema::parse(text, &[], ParseMode::New).unwrap()
+    ProtobufSchema::parse(text, &[], ParseMode::Existing).unwrap()
 }
 
 /// A small generator of its own, so that a seed means the same for ever (SplitMix64).

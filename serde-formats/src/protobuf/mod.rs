@@ -21,6 +21,7 @@ mod ast;
 mod bundled;
 mod compatibility;
 mod compile;
+mod fast;
 mod from_descriptor;
 mod from_json;
 mod json;

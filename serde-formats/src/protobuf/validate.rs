@@ -4,6 +4,7 @@
 //! scratch makes a valid record cost no allocation. Where the path of a violation needs the place
 //! of an element in a repeated field, the bytes before it are counted then, not on the way.
 
+use super::fast;
 use super::tables::{FieldRule, MessageTable, ProtobufValidator, Shape};
 use crate::validator::{
     MessageId, UnknownFields, ValidationLevel, ValidationOptions, Violation, ViolationReason,
@@ -78,7 +79,8 @@ impl ProtobufValidator {
     ///
     /// At [`ValidationLevel::Decode`] what a Protobuf runtime decodes passes: fields with another
     /// wire type count as unknown, and the numbers of enums and booleans are not looked at; proto3
-    /// text must be UTF-8 at every level, for every runtime refuses other text. A required
+    /// text must be UTF-8 at every level, for every runtime refuses other text; bits of a varint past
+    /// the 64th are dropped. A required
     /// field must be in each occurrence of its message; runtimes look after merging.
     ///
     /// # Errors
@@ -160,95 +162,197 @@ impl<'a> Walk<'a, '_> {
         table: &'a MessageTable,
         mut at: usize,
     ) -> Result<Option<usize>, Violation> {
+        let content = self.payload.get(..frame.end).unwrap_or(&[]);
         loop {
-            if at >= frame.end {
-                if frame.group != 0 {
-                    let detail = format!("group {} is not closed", frame.group);
-                    let reason = self.cut_reason(frame.end);
-                    return Err(self.violation(Fault::new(reason, at, detail), None));
+            let Some(field) = self.plain_fields(frame, table, content, &mut at) else {
+                if let Some(next) = self.field(frame, table, &mut at)? {
+                    return Ok(next);
                 }
-                return self.close(frame, table, at);
-            }
-            let tag_at = at;
-            let (tag, next) = match self.payload.get(at) {
-                Some(byte) if *byte < 0x80 => (u32::from(*byte), at + 1),
-                _ => self
-                    .tag(at, frame.end)
-                    .map_err(|fault| self.violation(fault, None))?,
+                continue;
             };
-            at = next;
+            self.open(field);
+            return Ok(Some(field.start));
+        }
+    }
+
+    /// Walks over fields that are as their schema has them, and short; stops before any other,
+    /// and answers the message that opens next.
+    fn plain_fields(
+        &mut self,
+        frame: Frame,
+        table: &'a MessageTable,
+        content: &'a [u8],
+        at: &mut usize,
+    ) -> Option<Frame> {
+        loop {
+            let tag_at = *at;
+            let (tag, start) = fast::tag(content, tag_at)?;
             let (number, wire) = (tag >> 3, tag & 7);
-            if number == 0 || wire > FIXED32 {
-                let detail = if number == 0 {
-                    "field number 0".to_owned()
-                } else {
-                    format!("wire type {wire} of field {number} does not exist")
-                };
-                let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
-                return Err(self.violation(fault, None));
-            }
-            if wire == END_GROUP {
-                if frame.group != number {
-                    let detail = format!("end of group {number} without its start");
-                    let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
-                    return Err(self.violation(fault, None));
-                }
-                return self.close(frame, table, at);
-            }
-            let Some(position) = table.find(number) else {
-                at = self.unknown(table, number, wire, tag_at, at, frame.end)?;
-                continue;
-            };
-            let Some(field) = table.fields.get(usize::from(position)) else {
-                continue;
-            };
-            let leaf = Leaf {
-                field,
-                tag_at,
-                in_run: 0,
-            };
-            match self.value(field, wire, at, frame.end) {
-                Ok(Step::Next(next)) => at = next,
-                Ok(Step::Open {
-                    table,
-                    start,
-                    end,
-                    group,
-                }) => {
-                    self.mark(frame, field);
-                    if self.scratch.frames.len() > MAX_DEPTH {
-                        let detail = format!("messages nest deeper than {MAX_DEPTH}");
-                        let fault = Fault::new(ViolationReason::LimitExceeded, tag_at, detail);
-                        return Err(self.violation(fault, Some(leaf)));
+            let position = table.find(number)?;
+            let field = table.fields.get(usize::from(position))?;
+            let next = match (field.shape, wire) {
+                (Shape::Varint, VARINT) => fast::varint(content, start)?,
+                (Shape::Utf8, LENGTH) => {
+                    let (start, stop) = fast::length(content, start)?;
+                    if !fast::is_utf8(content.get(start..stop)?) {
+                        return None;
                     }
-                    self.open(Frame {
-                        table,
+                    stop
+                }
+                (Shape::Message(inner), LENGTH) => {
+                    let (start, stop) = fast::length(content, start)?;
+                    if self.scratch.frames.len() > MAX_DEPTH {
+                        return None;
+                    }
+                    self.mark(frame, field);
+                    return Some(Frame {
+                        table: inner,
                         start,
-                        end,
-                        group,
+                        end: stop,
+                        group: 0,
                         tag_at,
                         field: position,
                         seen_base: 0,
                     });
-                    return Ok(Some(start));
                 }
-                Ok(Step::Mismatch) => {
-                    if self.full {
-                        let detail =
-                            format!("expected {}, found wire type {wire}", expected(field));
-                        let fault = Fault::new(ViolationReason::WireType, tag_at, detail);
-                        return Err(self.violation(fault, Some(leaf)));
+                (Shape::Bytes, LENGTH) => fast::length(content, start)?.1,
+                (Shape::Bool, VARINT) => {
+                    if *content.get(start)? > 1 {
+                        return None;
                     }
-                    at = self
-                        .skip(number, wire, at, frame.end)
-                        .map_err(|fault| self.violation(fault, Some(leaf)))?;
-                    continue;
+                    start + 1
                 }
-                Err((fault, in_run)) => {
-                    return Err(self.violation(fault, Some(Leaf { in_run, ..leaf })));
+                (Shape::Fixed64, FIXED64) => within(content, start + 8)?,
+                (Shape::Fixed32, FIXED32) => within(content, start + 4)?,
+                (Shape::ClosedEnum(numbers), VARINT) => {
+                    let value = *content.get(start)?;
+                    if value >= 0x80 || self.full && !self.is_constant(numbers, value.into()) {
+                        return None;
+                    }
+                    start + 1
                 }
+                (Shape::Varint, LENGTH) if field.repeated => {
+                    let (start, stop) = fast::length(content, start)?;
+                    if !fast::is_varints(content.get(start..stop)?) {
+                        return None;
+                    }
+                    stop
+                }
+                (Shape::Fixed64, LENGTH) if field.repeated => {
+                    let (start, stop) = fast::length(content, start)?;
+                    if !(stop - start).is_multiple_of(8) {
+                        return None;
+                    }
+                    stop
+                }
+                (Shape::Fixed32, LENGTH) if field.repeated => {
+                    let (start, stop) = fast::length(content, start)?;
+                    if !(stop - start).is_multiple_of(4) {
+                        return None;
+                    }
+                    stop
+                }
+                _ => return None,
+            };
+            if field.required.is_some() {
+                self.mark(frame, field);
             }
-            self.mark(frame, field);
+            *at = next;
+        }
+    }
+
+    /// Walks over any one field, or the end of the message; answers where to go on when another
+    /// message is the innermost now.
+    fn field(
+        &mut self,
+        frame: Frame,
+        table: &'a MessageTable,
+        place: &mut usize,
+    ) -> Result<Option<Option<usize>>, Violation> {
+        let mut at = *place;
+        if at >= frame.end {
+            if frame.group != 0 {
+                let detail = format!("group {} is not closed", frame.group);
+                let reason = self.cut_reason(frame.end);
+                return Err(self.violation(Fault::new(reason, at, detail), None));
+            }
+            return self.close(frame, table, at).map(Some);
+        }
+        let tag_at = at;
+        let (tag, next) = self
+            .tag(at, frame.end)
+            .map_err(|fault| self.violation(fault, None))?;
+        at = next;
+        let (number, wire) = (tag >> 3, tag & 7);
+        if number == 0 || wire > FIXED32 {
+            let detail = if number == 0 {
+                "field number 0".to_owned()
+            } else {
+                format!("wire type {wire} of field {number} does not exist")
+            };
+            let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
+            return Err(self.violation(fault, None));
+        }
+        if wire == END_GROUP {
+            if frame.group != number {
+                let detail = format!("end of group {number} without its start");
+                let fault = Fault::new(ViolationReason::Malformed, tag_at, detail);
+                return Err(self.violation(fault, None));
+            }
+            return self.close(frame, table, at).map(Some);
+        }
+        let position = table.find(number);
+        let field = position.and_then(|position| table.fields.get(usize::from(position)));
+        let (Some(position), Some(field)) = (position, field) else {
+            *place = self.unknown(table, number, wire, tag_at, at, frame.end)?;
+            return Ok(None);
+        };
+        let leaf = Leaf {
+            field,
+            tag_at,
+            in_run: 0,
+        };
+        match self.value(field, wire, at, frame.end) {
+            Ok(Step::Next(next)) => {
+                self.mark(frame, field);
+                *place = next;
+                Ok(None)
+            }
+            Ok(Step::Open {
+                table,
+                start,
+                end,
+                group,
+            }) => {
+                self.mark(frame, field);
+                if self.scratch.frames.len() > MAX_DEPTH {
+                    let detail = format!("messages nest deeper than {MAX_DEPTH}");
+                    let fault = Fault::new(ViolationReason::LimitExceeded, tag_at, detail);
+                    return Err(self.violation(fault, Some(leaf)));
+                }
+                self.open(Frame {
+                    table,
+                    start,
+                    end,
+                    group,
+                    tag_at,
+                    field: position,
+                    seen_base: 0,
+                });
+                Ok(Some(Some(start)))
+            }
+            Ok(Step::Mismatch) => {
+                if self.full {
+                    let detail = format!("expected {}, found wire type {wire}", expected(field));
+                    let fault = Fault::new(ViolationReason::WireType, tag_at, detail);
+                    return Err(self.violation(fault, Some(leaf)));
+                }
+                *place = self
+                    .skip(number, wire, at, frame.end)
+                    .map_err(|fault| self.violation(fault, Some(leaf)))?;
+                Ok(None)
+            }
+            Err((fault, in_run)) => Err(self.violation(fault, Some(Leaf { in_run, ..leaf }))),
         }
     }
 
@@ -451,7 +555,8 @@ impl<'a> Walk<'a, '_> {
     fn long_varint(&self, bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
         let mut value = 0_u64;
         for (index, byte) in bytes.iter().take(10).enumerate() {
-            if index == 9 && *byte > 1 {
+            // Runtimes drop the bits that do not fit; a writer never makes them.
+            if index == 9 && (*byte > 1 && self.full || *byte >= 0x80) {
                 let detail = "a varint does not fit 64 bits";
                 return Err(Fault::new(ViolationReason::Malformed, at, detail));
             }
@@ -639,6 +744,11 @@ impl<'a> Walk<'a, '_> {
         }
         elements
     }
+}
+
+/// `end`, when it is within `content`.
+fn within(content: &[u8], end: usize) -> Option<usize> {
+    (end <= content.len()).then_some(end)
 }
 
 /// What reading a value leads to.

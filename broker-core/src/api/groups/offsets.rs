@@ -91,8 +91,8 @@ pub(crate) async fn offset_commit(
     response
 }
 
-/// OffsetFetch: offset -1 where nothing is committed. Commits are never pending, so
-/// `require_stable` asks for nothing more.
+/// OffsetFetch: offset -1 where nothing is committed; UNSTABLE_OFFSET_COMMIT where an open
+/// transaction has a commit, if the client asks for stable offsets (v7+).
 pub(crate) async fn offset_fetch(
     broker: &Broker,
     _context: &RequestContext,
@@ -104,7 +104,7 @@ pub(crate) async fn offset_fetch(
         for group in request.groups {
             response
                 .groups
-                .push(fetch_group(broker, version, group).await);
+                .push(fetch_group(broker, version, group, request.require_stable).await);
         }
         return response;
     }
@@ -114,7 +114,8 @@ pub(crate) async fn offset_fetch(
             .map(|topic| (topic.name.to_string(), topic.partition_indexes))
             .collect()
     });
-    let result = fetch(broker, &request.group_id, wanted.as_deref()).await;
+    let stable = request.require_stable;
+    let result = fetch(broker, &request.group_id, wanted.as_deref(), stable).await;
     // Errors have a field of their own from v2; before they are said for each partition.
     let (error, found) = match result {
         Ok(found) => (ErrorCode::NONE, found),
@@ -134,12 +135,17 @@ pub(crate) async fn offset_fetch(
                 .map(|(index, offset)| {
                     let mut answer = offset_fetch_response::OffsetFetchResponsePartition::default();
                     answer.partition_index = index;
-                    answer.error_code = error.0;
+                    let (found, unstable) = answer_of(offset);
+                    answer.error_code = if error.is_error() {
+                        error.0
+                    } else {
+                        unstable.0
+                    };
                     (
                         answer.committed_offset,
                         answer.committed_leader_epoch,
                         answer.metadata,
-                    ) = answer_of(offset);
+                    ) = found;
                     answer
                 })
                 .collect();
@@ -201,6 +207,7 @@ async fn fetch_group(
     broker: &Broker,
     version: i16,
     group: offset_fetch_request::OffsetFetchRequestGroup,
+    require_stable: bool,
 ) -> offset_fetch_response::OffsetFetchResponseGroup {
     let mut response = offset_fetch_response::OffsetFetchResponseGroup::default();
     let mut wanted: Option<Vec<(String, Vec<i32>)>> = group.topics.as_ref().map(|_| Vec::new());
@@ -222,7 +229,7 @@ async fn fetch_group(
         }
         response.topics.push(row);
     }
-    match fetch(broker, &group.group_id, wanted.as_deref()).await {
+    match fetch(broker, &group.group_id, wanted.as_deref(), require_stable).await {
         Ok(found) => response.topics.extend(
             found
                 .into_iter()
@@ -254,11 +261,13 @@ fn fetched_topic(
         .map(|(index, offset)| {
             let mut answer = offset_fetch_response::OffsetFetchResponsePartitions::default();
             answer.partition_index = index;
+            let (found, unstable) = answer_of(offset);
+            answer.error_code = unstable.0;
             (
                 answer.committed_offset,
                 answer.committed_leader_epoch,
                 answer.metadata,
-            ) = answer_of(offset);
+            ) = found;
             answer
         })
         .collect();
@@ -269,28 +278,44 @@ async fn fetch(
     broker: &Broker,
     group_id: &str,
     wanted: Option<&[(String, Vec<i32>)]>,
+    require_stable: bool,
 ) -> Result<Vec<TopicOffsets>, ErrorCode> {
     if !is_storable_group_id(group_id) {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
-    broker.groups.fetch_offsets(group_id, wanted).await
+    broker
+        .groups
+        .fetch_offsets(group_id, wanted, require_stable)
+        .await
 }
 
 fn nothing(wanted: Vec<(String, Vec<i32>)>) -> Vec<TopicOffsets> {
     wanted
         .into_iter()
-        .map(|(topic, partitions)| (topic, partitions.into_iter().map(|p| (p, None)).collect()))
+        .map(|(topic, partitions)| {
+            let partitions = partitions.into_iter();
+            (topic, partitions.map(|index| (index, Ok(None))).collect())
+        })
         .collect()
 }
 
-fn answer_of(offset: Option<CommittedOffset>) -> (i64, i32, Option<StrBytes>) {
-    offset.map_or((-1, -1, Some(StrBytes::default())), |offset| {
-        (
-            offset.offset,
-            offset.leader_epoch,
-            Some(offset.metadata.into()),
-        )
-    })
+/// Offset, leader epoch and note of a partition's answer, and its error.
+type Answer = ((i64, i32, Option<StrBytes>), ErrorCode);
+
+fn answer_of(offset: Result<Option<CommittedOffset>, ErrorCode>) -> Answer {
+    let nothing = (-1, -1, Some(StrBytes::default()));
+    match offset {
+        Ok(Some(offset)) => (
+            (
+                offset.offset,
+                offset.leader_epoch,
+                Some(offset.metadata.into()),
+            ),
+            ErrorCode::NONE,
+        ),
+        Ok(None) => (nothing, ErrorCode::NONE),
+        Err(error) => (nothing, error),
+    }
 }
 
 /// The topic's name; `None` for an id that names no topic.

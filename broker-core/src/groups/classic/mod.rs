@@ -521,6 +521,31 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// Whether offsets may be committed as part of a transaction. As [`Self::check_commit`], but a
+    /// producer from before KIP-447 does not say which member it is, and a rebalance does not stand
+    /// in the way: the transaction is fenced by its producer's epoch.
+    ///
+    /// # Errors
+    /// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION.
+    pub fn check_transactional_commit(
+        &mut self,
+        now_ms: i64,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        if self.state == GroupState::Dead {
+            return Err(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        }
+        let says_nothing = member_id.is_empty() && instance_id.is_none();
+        if generation < 0 && (self.state == GroupState::Empty || says_nothing) {
+            return Ok(());
+        }
+        self.check_generation(member_id, instance_id, generation)?;
+        self.touch(member_id, now_ms);
+        Ok(())
+    }
+
     /// Marks the group deleted.
     pub fn mark_dead(&mut self, now_ms: i64) {
         assert!(

@@ -33,7 +33,9 @@ use super::offsets::{CommittedOffset, GroupOffsets, TopicPartition};
 use super::record::{GroupMetadata, STRING_BYTES_MAX};
 use crate::clock::Clock;
 use crate::error::ErrorCode;
-use crate::ids::Offset;
+use crate::ids::{Offset, ProducerEpoch, ProducerId};
+use crate::partition::AppendError;
+use crate::records::TransactionResult;
 use crate::topics::Topics;
 
 /// `offsets.retention.check.interval.ms`.
@@ -52,6 +54,10 @@ pub struct GroupCoordinator {
     timers_changed: Notify,
     /// Set at shutdown: nobody waits any more.
     closed: AtomicBool,
+    /// Held while a transaction ends: from its marker in the log to its commits in the groups.
+    ending: Mutex<()>,
+    /// Groups with commits of a producer's open transaction.
+    pending: Mutex<HashMap<ProducerId, BTreeSet<String>>>,
 }
 
 /// One group as ListGroups shows it.
@@ -89,8 +95,13 @@ pub struct Committer<'a> {
     pub generation: i32,
 }
 
-/// Commits of a topic's partitions as found; `None` where nothing is committed.
-pub type TopicOffsets = (String, Vec<(i32, Option<CommittedOffset>)>);
+/// Commits of a topic's partitions as found; `None` where nothing is committed, and
+/// UNSTABLE_OFFSET_COMMIT where an open transaction has a commit and the client would not have what
+/// was committed before it.
+pub type TopicOffsets = (
+    String,
+    Vec<(i32, Result<Option<CommittedOffset>, ErrorCode>)>,
+);
 
 /// When which group wants to be called.
 type Timer = (i64, Arc<str>);
@@ -145,6 +156,8 @@ impl GroupCoordinator {
             timers: Mutex::new(BinaryHeap::new()),
             timers_changed: Notify::new(),
             closed: AtomicBool::new(false),
+            ending: Mutex::new(()),
+            pending: Mutex::new(replay.pending),
         };
         for (id, replayed) in replay.groups {
             let id: Arc<str> = Arc::from(id);
@@ -361,8 +374,101 @@ impl GroupCoordinator {
         self.log.durable(group_id, written).await
     }
 
+    /// TxnOffsetCommit: returns when the commits are durable; they count once the producer's
+    /// transaction is committed. `in_transaction` is asked under the group's lock whether that is
+    /// still open.
+    ///
+    /// # Errors
+    /// What `in_transaction` says; a fence of the group (UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID,
+    /// ILLEGAL_GENERATION) or of the producer (INVALID_PRODUCER_EPOCH); INVALID_COMMIT_OFFSET_SIZE or
+    /// COORDINATOR_NOT_AVAILABLE when the log does not take them.
+    pub async fn commit_in_transaction(
+        &self,
+        group_id: &str,
+        committer: Committer<'_>,
+        producer: (ProducerId, ProducerEpoch),
+        commits: Vec<(TopicPartition, CommittedOffset)>,
+        in_transaction: &(dyn Fn() -> Result<(), ErrorCode> + Send + Sync),
+    ) -> Result<(), ErrorCode> {
+        let now_ms = self.clock.now_ms();
+        let commit = |_: &Slot, inner: &mut Inner| {
+            inner.group.check_transactional_commit(
+                now_ms,
+                committer.member_id,
+                committer.instance_id,
+                committer.generation,
+            )?;
+            in_transaction()?;
+            let mut records = Records::new(group_id);
+            for ((topic, partition), offset) in &commits {
+                records.offset(topic, *partition, Some(offset))?;
+            }
+            if let Some(last) = self.log.append(records, Some(producer), now_ms)? {
+                inner.written = Some(last);
+            }
+            for (partition, offset) in commits {
+                inner.offsets.set_pending(producer, partition, offset);
+            }
+            let mut pending = self.pending.lock();
+            let groups = pending.entry(producer.0).or_default();
+            groups.insert(group_id.to_owned());
+            Ok(inner.written)
+        };
+        let written = if committer.generation < 0 {
+            self.with_new_group(group_id, |slot, inner| {
+                let result = commit(slot, inner);
+                self.forget_if_vacant(slot, inner);
+                result
+            })
+        } else {
+            self.with_group(group_id, commit)
+                .unwrap_or(Err(ErrorCode::ILLEGAL_GENERATION))
+        }?;
+        self.log.durable(group_id, written).await
+    }
+
+    /// The partition of `__consumer_offsets` that holds the group.
+    #[must_use]
+    pub fn offsets_partition(&self, group_id: &str) -> i32 {
+        i32::try_from(self.log.index_of(group_id)).unwrap_or(0)
+    }
+
+    /// Ends a producer's transaction in a partition of `__consumer_offsets`: its commits there
+    /// count from now on, or are gone. Answers the offset of the marker.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn end_transaction(
+        &self,
+        partition: i32,
+        producer: (ProducerId, ProducerEpoch),
+        result: TransactionResult,
+    ) -> Result<Offset, AppendError> {
+        let _no_rewrite_between = self.ending.lock();
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        let now_ms = self.clock.now_ms();
+        let marker = self.log.append_marker(index, producer, result, now_ms)?;
+        let groups = self.pending.lock().remove(&producer.0).unwrap_or_default();
+        let mut others = BTreeSet::new();
+        for group_id in groups {
+            if self.log.index_of(&group_id) != index {
+                others.insert(group_id);
+                continue;
+            }
+            self.with_group(&group_id, |slot, inner| {
+                inner.offsets.end_transaction(producer.0, result);
+                self.forget_if_vacant(slot, inner);
+            });
+        }
+        if !others.is_empty() {
+            self.pending.lock().insert(producer.0, others);
+        }
+        Ok(marker)
+    }
+
     /// The commits of the partitions asked for, or of all that have one. Nothing is invented for a
-    /// group that does not exist: all its partitions are without a commit.
+    /// group that does not exist: all its partitions are without a commit. With `require_stable` a
+    /// partition that an open transaction commits for is UNSTABLE_OFFSET_COMMIT (KIP-447).
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when the last commit cannot become durable.
@@ -370,25 +476,27 @@ impl GroupCoordinator {
         &self,
         group_id: &str,
         wanted: Option<&[(String, Vec<i32>)]>,
+        require_stable: bool,
     ) -> Result<Vec<TopicOffsets>, ErrorCode> {
         let found = self.with_group(group_id, |_, inner| {
+            let all = || {
+                let topics = inner.offsets.topics();
+                let topics = topics.map(|(topic, partitions)| {
+                    (topic.to_owned(), partitions.keys().copied().collect())
+                });
+                topics.collect::<Vec<(String, Vec<i32>)>>()
+            };
             let offsets = match wanted {
-                Some(wanted) => pick(&inner.offsets, wanted),
-                None => inner
-                    .offsets
-                    .topics()
-                    .map(|(topic, partitions)| {
-                        let partitions = partitions
-                            .iter()
-                            .map(|(partition, offset)| (*partition, Some(offset.clone())));
-                        (topic.to_owned(), partitions.collect())
-                    })
-                    .collect(),
+                Some(wanted) => pick(&inner.offsets, wanted, require_stable),
+                None => pick(&inner.offsets, &all(), require_stable),
             };
             (offsets, inner.written)
         });
         match found {
-            None => Ok(pick(&GroupOffsets::default(), wanted.unwrap_or_default())),
+            None => {
+                let wanted = wanted.unwrap_or_default();
+                Ok(pick(&GroupOffsets::default(), wanted, require_stable))
+            }
             Some((offsets, written)) => {
                 self.log.durable(group_id, written).await?;
                 Ok(offsets)
@@ -649,7 +757,7 @@ impl GroupCoordinator {
     }
 
     fn append(&self, inner: &mut Inner, records: Records, now_ms: i64) -> Result<(), ErrorCode> {
-        if let Some(last) = self.log.append(records, now_ms)? {
+        if let Some(last) = self.log.append(records, None, now_ms)? {
             inner.written = Some(last);
         }
         Ok(())
@@ -664,7 +772,8 @@ impl GroupCoordinator {
     ) -> Result<(), ErrorCode> {
         let mut records = Records::new(&slot.id);
         for (topic, partition) in partitions {
-            if inner.offsets.get(topic, *partition).is_some() {
+            let offsets = &inner.offsets;
+            if offsets.get(topic, *partition).is_some() || offsets.is_unstable(topic, *partition) {
                 records.offset(topic, *partition, None)?;
             }
         }
@@ -754,13 +863,22 @@ impl Inner {
     }
 }
 
-fn pick(offsets: &GroupOffsets, wanted: &[(String, Vec<i32>)]) -> Vec<TopicOffsets> {
+fn pick(
+    offsets: &GroupOffsets,
+    wanted: &[(String, Vec<i32>)],
+    require_stable: bool,
+) -> Vec<TopicOffsets> {
     wanted
         .iter()
         .map(|(topic, partitions)| {
-            let found = partitions
-                .iter()
-                .map(|partition| (*partition, offsets.get(topic, *partition).cloned()));
+            let found = partitions.iter().map(|partition| {
+                let found = if require_stable && offsets.is_unstable(topic, *partition) {
+                    Err(ErrorCode::UNSTABLE_OFFSET_COMMIT)
+                } else {
+                    Ok(offsets.get(topic, *partition).cloned())
+                };
+                (*partition, found)
+            });
             (topic.clone(), found.collect())
         })
         .collect()

@@ -103,12 +103,16 @@ impl Fixture {
     }
 
     async fn fetch(&self, group: &str) -> Vec<(String, i32, i64)> {
-        let topics = self.groups().fetch_offsets(group, None).await.unwrap();
+        let topics = self
+            .groups()
+            .fetch_offsets(group, None, false)
+            .await
+            .unwrap();
         topics
             .into_iter()
             .flat_map(|(topic, partitions)| {
                 partitions.into_iter().map(move |(partition, offset)| {
-                    (topic.clone(), partition, offset.unwrap().offset)
+                    (topic.clone(), partition, offset.unwrap().unwrap().offset)
                 })
             })
             .collect()
@@ -166,10 +170,18 @@ async fn offsets_survive_a_restart() {
     fixture.commit("g", "t", 0, 6).await;
     fixture.commit("g", "u", 3, 7).await;
     fixture.commit("", "t", 0, 8).await;
-    let before = fixture.groups().fetch_offsets("g", None).await.unwrap();
+    let before = fixture
+        .groups()
+        .fetch_offsets("g", None, false)
+        .await
+        .unwrap();
     let fixture = fixture.restart();
     assert_eq!(
-        fixture.groups().fetch_offsets("g", None).await.unwrap(),
+        fixture
+            .groups()
+            .fetch_offsets("g", None, false)
+            .await
+            .unwrap(),
         before
     );
     assert_eq!(
@@ -180,10 +192,10 @@ async fn offsets_survive_a_restart() {
     assert_eq!(
         fixture
             .groups()
-            .fetch_offsets("nobody", Some(&[("t".to_owned(), vec![0])]))
+            .fetch_offsets("nobody", Some(&[("t".to_owned(), vec![0])]), false)
             .await
             .unwrap(),
-        [("t".to_owned(), vec![(0, None)])]
+        [("t".to_owned(), vec![(0, Ok(None))])]
     );
 }
 

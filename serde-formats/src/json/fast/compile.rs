@@ -14,10 +14,13 @@ use super::{ArrayRule, Bound, FastSchema, Field, NumberRule, ObjectRule, Rule, S
 /// The rules of a schema, for payloads nested `depth_max` deep; `None` when it has a keyword, a
 /// size or a reference that is not understood here.
 pub(in crate::json) fn compile(documents: &Documents, depth_max: usize) -> Option<FastSchema> {
-    if documents.draft == Draft::Draft4 {
+    if documents.has_dialect() {
         return None;
     }
     let documents = documents.for_validation();
+    if documents.draft == Draft::Draft4 {
+        return None;
+    }
     let mut compiler = Compiler {
         root: &documents.root,
         draft: documents.draft,
@@ -448,7 +451,8 @@ impl<'d> Compiler<'d> {
                 Value::Bool(false) => types::FALSE,
                 Value::Bool(true) => types::TRUE,
                 Value::Number(number) => {
-                    numbers.push(number.as_i64()?);
+                    let is_exact = |value: &i64| value.unsigned_abs() < EXACT_MAX;
+                    numbers.push(number.as_i64().filter(is_exact)?);
                     types::INTEGER
                 }
                 Value::String(text) => {

@@ -26,6 +26,7 @@ use crate::compatibility::Incompatibility;
 use crate::validator::ValidationOptions;
 use crate::witness::{Evidence, Outcome, Witness};
 use frame::Frame;
+#[cfg(test)]
 use pool::Pool;
 use sample::Maker;
 
@@ -74,30 +75,8 @@ pub fn evidence(
     }
 }
 
-/// A record of `writer` that `reader` refuses, whatever the comparison says of the two.
-pub(super) fn refused_record(reader: &JsonSchema, writer: &JsonSchema) -> Option<Witness> {
-    let (old, new) = (writer.model().ok()?, reader.model().ok()?);
-    let (old_validator, new_validator) = (writer.compile().ok()?, reader.compile().ok()?);
-    let mut search = Search {
-        old_validator: &old_validator,
-        new_validator: &new_validator,
-        scratch: JsonScratch::default(),
-        seen: HashSet::new(),
-        taken: 0,
-        best: None,
-        elsewhere: None,
-    };
-    search.run(
-        (old, new),
-        &Trail {
-            stops: Vec::new(),
-            segments: Vec::new(),
-        },
-    );
-    search.best.map(|(_, witness)| witness)
-}
-
 /// Records of `schema`, the smallest first: each was judged and fits.
+#[cfg(test)]
 pub(super) fn records(schema: &JsonSchema, count: usize) -> Vec<Value> {
     let (Ok(model), Ok(validator)) = (schema.model(), schema.compile()) else {
         return Vec::new();

@@ -25,7 +25,7 @@ pub(super) fn convention(reader: &JsonSchema, writer: &JsonSchema) -> Option<Str
 /// The schema as a set of values; `None` where that is out of reach.
 fn admitted(schema: &JsonSchema) -> Option<CanonicalSchema> {
     let documents: &Documents = schema.documents();
-    if documents.root.to_string().len() > TEXT_BYTES_MAX {
+    if documents.has_dialect() || documents.root.to_string().len() > TEXT_BYTES_MAX {
         return None;
     }
     let documents = documents.for_validation();

@@ -1,6 +1,6 @@
 //! Verdicts of `protoc` 35.1 on small files of our own, and limits.
 
-use super::super::{ProtobufSchema, ProtobufScratch};
+use super::super::{ProtobufSchema, ProtobufScratch, decode_json, encode_json};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::ValidationOptions;
 
@@ -245,4 +245,28 @@ fn descriptors_of_editions_read_as_their_text() {
         back.text(TextForm::Normalized),
         schema.text(TextForm::Normalized)
     );
+}
+
+#[test]
+fn payloads_of_editions_read_as_json_and_back() {
+    let text = "edition = \"2023\";
+message M {
+  string plain = 1 [features.field_presence = IMPLICIT];
+  string kept = 2;
+  N group = 3 [features.message_encoding = DELIMITED];
+  map<string, N> entries = 4;
+  message N { int32 x = 1; }
+}";
+    let schema = full_check(text, &[]).unwrap();
+    let value = serde_json::json!({
+        "plain": "", "kept": "", "group": {"x": 1}, "entries": {"a": {"x": 2}},
+    });
+    let bytes = encode_json(&schema, &[0], &value).unwrap();
+    assert_eq!(
+        bytes.first(),
+        Some(&0x12),
+        "an implicit default is not written"
+    );
+    assert!(bytes.contains(&0x1b), "the group starts with its tag");
+    assert_eq!(decode_json(&schema, &[0], &bytes).unwrap(), value);
 }
