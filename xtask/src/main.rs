@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         "bench" => bench(),
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
-        "crash-registry" => crash_registry(argument.as_deref()),
+        "crash-registry" => crash_registry(argument.map(String::as_str)),
         "fuzz" => fuzz(argument.map(String::as_str)),
         "agreement" => agreement::agreement(&rest),
         "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
