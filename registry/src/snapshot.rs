@@ -4,9 +4,10 @@
 //! not change: maps are cut into shards, and only the touched shards are copied.
 
 mod associations;
+mod closure;
 mod sharded;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -15,13 +16,13 @@ use serde_formats::{
 };
 use uuid::Uuid;
 
-use crate::association::{Association, AssociationType};
 use crate::change::Change;
 use crate::model::{
     Context, Metadata, Mode, Reference, RuleSet, SchemaId, Subject, SubjectConfig, Version,
 };
 use crate::subject_name::{QualifiedSubject, context_prefix, qualify};
 use associations::Associations;
+pub(crate) use closure::ReferenceClosure;
 use sharded::Sharded;
 
 /// One schema content with its id in one context.
@@ -60,9 +61,6 @@ pub struct SchemaContent {
     pub metadata: Option<Metadata>,
     pub rule_set: Option<RuleSet>,
 }
-
-/// How many references deep a schema may stand on others.
-const REFERENCE_DEPTH_MAX: usize = 100;
 
 impl RegisteredSchema {
     /// Content under an id.
@@ -142,69 +140,6 @@ impl RegisteredSchema {
                 .iter()
                 .any(|rule| !rule.disabled && matches!(rule.mode.as_str(), "WRITE" | "WRITEREAD"))
         })
-    }
-}
-
-/// Collects references depth first.
-#[derive(Debug, Default)]
-pub(crate) struct ReferenceClosure {
-    /// Name to the version it was first bound to.
-    names: HashMap<String, i32>,
-    /// Whether a name bound to another version is an error; otherwise the first one counts.
-    strict: bool,
-    pub(crate) resolved: Vec<ResolvedReference>,
-}
-
-impl ReferenceClosure {
-    /// Nothing yet; `strict` refuses one name for two versions.
-    pub(crate) fn new(strict: bool) -> Self {
-        Self {
-            strict,
-            ..Self::default()
-        }
-    }
-
-    /// Adds one reference written in `context`, and first whatever its target stands on.
-    pub(crate) fn add(
-        &mut self,
-        context: &str,
-        reference: &Reference,
-        target: Option<&Arc<RegisteredSchema>>,
-        depth: usize,
-    ) -> Result<(), String> {
-        match self.names.get(&reference.name) {
-            Some(first) if self.strict && *first != reference.version => {
-                return Err(format!(
-                    "Conflicting reference versions for \"{}\": version {first} and version {}",
-                    reference.name, reference.version
-                ));
-            }
-            Some(_) => return Ok(()),
-            None => {
-                self.names.insert(reference.name.clone(), reference.version);
-            }
-        }
-        let Some(target) = target else {
-            return Err(format!(
-                "No schema reference found for subject \"{}\" and version {}",
-                reference.subject, reference.version
-            ));
-        };
-        if depth > REFERENCE_DEPTH_MAX {
-            return Err(format!("references nest deeper than {REFERENCE_DEPTH_MAX}"));
-        }
-        let targets = target.dependencies.get().map_or(&[][..], Vec::as_slice);
-        for (position, inner) in target.references.iter().enumerate() {
-            let inner_target = targets.get(position).and_then(Option::as_ref);
-            self.add(&target.context, inner, inner_target, depth + 1)?;
-        }
-        self.resolved.push(ResolvedReference {
-            name: reference.name.clone(),
-            subject: qualify(context, &reference.subject),
-            version: reference.version,
-            schema: target.text.clone(),
-        });
-        Ok(())
     }
 }
 
@@ -477,44 +412,6 @@ impl Snapshot {
             return None;
         }
         Some(qualify(QualifiedSubject::parse(subject).context, alias))
-    }
-
-    /// All associations, in no order.
-    pub fn associations(&self) -> impl Iterator<Item = &Arc<Association>> {
-        self.associations.iter()
-    }
-
-    /// Associations of exactly this subject, in no order.
-    #[must_use]
-    pub fn associations_of_subject(&self, subject: &str) -> &[Arc<Association>] {
-        self.associations.of_subject(subject)
-    }
-
-    /// Associations of the topics with this name, whatever their namespace, in no order.
-    #[must_use]
-    pub fn associations_of_name(&self, resource_name: &str) -> &[Arc<Association>] {
-        self.associations.of_name(resource_name)
-    }
-
-    /// Associations of the topic with this id, in no order.
-    #[must_use]
-    pub fn associations_of_id(&self, resource_id: &str) -> &[Arc<Association>] {
-        self.associations.of_id(resource_id)
-    }
-
-    /// The subject that the topic's keys or values are associated with. Of several (topics of one
-    /// name in several namespaces) the one of the first namespace by name.
-    #[must_use]
-    pub fn associated_subject(&self, topic: &str, part: AssociationType) -> Option<&str> {
-        if self.associations.is_empty() {
-            return None;
-        }
-        self.associations
-            .of_name(topic)
-            .iter()
-            .filter(|association| association.association_type == part)
-            .min_by(|a, b| a.sort_key().cmp(&b.sort_key()))
-            .map(|association| association.subject.as_str())
     }
 
     /// Whether any version of the subject, deleted or not, is referred to by any schema.

@@ -144,6 +144,18 @@ impl ParsedSchema {
         }
     }
 
+    /// The checks that the reference makes only where `validateFields` is set: a Protobuf schema
+    /// must be one that `protoc` takes. The other formats are checked when parsed.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check_fields(&self) -> Result<(), ParseError> {
+        match self {
+            Self::Avro(_) | Self::Json(_) => Ok(()),
+            Self::Protobuf(schema) => schema.check_fields(),
+        }
+    }
+
     /// The schema language.
     #[must_use]
     pub const fn format(&self) -> SchemaFormat {

@@ -322,7 +322,7 @@ fn operation(item: &Value) -> Result<Operation, Mismatch> {
     Ok(match kind.as_deref() {
         Some(kind @ ("CREATE" | "UPSERT")) => Operation::Put {
             is_create: kind == "CREATE",
-            draft: association_draft(item)?,
+            draft: Box::new(association_draft(item)?),
         },
         Some("DELETE") => Operation::Delete {
             association_type: json::text(object, "associationType")?,

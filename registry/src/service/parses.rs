@@ -84,8 +84,9 @@ impl Source {
     }
 }
 
-/// JSON Schema: names starting with `$$` are kept for the server.
+/// JSON Schema: names starting with `$$` are kept for the server. Protobuf: `protoc` must take it.
 fn validate_fields(parsed: &ParsedSchema, text: &str) -> Result<(), String> {
+    parsed.check_fields().map_err(|error| error.message)?;
     if parsed.format() != SchemaFormat::Json {
         return Ok(());
     }

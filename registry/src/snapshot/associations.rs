@@ -4,8 +4,49 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::Snapshot;
 use super::sharded::Sharded;
-use crate::association::Association;
+use crate::association::{Association, AssociationType};
+
+impl Snapshot {
+    /// All associations, in no order.
+    pub fn associations(&self) -> impl Iterator<Item = &Arc<Association>> {
+        self.associations.iter()
+    }
+
+    /// Associations of exactly this subject, in no order.
+    #[must_use]
+    pub fn associations_of_subject(&self, subject: &str) -> &[Arc<Association>] {
+        self.associations.of_subject(subject)
+    }
+
+    /// Associations of the topics with this name, whatever their namespace, in no order.
+    #[must_use]
+    pub fn associations_of_name(&self, resource_name: &str) -> &[Arc<Association>] {
+        self.associations.of_name(resource_name)
+    }
+
+    /// Associations of the topic with this id, in no order.
+    #[must_use]
+    pub fn associations_of_id(&self, resource_id: &str) -> &[Arc<Association>] {
+        self.associations.of_id(resource_id)
+    }
+
+    /// The subject that the topic's keys or values are associated with. Of several (topics of one
+    /// name in several namespaces) the one of the first namespace by name.
+    #[must_use]
+    pub fn associated_subject(&self, topic: &str, part: AssociationType) -> Option<&str> {
+        if self.associations.is_empty() {
+            return None;
+        }
+        self.associations
+            .of_name(topic)
+            .iter()
+            .filter(|association| association.association_type == part)
+            .min_by(|a, b| a.sort_key().cmp(&b.sort_key()))
+            .map(|association| association.subject.as_str())
+    }
+}
 
 /// Associations under one name, in no order.
 type Group = Arc<Vec<Arc<Association>>>;

@@ -29,10 +29,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
         "recorded with an older Avro library; the reference's own test expects what is done here",
     ),
-    (
-        "csr-rest/RestApiClusterTest#testValidateFieldsDisabledAcceptsBrokenReference",
-        "a Protobuf file that does not compile is refused, whatever validateFields says",
-    ),
 ];
 
 /// Suites of the reference that set something which the recordings leave out.
@@ -110,12 +106,29 @@ async fn failures(case: &Value) -> Vec<String> {
     let fixture = Fixture::with(settings(case)).await;
     let mut failures = Vec::new();
     for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
+        if registers_edition(step) {
+            println!(
+                "{}: step {number} left out, Protobuf editions are taken here",
+                case["id"]
+            );
+            continue;
+        }
         if let Err(failure) = check_step(&fixture, step).await {
             let (method, path) = (&step["method"], &step["path"]);
             failures.push(format!("step {number} {method} {path}: {failure}"));
         }
     }
     failures
+}
+
+/// A Protobuf edition, which the reference cannot read.
+fn registers_edition(step: &Value) -> bool {
+    let body = step["body"].as_str().unwrap_or_default();
+    step["status"] == 422
+        && serde_json::from_str::<Value>(body).is_ok_and(|body| {
+            let schema = body["schema"].as_str().unwrap_or_default();
+            body["schemaType"] == "PROTOBUF" && schema.trim_start().starts_with("edition")
+        })
 }
 
 async fn check_step(fixture: &Fixture, step: &Value) -> Result<(), String> {

@@ -90,9 +90,8 @@ impl<'a> EntityPath<'a> {
                 if is_it && self.field.is_none() {
                     return Some(schema);
                 }
-                let fields = match member(schema, "fields")? {
-                    Json::Array(fields) => fields,
-                    _ => return None,
+                let Json::Array(fields) = member(schema, "fields")? else {
+                    return None;
                 };
                 return fields.iter_mut().find_map(|field| {
                     if is_it {

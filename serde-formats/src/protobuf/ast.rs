@@ -3,6 +3,26 @@
 //! Knows nothing of names' meaning (see [`super::resolve`]). Made by [`super::parse_text`] or
 //! [`super::from_descriptor`]; read by the printer, the comparison and the compiler.
 
+use crate::schema::ParseError;
+
+/// Where something starts in its text, 1-based; zero when it came without text.
+///
+/// Two places are always equal: what a file says does not depend on where it says it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct At {
+    pub(super) line: u32,
+    /// In characters.
+    pub(super) column: u32,
+}
+
+impl PartialEq for At {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for At {}
+
 /// One `.proto` file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ProtoFile {
@@ -10,12 +30,15 @@ pub(super) struct ProtoFile {
     pub(super) syntax: Option<Syntax>,
     /// `None` when there is no package.
     pub(super) package: Option<String>,
+    pub(super) package_at: At,
     pub(super) imports: Vec<Import>,
     pub(super) options: Vec<OptionNode>,
     pub(super) messages: Vec<Message>,
     pub(super) enums: Vec<EnumType>,
     pub(super) extends: Vec<Extend>,
     pub(super) services: Vec<Service>,
+    /// What `protoc` would refuse in the text though the reference reads past it.
+    pub(super) objection: Option<ParseError>,
 }
 
 impl ProtoFile {
@@ -24,25 +47,85 @@ impl ProtoFile {
         self.syntax == Some(Syntax::Proto3)
     }
 
+    /// Whether the file is of an edition.
+    pub(super) fn is_edition(&self) -> bool {
+        matches!(self.syntax, Some(Syntax::Edition(_)))
+    }
+
     /// The package, empty when there is none.
     pub(super) fn package_name(&self) -> &str {
         self.package.as_deref().unwrap_or("")
     }
 }
 
-/// The language version. Editions are refused before a file becomes an AST.
+/// The language version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syntax {
     Proto2,
     Proto3,
+    Edition(Edition),
+}
+
+/// An edition, in order of age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Edition {
+    E2023,
+    E2024,
+}
+
+/// Every edition, its name and its number in `google.protobuf.Edition`.
+const EDITIONS: [(Edition, &str, i32); 2] = [
+    (Edition::E2023, "2023", 1000),
+    (Edition::E2024, "2024", 1001),
+];
+
+impl Edition {
+    /// The edition with this name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let found = EDITIONS.iter().find(|(_, own, _)| *own == name);
+        found.map(|(edition, _, _)| *edition)
+    }
+
+    /// The edition with this descriptor number.
+    pub(super) fn from_number(number: i32) -> Option<Self> {
+        let found = EDITIONS.iter().find(|(_, _, own)| *own == number);
+        found.map(|(edition, _, _)| *edition)
+    }
+
+    /// The number in `google.protobuf.Edition`.
+    pub(super) const fn number(self) -> i32 {
+        match self {
+            Self::E2023 => 1000,
+            Self::E2024 => 1001,
+        }
+    }
+}
+
+/// Who may use a type of an edition: `export` or `local` before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visibility {
+    Export,
+    Local,
+}
+
+impl Visibility {
+    /// The keyword.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Export => "export",
+            Self::Local => "local",
+        }
+    }
 }
 
 impl Syntax {
-    /// The name in the `syntax` line.
+    /// The name in the `syntax` or `edition` line.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Proto2 => "proto2",
             Self::Proto3 => "proto3",
+            Self::Edition(Edition::E2023) => "2023",
+            Self::Edition(Edition::E2024) => "2024",
         }
     }
 }
@@ -53,6 +136,8 @@ pub(super) enum ImportKind {
     Plain,
     Public,
     Weak,
+    /// For options only, from edition 2024 on.
+    Option,
 }
 
 /// One `import` line.
@@ -60,12 +145,15 @@ pub(super) enum ImportKind {
 pub(super) struct Import {
     pub(super) kind: ImportKind,
     pub(super) path: String,
+    pub(super) at: At,
 }
 
 /// A message type, or the body of a group.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Message {
     pub(super) name: String,
+    pub(super) at: At,
+    pub(super) visibility: Option<Visibility>,
     pub(super) reserved: Vec<Vec<ReservedItem>>,
     pub(super) options: Vec<OptionNode>,
     pub(super) fields: Vec<Field>,
@@ -91,6 +179,8 @@ impl Message {
 pub(super) enum ReservedItem {
     Range(TagRange),
     Name(String),
+    /// A name without quotes, as editions write it.
+    Identifier(String),
 }
 
 /// `5`, or `5 to 9` with both ends included.
@@ -100,6 +190,7 @@ pub(super) struct TagRange {
     pub(super) end: i32,
     /// Written with `to`, even when both ends are the same.
     pub(super) spelled_as_range: bool,
+    pub(super) at: At,
 }
 
 /// `extensions 100 to 199 [..];`
@@ -133,11 +224,15 @@ impl Label {
 pub(super) struct Field {
     pub(super) label: Option<Label>,
     pub(super) field_type: FieldType,
+    pub(super) type_at: At,
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) number: i32,
+    pub(super) number_at: At,
     /// Without `default` and `json_name`.
     pub(super) options: Vec<OptionNode>,
     pub(super) default: Option<Value>,
+    pub(super) default_at: At,
     pub(super) json_name: Option<String>,
 }
 
@@ -227,6 +322,7 @@ impl Scalar {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Oneof {
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) options: Vec<OptionNode>,
     pub(super) fields: Vec<Field>,
     pub(super) groups: Vec<Group>,
@@ -237,6 +333,7 @@ pub(super) struct Oneof {
 pub(super) struct Group {
     pub(super) label: Option<Label>,
     pub(super) number: i32,
+    pub(super) number_at: At,
     pub(super) options: Vec<OptionNode>,
     /// Its name is the group's name.
     pub(super) body: Message,
@@ -246,6 +343,7 @@ pub(super) struct Group {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Extend {
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) fields: Vec<Field>,
     pub(super) groups: Vec<Group>,
 }
@@ -254,6 +352,8 @@ pub(super) struct Extend {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct EnumType {
     pub(super) name: String,
+    pub(super) at: At,
+    pub(super) visibility: Option<Visibility>,
     pub(super) reserved: Vec<Vec<ReservedItem>>,
     pub(super) options: Vec<OptionNode>,
     pub(super) constants: Vec<EnumConstant>,
@@ -263,7 +363,9 @@ pub(super) struct EnumType {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct EnumConstant {
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) number: i32,
+    pub(super) number_at: At,
     pub(super) options: Vec<OptionNode>,
 }
 
@@ -271,6 +373,7 @@ pub(super) struct EnumConstant {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Service {
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) options: Vec<OptionNode>,
     pub(super) rpcs: Vec<Rpc>,
 }
@@ -279,9 +382,12 @@ pub(super) struct Service {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rpc {
     pub(super) name: String,
+    pub(super) at: At,
     pub(super) request: String,
+    pub(super) request_at: At,
     pub(super) request_streams: bool,
     pub(super) response: String,
+    pub(super) response_at: At,
     pub(super) response_streams: bool,
     pub(super) options: Vec<OptionNode>,
 }
@@ -296,6 +402,8 @@ pub(super) struct OptionNode {
     /// What follows the parentheses, one element per dot.
     pub(super) path: Vec<String>,
     pub(super) value: Value,
+    pub(super) at: At,
+    pub(super) value_at: At,
 }
 
 impl OptionNode {
@@ -306,6 +414,8 @@ impl OptionNode {
             extension: false,
             path: Vec::new(),
             value,
+            at: At::default(),
+            value_at: At::default(),
         }
     }
 

@@ -3,15 +3,11 @@
 
 use std::sync::OnceLock;
 
-use prost::Message as _;
-use protox::file::{FileResolver, GoogleFileResolver};
-
 use super::ast::ProtoFile;
-use super::from_descriptor;
 use super::parse_text::parse_text;
 
 /// Import path and text of the files carried in the crate.
-const TEXTS: [(&str, &str); 20] = [
+const TEXTS: [(&str, &str); 34] = [
     (
         "confluent/meta.proto",
         include_str!("../../proto/confluent/meta.proto"),
@@ -92,53 +88,83 @@ const TEXTS: [(&str, &str); 20] = [
         "google/type/timeofday.proto",
         include_str!("../../proto/google/type/timeofday.proto"),
     ),
+    (
+        "google/protobuf/any.proto",
+        include_str!("../../proto/google/protobuf/any.proto"),
+    ),
+    (
+        "google/protobuf/api.proto",
+        include_str!("../../proto/google/protobuf/api.proto"),
+    ),
+    (
+        "google/protobuf/cpp_features.proto",
+        include_str!("../../proto/google/protobuf/cpp_features.proto"),
+    ),
+    (
+        "google/protobuf/descriptor.proto",
+        include_str!("../../proto/google/protobuf/descriptor.proto"),
+    ),
+    (
+        "google/protobuf/duration.proto",
+        include_str!("../../proto/google/protobuf/duration.proto"),
+    ),
+    (
+        "google/protobuf/empty.proto",
+        include_str!("../../proto/google/protobuf/empty.proto"),
+    ),
+    (
+        "google/protobuf/field_mask.proto",
+        include_str!("../../proto/google/protobuf/field_mask.proto"),
+    ),
+    (
+        "google/protobuf/go_features.proto",
+        include_str!("../../proto/google/protobuf/go_features.proto"),
+    ),
+    (
+        "google/protobuf/java_features.proto",
+        include_str!("../../proto/google/protobuf/java_features.proto"),
+    ),
+    (
+        "google/protobuf/source_context.proto",
+        include_str!("../../proto/google/protobuf/source_context.proto"),
+    ),
+    (
+        "google/protobuf/struct.proto",
+        include_str!("../../proto/google/protobuf/struct.proto"),
+    ),
+    (
+        "google/protobuf/timestamp.proto",
+        include_str!("../../proto/google/protobuf/timestamp.proto"),
+    ),
+    (
+        "google/protobuf/type.proto",
+        include_str!("../../proto/google/protobuf/type.proto"),
+    ),
+    (
+        "google/protobuf/wrappers.proto",
+        include_str!("../../proto/google/protobuf/wrappers.proto"),
+    ),
 ];
-
-/// Import paths of the files the compiler carries.
-const GOOGLE: [&str; 11] = [
-    "google/protobuf/any.proto",
-    "google/protobuf/api.proto",
-    "google/protobuf/descriptor.proto",
-    "google/protobuf/duration.proto",
-    "google/protobuf/empty.proto",
-    "google/protobuf/field_mask.proto",
-    "google/protobuf/source_context.proto",
-    "google/protobuf/struct.proto",
-    "google/protobuf/timestamp.proto",
-    "google/protobuf/type.proto",
-    "google/protobuf/wrappers.proto",
-];
-
-/// The text of a carried file; `None` for those the compiler carries.
-pub(super) fn text(path: &str) -> Option<&'static str> {
-    TEXTS
-        .iter()
-        .find(|(known, _)| *known == path)
-        .map(|(_, text)| *text)
-}
 
 /// Whether an import of `path` is known without a reference.
 pub(super) fn is_known(path: &str) -> bool {
-    text(path).is_some() || GOOGLE.contains(&path)
+    file(path).is_some()
+}
+
+/// The known file with this import path.
+pub(super) fn file(path: &str) -> Option<(&'static str, &'static ProtoFile)> {
+    let found = files().iter().find(|(known, _)| *known == path);
+    found.map(|(path, file)| (*path, file))
 }
 
 /// Every known file, parsed once.
 pub(super) fn files() -> &'static [(&'static str, ProtoFile)] {
     static FILES: OnceLock<Vec<(&'static str, ProtoFile)>> = OnceLock::new();
     FILES.get_or_init(|| {
-        let carried = TEXTS
+        let parsed = TEXTS
             .iter()
             .filter_map(|(path, text)| Some((*path, parse_text(text).ok()?)));
-        let resolver = GoogleFileResolver::new();
-        let google = GOOGLE.iter().filter_map(|path| {
-            let file = resolver.open_file(path).ok()?;
-            let bytes = file.file_descriptor_proto().encode_to_vec();
-            Some((
-                *path,
-                from_descriptor::read(&bytes, from_descriptor::plain_pool()).ok()?,
-            ))
-        });
-        carried.chain(google).collect()
+        parsed.collect()
     })
 }
 
@@ -161,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_known_file_parses() {
-        assert_eq!(files().len(), TEXTS.len() + GOOGLE.len());
+        assert_eq!(files().len(), TEXTS.len());
     }
 
     #[test]

@@ -9,9 +9,9 @@ use prost_reflect::{
 };
 
 use super::ast::{
-    EnumConstant, EnumType, Extend, Extensions, Field, FieldType, Group, Import, ImportKind, Label,
-    Message, Oneof, OptionNode, ProtoFile, ReservedItem, Rpc, Scalar, Service, Syntax, TagRange,
-    Value,
+    At, Edition, EnumConstant, EnumType, Extend, Extensions, Field, FieldType, Group, Import,
+    ImportKind, Label, Message, Oneof, OptionNode, ProtoFile, ReservedItem, Rpc, Scalar, Service,
+    Syntax, TagRange, Value, Visibility,
 };
 use super::compile;
 use super::lex::{TokenKind, tokenize};
@@ -40,12 +40,6 @@ const TYPE_GROUP: i32 = 10;
 const LABEL_REQUIRED: i32 = 2;
 const LABEL_REPEATED: i32 = 3;
 
-/// Descriptors of descriptors, without any custom option.
-pub(super) fn plain_pool() -> &'static DescriptorPool {
-    static POOL: OnceLock<DescriptorPool> = OnceLock::new();
-    POOL.get_or_init(DescriptorPool::global)
-}
-
 /// Descriptors of descriptors, and Confluent's custom options.
 pub(super) fn confluent_pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
@@ -57,7 +51,7 @@ pub(super) fn confluent_pool() -> &'static DescriptorPool {
 /// Reads a descriptor; custom options whose extensions `pool` knows are kept.
 ///
 /// # Errors
-/// When the bytes are no `FileDescriptorProto`, or one of an edition.
+/// When the bytes are no `FileDescriptorProto`, or one of an edition that is not known.
 pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, ParseError> {
     let descriptor = pool
         .get_message_by_name("google.protobuf.FileDescriptorProto")
@@ -70,14 +64,16 @@ pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, Par
         Some("proto2") => Some(Syntax::Proto2),
         Some("proto3") => Some(Syntax::Proto3),
         Some("editions") => {
-            return Err(ParseError::new(
-                "editions are not supported, only proto2 and proto3 are",
-            ));
+            let number = file.number("edition");
+            let edition = Edition::from_number(number)
+                .ok_or_else(|| ParseError::new(format!("unknown edition {number}")))?;
+            Some(Syntax::Edition(edition))
         }
         Some(other) => return Err(ParseError::new(format!("unexpected syntax {other:?}"))),
     };
     let reader = Reader {
         proto3: syntax == Some(Syntax::Proto3),
+        edition: matches!(syntax, Some(Syntax::Edition(_))),
     };
     let public = file.numbers("public_dependency");
     let weak = file.numbers("weak_dependency");
@@ -94,12 +90,16 @@ pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, Par
             } else {
                 ImportKind::Plain
             };
-            Import { kind, path }
+            import(kind, path)
         });
+    let option_imports = file
+        .texts("option_dependency")
+        .into_iter()
+        .map(|path| import(ImportKind::Option, path));
     Ok(ProtoFile {
         syntax,
         package: file.text("package").filter(|package| !package.is_empty()),
-        imports: imports.collect(),
+        imports: imports.chain(option_imports).collect(),
         options: file.options(),
         messages: file
             .list("message_type")
@@ -109,7 +109,7 @@ pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, Par
         enums: file
             .list("enum_type")
             .iter()
-            .map(|node| enum_type(*node))
+            .map(|node| reader.enum_type(*node))
             .collect(),
         extends: reader.extends(&file.list("extension"), &mut Vec::new()),
         services: file
@@ -117,11 +117,29 @@ pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, Par
             .iter()
             .map(|node| service(*node))
             .collect(),
+        ..ProtoFile::default()
     })
+}
+
+fn import(kind: ImportKind, path: String) -> Import {
+    Import {
+        kind,
+        path,
+        at: At::default(),
+    }
+}
+
+fn visibility(node: Node<'_>) -> Option<Visibility> {
+    match node.number("visibility") {
+        1 => Some(Visibility::Local),
+        2 => Some(Visibility::Export),
+        _ => None,
+    }
 }
 
 struct Reader {
     proto3: bool,
+    edition: bool,
 }
 
 impl Reader {
@@ -143,6 +161,7 @@ impl Reader {
             .collect();
         let mut message = Message {
             name: node.text("name").unwrap_or_default(),
+            visibility: visibility(node),
             options: node.options(),
             ..Message::default()
         };
@@ -167,9 +186,9 @@ impl Reader {
         message.enums = node
             .list("enum_type")
             .iter()
-            .map(|nested| enum_type(*nested))
+            .map(|nested| self.enum_type(*nested))
             .collect();
-        message.reserved = reserved(node, 1);
+        message.reserved = self.reserved(node, 1);
         message.extensions = node
             .list("extension_range")
             .iter()
@@ -208,7 +227,9 @@ impl Reader {
         let label = match node.number("label") {
             LABEL_REPEATED => Some(Label::Repeated),
             LABEL_REQUIRED => Some(Label::Required),
-            _ if in_oneof || (self.proto3 && !node.truth("proto3_optional")) => None,
+            _ if in_oneof || self.edition || (self.proto3 && !node.truth("proto3_optional")) => {
+                None
+            }
             _ => Some(Label::Optional),
         };
         let number = node.number("number");
@@ -219,6 +240,7 @@ impl Reader {
                 return Member::Group(Group {
                     label,
                     number,
+                    number_at: At::default(),
                     options: node.options(),
                     body: messages.remove(at),
                 });
@@ -232,12 +254,53 @@ impl Reader {
         Member::Field(Field {
             label,
             field_type,
+            type_at: At::default(),
             name: node.text("name").unwrap_or_default(),
+            at: At::default(),
             number,
+            number_at: At::default(),
             options: node.options(),
             default,
+            default_at: At::default(),
             json_name: node.text("json_name"),
         })
+    }
+
+    fn enum_type(&self, node: Node<'_>) -> EnumType {
+        EnumType {
+            name: node.text("name").unwrap_or_default(),
+            at: At::default(),
+            visibility: visibility(node),
+            reserved: self.reserved(node, 0),
+            options: node.options(),
+            constants: node
+                .list("value")
+                .iter()
+                .map(|value| EnumConstant {
+                    name: value.text("name").unwrap_or_default(),
+                    at: At::default(),
+                    number: value.number("number"),
+                    number_at: At::default(),
+                    options: value.options(),
+                })
+                .collect(),
+        }
+    }
+
+    fn reserved(&self, node: Node<'_>, end_excluded: i32) -> Vec<Vec<ReservedItem>> {
+        let ranges = node.list("reserved_range");
+        let ranges = ranges
+            .iter()
+            .map(|range| ReservedItem::Range(tag_range(*range, end_excluded)));
+        let names = node
+            .texts("reserved_name")
+            .into_iter()
+            .map(if self.edition {
+                ReservedItem::Identifier
+            } else {
+                ReservedItem::Name
+            });
+        ranges.chain(names).map(|item| vec![item]).collect()
     }
 }
 
@@ -253,7 +316,7 @@ fn default(field_type: &FieldType, text: String) -> Value {
         FieldType::Scalar(Scalar::Bytes) => {
             let quoted = format!("\"{text}\"");
             let unescaped = tokenize(&quoted).ok().and_then(|tokens| {
-                match tokens.into_iter().next().map(|token| token.kind) {
+                match tokens.tokens.into_iter().next().map(|token| token.kind) {
                     Some(TokenKind::String(value)) => Some(value),
                     _ => None,
                 }
@@ -264,52 +327,27 @@ fn default(field_type: &FieldType, text: String) -> Value {
     }
 }
 
-fn enum_type(node: Node<'_>) -> EnumType {
-    EnumType {
-        name: node.text("name").unwrap_or_default(),
-        reserved: reserved(node, 0),
-        options: node.options(),
-        constants: node
-            .list("value")
-            .iter()
-            .map(|value| EnumConstant {
-                name: value.text("name").unwrap_or_default(),
-                number: value.number("number"),
-                options: value.options(),
-            })
-            .collect(),
-    }
-}
-
 fn service(node: Node<'_>) -> Service {
     Service {
         name: node.text("name").unwrap_or_default(),
+        at: At::default(),
         options: node.options(),
         rpcs: node
             .list("method")
             .iter()
             .map(|method| Rpc {
                 name: method.text("name").unwrap_or_default(),
+                at: At::default(),
                 request: method.text("input_type").unwrap_or_default(),
+                request_at: At::default(),
                 request_streams: method.truth("client_streaming"),
                 response: method.text("output_type").unwrap_or_default(),
+                response_at: At::default(),
                 response_streams: method.truth("server_streaming"),
                 options: method.options(),
             })
             .collect(),
     }
-}
-
-fn reserved(node: Node<'_>, end_excluded: i32) -> Vec<Vec<ReservedItem>> {
-    let ranges = node.list("reserved_range");
-    let ranges = ranges
-        .iter()
-        .map(|range| ReservedItem::Range(tag_range(*range, end_excluded)));
-    let names = node
-        .texts("reserved_name")
-        .into_iter()
-        .map(ReservedItem::Name);
-    ranges.chain(names).map(|item| vec![item]).collect()
 }
 
 fn tag_range(node: Node<'_>, end_excluded: i32) -> TagRange {
@@ -324,6 +362,7 @@ fn tag_range(node: Node<'_>, end_excluded: i32) -> TagRange {
         start,
         end,
         spelled_as_range: start != end,
+        at: At::default(),
     }
 }
 
@@ -404,7 +443,12 @@ impl<'a> Node<'a> {
             (rank.unwrap_or(OPTION_ORDER.len()), field.number())
         });
         for (field, value) in fields {
-            if field.name() != "uninterpreted_option" {
+            if let ("features", prost_reflect::Value::Message(features)) = (field.name(), value) {
+                for (field, value) in features.fields() {
+                    let name = format!("features.{}", field.name());
+                    push_option(&mut result, &name, false, &field, value);
+                }
+            } else if field.name() != "uninterpreted_option" {
                 push_option(&mut result, field.name(), false, &field, value);
             }
         }
@@ -419,6 +463,8 @@ impl<'a> Node<'a> {
                     extension: true,
                     path: Vec::new(),
                     value: option_value(&extension.kind(), item),
+                    at: At::default(),
+                    value_at: At::default(),
                 });
             }
         }
@@ -443,6 +489,8 @@ fn push_option(
             extension,
             path: Vec::new(),
             value: option_value(&field.kind(), item),
+            at: At::default(),
+            value_at: At::default(),
         });
     }
 }

@@ -49,12 +49,13 @@ message All {
   repeated fixed64 fixed = 4; optional Color color = 5 [default = BLUE];
   optional group Extra = 6 { optional sfixed32 weight = 1; repeated group Deep = 2 { optional bool on = 3; } }
   oneof choice { bytes raw = 7; group Picked = 8 { optional float f = 1; } }
-  optional All inner = 9; map<int32, Color> colors = 10; map<string, All> alls = 11;
+  optional All inner = 9; map<int32, Shade> colors = 10; map<string, All> alls = 11;
   repeated Color many = 12;
   extensions 100 to 199;
 }
 extend All { optional int64 ext = 100; repeated All more = 101; optional Color tint = 102; }
 enum Color { RED = 1; BLUE = 5; }
+enum Shade { DARK = 0; LIGHT = 5; }
 "#;
 
 fn schema(text: &str) -> ProtobufSchema {

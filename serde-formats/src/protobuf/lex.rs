@@ -42,12 +42,20 @@ impl TokenKind<'_> {
     }
 }
 
-/// Splits `text`; the last token is [`TokenKind::End`].
+/// The tokens of a text.
+pub(super) struct Tokens<'a> {
+    /// The last is [`TokenKind::End`].
+    pub(super) tokens: Vec<Token<'a>>,
+    /// What `protoc` refuses in the text though its tokens are clear.
+    pub(super) objection: Option<ParseError>,
+}
+
+/// Splits `text`.
 ///
 /// # Errors
 /// On a character or an escape that has no place in a `.proto` file, an unterminated string or
 /// comment, and on text past [`MAX_TEXT_BYTES`].
-pub(super) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
+pub(super) fn tokenize(text: &str) -> Result<Tokens<'_>, ParseError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(ParseError::new(format!(
             "the text has {} bytes, more than {MAX_TEXT_BYTES}",
@@ -60,6 +68,7 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
         at: 0,
         line: 1,
         column: 1,
+        objection: None,
     };
     let mut tokens = Vec::new();
     loop {
@@ -69,7 +78,10 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
         let end = kind == TokenKind::End;
         tokens.push(Token { kind, line, column });
         if end {
-            return Ok(tokens);
+            return Ok(Tokens {
+                tokens,
+                objection: lexer.objection,
+            });
         }
     }
 }
@@ -79,6 +91,7 @@ struct Lexer<'a> {
     at: usize,
     line: u32,
     column: u32,
+    objection: Option<ParseError>,
 }
 
 impl<'a> Lexer<'a> {
@@ -121,6 +134,10 @@ impl<'a> Lexer<'a> {
                 self.bump();
                 self.bump();
                 while !self.rest().starts_with("*/") {
+                    if self.objection.is_none() && self.rest().starts_with("/*") {
+                        let nested = "\"/*\" inside a block comment, which cannot be nested";
+                        self.objection = Some(self.error(nested));
+                    }
                     if self.bump().is_none() {
                         return Err(unterminated);
                     }

@@ -2,18 +2,20 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `lex`, `parse_text`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
+//! | `lex`, `parse_text`, `parse_members`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
-//! | `print`, `normalize`, `serialized` | the tree to the reference's texts and bytes |
+//! | `print`, `normalize`, `serialized`, `option_numbers` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
-//! | `compile`, `protoc_rules` | the tree and its references to linked descriptors |
-//! | `tables`, `validate` | descriptors to flat tables, and the walker over payload bytes |
+//! | `link/`, `compile` | the tree and its references to linked files, by the rules of `protoc` |
+//! | `stored` | what the reference refuses even in a stored schema |
+//! | `tables`, `validate` | linked files to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
 //! | `types`, `values` | what fields mean, and a payload as a tree of values |
 //! | `json`, `to_json`, `from_json`, `well_known` | payloads to JSON and back |
 //! | `witness` | records that show a difference |
 //!
-//! Editions are refused with a clear error, as the reference refuses them.
+//! Editions 2023 and 2024 are read, printed and validated like the other two languages; the
+//! reference refuses them.
 
 mod ast;
 mod bundled;
@@ -23,17 +25,21 @@ mod from_descriptor;
 mod from_json;
 mod json;
 mod lex;
+mod link;
 mod normalize;
+mod option_numbers;
+mod parse_members;
 mod parse_options;
 mod parse_text;
 mod print;
-mod protoc_rules;
 mod resolve;
 mod serialized;
+mod stored;
 mod tables;
 mod tags;
 mod to_json;
 mod types;
+mod used;
 mod validate;
 mod values;
 mod well_known;
@@ -58,6 +64,7 @@ use self::ast::ProtoFile;
 pub use self::compatibility::compare;
 use self::compile::Linked;
 pub use self::json::{decode_json, decode_with_spans, encode_json};
+use self::link::Strictness;
 use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
 use self::types::Types;
@@ -98,13 +105,13 @@ struct Reference {
 impl ProtobufSchema {
     /// Parses `.proto` text, or the base64 of a `FileDescriptorProto`.
     ///
-    /// A new schema must compile as `protoc` would have it, save that options and imports without
-    /// a declaration pass when nothing on the wire depends on them, as they do in the reference.
-    /// A stored one need only parse.
+    /// A new schema must compile as `protoc` would have it, save for options nobody declares and
+    /// types known without an import; a stored one must be what the reference takes, which may not
+    /// compile. [`Self::check_fields`] is the full check.
     ///
     /// # Errors
-    /// When the text is no proto2 or proto3 file, a reference does not parse, or a new schema
-    /// does not compile.
+    /// When the text is no `.proto` file, a reference does not parse, a new schema does not
+    /// compile, or a type of a stored one is not declared anywhere.
     pub fn parse(
         text: &str,
         references: &[ResolvedReference],
@@ -121,22 +128,25 @@ impl ProtobufSchema {
             let (file, _) = read(&reference.schema, &files).map_err(|error| {
                 ParseError::new(format!("in reference {:?}: {error}", reference.name))
             })?;
+            // A map's entry is spelled out where the reference came as a descriptor.
             files.push(Reference {
                 name: reference.name.clone(),
-                file,
+                file: compile::folded(&file).unwrap_or(file),
             });
         }
         let (file, is_text) = read(text, &files)?;
+        let at_text = |error: ParseError| ParseError {
+            position: error.position.filter(|_| is_text),
+            ..error
+        };
         let linked = match mode {
             ParseMode::New => {
-                let linked = compile::compile(&file, is_text.then_some(text), &files)
-                    .map_err(ParseError::new)?;
-                protoc_rules::check(&linked.files).map_err(ParseError::new)?;
-                OnceLock::from(Ok(linked))
+                let linked = compile::compile(&file, &files, Strictness::Registration);
+                OnceLock::from(Ok(linked.map_err(at_text)?))
             }
             ParseMode::Existing => OnceLock::new(),
         };
-        Ok(Self {
+        let schema = Self {
             inner: Arc::new(Inner {
                 canonical: print::print(&file),
                 file,
@@ -144,7 +154,20 @@ impl ProtobufSchema {
                 linked,
                 types: OnceLock::new(),
             }),
-        })
+        };
+        if mode == ParseMode::Existing {
+            stored::check(&schema.inner.file, &schema.names()).map_err(at_text)?;
+        }
+        Ok(schema)
+    }
+
+    /// Checks that `protoc` takes the schema with its references, all of its rules held.
+    ///
+    /// # Errors
+    /// The first rule broken; the position is that in the text, when the schema came as text.
+    pub fn check_fields(&self) -> Result<(), ParseError> {
+        let inner = &self.inner;
+        compile::compile(&inner.file, &inner.references, Strictness::Protoc).map(|_| ())
     }
 
     /// The text in the wanted form.
@@ -183,7 +206,7 @@ impl ProtobufSchema {
     /// When a stored schema does not link, or holds more types than the tables can number.
     pub fn compile(&self) -> Result<ProtobufValidator, CompileError> {
         let linked = self.linked().map_err(CompileError)?;
-        ProtobufValidator::build(&self.inner.file, &linked.files)
+        ProtobufValidator::build(&self.inner.file, &linked.linked)
     }
 
     /// Linked descriptors, made on first use.
@@ -191,7 +214,11 @@ impl ProtobufSchema {
         let inner = &self.inner;
         inner
             .linked
-            .get_or_init(|| compile::compile(&inner.file, None, &inner.references))
+            .get_or_init(|| {
+                let strictness = Strictness::Wire;
+                compile::compile(&inner.file, &inner.references, strictness)
+                    .map_err(|error| error.message)
+            })
             .as_ref()
             .map_err(Clone::clone)
     }
@@ -230,7 +257,7 @@ fn read(text: &str, references: &[Reference]) -> Result<(ProtoFile, bool), Parse
         return Ok((file, false));
     }
     // Options that the file or its references declare can be read once they are linked.
-    let Ok(linked) = compile::compile(&file, None, references) else {
+    let Ok(linked) = compile::compile(&file, references, Strictness::Wire) else {
         return Ok((file, false));
     };
     let with_options = from_descriptor::read(&bytes, &linked.pool).and_then(|file| checked(&file));
@@ -240,7 +267,11 @@ fn read(text: &str, references: &[Reference]) -> Result<(ProtoFile, bool), Parse
 /// The same file, read back from its text, which checks every name in it.
 fn checked(file: &ProtoFile) -> Result<ProtoFile, ParseError> {
     let text = print::print(file);
-    let read = parse_text::parse_text(&text)?;
+    let mut read = parse_text::parse_text(&text).map_err(|error| ParseError {
+        position: None,
+        ..error
+    })?;
+    read.objection = None;
     if print::print(&read) == text {
         Ok(read)
     } else {

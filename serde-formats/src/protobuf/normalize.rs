@@ -21,6 +21,8 @@ pub(super) fn normalize(file: &ProtoFile, names: &Names<'_>) -> ProtoFile {
     ProtoFile {
         syntax: file.syntax.filter(|syntax| *syntax != Syntax::Proto2),
         package: file.package.clone(),
+        package_at: file.package_at,
+        objection: None,
         imports,
         options: normalizer.options(scope, &file.options),
         messages: normalizer.messages(scope, &file.messages),
@@ -197,6 +199,8 @@ impl Normalizer<'_> {
         groups.sort_by_key(|group| group.number);
         Message {
             name: folded.name.clone(),
+            at: folded.at,
+            visibility: folded.visibility,
             reserved: reserved(&folded.reserved),
             options: self.options(scope, &folded.options),
             fields: self.fields(scope, &folded.fields),
@@ -212,6 +216,7 @@ impl Normalizer<'_> {
     fn oneof(&self, scope: &str, oneof: &Oneof) -> Oneof {
         Oneof {
             name: oneof.name.clone(),
+            at: oneof.at,
             options: self.options(scope, &oneof.options),
             fields: self.fields(scope, &oneof.fields),
             groups: self.groups(scope, &oneof.groups),
@@ -224,6 +229,7 @@ impl Normalizer<'_> {
             .map(|group| Group {
                 label: group.label,
                 number: group.number,
+                number_at: group.number_at,
                 options: self.options(scope, &group.options),
                 body: self.message(scope, &group.body),
             })
@@ -253,10 +259,14 @@ impl Normalizer<'_> {
         Field {
             label: field.label,
             field_type: self.field_type(scope, &field.field_type),
+            type_at: field.type_at,
             name: field.name.clone(),
+            at: field.at,
             number: field.number,
+            number_at: field.number_at,
             options: self.options(scope, &options),
             default: None,
+            default_at: field.default_at,
             json_name: None,
         }
     }
@@ -327,6 +337,8 @@ impl Normalizer<'_> {
                 constants.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
                 EnumType {
                     name: source.name.clone(),
+                    at: source.at,
+                    visibility: source.visibility,
                     reserved: reserved(&source.reserved),
                     options: self.options(&full, &source.options),
                     constants,
@@ -344,6 +356,7 @@ impl Normalizer<'_> {
         }
         Service {
             name: service.name.clone(),
+            at: service.at,
             options: self.options(scope, &service.options),
             rpcs,
         }
@@ -383,6 +396,8 @@ impl Normalizer<'_> {
                 extension: true,
                 path: Vec::new(),
                 value,
+                at: option.at,
+                value_at: option.value_at,
             });
         }
         for option in &mut result {
@@ -442,19 +457,19 @@ fn merge(into: &mut Vec<(String, Value)>, from: Vec<(String, Value)>, shared: us
 /// One item a statement: ranges by number, then names.
 fn reserved(statements: &[Vec<ReservedItem>]) -> Vec<Vec<ReservedItem>> {
     let mut ranges: Vec<TagRange> = Vec::new();
-    let mut names: Vec<&String> = Vec::new();
+    let mut names: Vec<(&String, &ReservedItem)> = Vec::new();
     for item in statements.iter().flatten() {
         match item {
             ReservedItem::Range(range) => ranges.push(shortest(*range)),
-            ReservedItem::Name(name) => names.push(name),
+            ReservedItem::Name(name) | ReservedItem::Identifier(name) => names.push((name, item)),
         }
     }
     ranges.sort_by_key(|range| range.start);
-    names.sort();
+    names.sort_by_key(|(name, _)| *name);
     ranges
         .into_iter()
         .map(ReservedItem::Range)
-        .chain(names.into_iter().cloned().map(ReservedItem::Name))
+        .chain(names.into_iter().map(|(_, item)| item.clone()))
         .map(|item| vec![item])
         .collect()
 }

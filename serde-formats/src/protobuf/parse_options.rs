@@ -36,13 +36,14 @@ impl Parser<'_> {
     }
 
     fn option(&mut self) -> Result<OptionNode, ParseError> {
+        let at = self.here();
         let extension = self.eat('(');
         let name = if extension {
             let name = self.qualified_name("an option name")?;
             self.expect(')')?;
             name
         } else {
-            self.qualified_name("an option name")?
+            self.plain_option_name()?
         };
         let mut path = Vec::new();
         while self.eat('.') {
@@ -54,13 +55,33 @@ impl Parser<'_> {
             }
         }
         self.expect('=')?;
+        let value_at = self.here();
         let value = self.value(0)?;
+        if matches!(value, Value::List(_)) {
+            self.object(
+                value_at,
+                "a list is not an option's value, give the option again instead",
+            );
+        }
         Ok(OptionNode {
             name,
             extension,
             path,
             value,
+            at,
+            value_at,
         })
+    }
+
+    /// `a.b.c`, up to a part in parentheses.
+    fn plain_option_name(&mut self) -> Result<String, ParseError> {
+        let mut name = self.ident("an option name")?.to_owned();
+        while self.at_symbol('.') && *self.peek_at(1) != TokenKind::Symbol('(') {
+            self.advance();
+            name.push('.');
+            name.push_str(self.ident("an option name")?);
+        }
+        Ok(name)
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, ParseError> {
@@ -96,6 +117,9 @@ impl Parser<'_> {
                 Ok(Value::Number(number.to_owned()))
             }
             TokenKind::Symbol(sign @ ('-' | '+')) => {
+                if sign == '+' {
+                    self.object(self.here(), "a number has no sign '+'");
+                }
                 self.advance();
                 let sign = if sign == '-' { "-" } else { "" };
                 match *self.peek() {

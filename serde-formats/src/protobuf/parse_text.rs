@@ -1,13 +1,12 @@
 //! Tokens to [`ProtoFile`], by recursive descent with bounded depth.
 //!
-//! Checks grammar and the label rules of proto2 and proto3, which the reference's parser checks
-//! too. Names, numbers and options are judged later, by [`super::compile`].
+//! This file holds the parser and reads files and messages; [`super::parse_members`] reads what is
+//! in them. Checks grammar and the label rules of proto2 and proto3, which the reference's parser
+//! checks too. Names, numbers and options are judged later, by [`super::link`].
 
-use super::ast::{
-    EnumConstant, EnumType, Extend, Extensions, Field, FieldType, Group, Import, ImportKind, Label,
-    Message, Oneof, ProtoFile, ReservedItem, Rpc, Scalar, Service, Syntax, TagRange, Value,
-};
+use super::ast::{At, Edition, Import, ImportKind, Message, ProtoFile, Syntax, Visibility};
 use super::lex::{Token, TokenKind, tokenize};
+use super::parse_members::Member;
 use crate::schema::ParseError;
 
 /// Deepest nesting of messages and groups, as in `protoc`.
@@ -18,21 +17,26 @@ pub(super) const MAX_TAG: i32 = 536_870_911;
 /// Parses the text of a `.proto` file.
 ///
 /// # Errors
-/// On anything that is not proto2 or proto3 grammar, with line and column.
+/// On anything that is not the grammar of a `.proto` file, with line and column.
 pub(super) fn parse_text(text: &str) -> Result<ProtoFile, ParseError> {
     let tokens = tokenize(text)?;
     let mut parser = Parser {
-        tokens,
+        tokens: tokens.tokens,
         at: 0,
-        proto3: false,
+        syntax: None,
+        objection: tokens.objection,
     };
-    parser.file()
+    let mut file = parser.file()?;
+    file.objection = parser.objection;
+    Ok(file)
 }
 
 pub(super) struct Parser<'a> {
     tokens: Vec<Token<'a>>,
-    at: usize,
-    proto3: bool,
+    pub(super) at: usize,
+    pub(super) syntax: Option<Syntax>,
+    /// The first thing that `protoc` refuses and the reference does not.
+    objection: Option<ParseError>,
 }
 
 const END: TokenKind<'static> = TokenKind::End;
@@ -50,6 +54,31 @@ impl<'a> Parser<'a> {
 
     pub(super) fn advance(&mut self) {
         self.at = self.at.saturating_add(1);
+    }
+
+    /// Where the next token starts.
+    pub(super) fn here(&self) -> At {
+        let token = self.tokens.get(self.at).or_else(|| self.tokens.last());
+        token.map_or_else(At::default, |token| At {
+            line: token.line,
+            column: token.column,
+        })
+    }
+
+    /// Notes what `protoc` refuses at `at`; parsing goes on.
+    pub(super) fn object(&mut self, at: At, message: &str) {
+        self.objection.get_or_insert_with(|| ParseError {
+            message: message.to_owned(),
+            position: Some((at.line, at.column)),
+        });
+    }
+
+    pub(super) fn is_edition(&self) -> bool {
+        matches!(self.syntax, Some(Syntax::Edition(_)))
+    }
+
+    fn is_2024(&self) -> bool {
+        self.syntax == Some(Syntax::Edition(Edition::E2024))
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> ParseError {
@@ -87,11 +116,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn at_word(&self, word: &str) -> bool {
+    pub(super) fn at_word(&self, word: &str) -> bool {
         matches!(self.peek(), TokenKind::Ident(name) if *name == word)
     }
 
-    fn eat_word(&mut self, word: &str) -> bool {
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
         let found = self.at_word(word);
         if found {
             self.advance();
@@ -133,7 +162,7 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    fn integer(&mut self, what: &str) -> Result<i32, ParseError> {
+    pub(super) fn integer(&mut self, what: &str) -> Result<i32, ParseError> {
         let at = self.at;
         let negative = self.eat('-');
         let TokenKind::Number(text) = *self.peek() else {
@@ -168,32 +197,42 @@ impl<'a> Parser<'a> {
             };
             self.advance();
             match word {
-                "syntax" => {
+                "syntax" | "edition" => {
                     if !first {
                         self.at = statement;
-                        return Err(self.error("'syntax' must be the first declaration"));
+                        return Err(self.error(format!("'{word}' must be the first declaration")));
                     }
-                    file.syntax = Some(self.syntax()?);
-                    self.proto3 = file.is_proto3();
-                }
-                "edition" => {
-                    self.at = statement;
-                    return Err(
-                        self.error("editions are not supported, only proto2 and proto3 are")
-                    );
+                    let syntax = if word == "syntax" {
+                        self.syntax()?
+                    } else {
+                        self.edition()?
+                    };
+                    file.syntax = Some(syntax);
+                    self.syntax = Some(syntax);
                 }
                 "package" => {
                     if file.package.is_some() {
                         self.at = statement;
                         return Err(self.error("a second package"));
                     }
+                    file.package_at = self.here();
                     file.package = Some(self.qualified_name("a package name")?);
                     self.expect(';')?;
                 }
                 "import" => file.imports.push(self.import()?),
                 "option" => file.options.push(self.option_statement()?),
-                "message" => file.messages.push(self.message(1)?),
-                "enum" => file.enums.push(self.enum_type()?),
+                "message" => file.messages.push(self.message(1, None)?),
+                "enum" => file.enums.push(self.enum_type(None)?),
+                "export" | "local" if self.is_2024() => {
+                    let visibility = visibility(word);
+                    if self.eat_word("message") {
+                        file.messages.push(self.message(1, visibility)?);
+                    } else if self.eat_word("enum") {
+                        file.enums.push(self.enum_type(visibility)?);
+                    } else {
+                        return Err(self.expected("'message' or 'enum'"));
+                    }
+                }
                 "extend" => file.extends.push(self.extend(1)?),
                 "service" => file.services.push(self.service()?),
                 _ => {
@@ -221,25 +260,54 @@ impl<'a> Parser<'a> {
         Ok(syntax)
     }
 
+    fn edition(&mut self) -> Result<Syntax, ParseError> {
+        self.expect('=')?;
+        let at = self.at;
+        let name = self.string("an edition")?;
+        let Some(edition) = Edition::from_name(&name) else {
+            self.at = at;
+            return Err(self.error(format!(
+                "unknown edition {name:?}, the known ones are \"2023\" and \"2024\""
+            )));
+        };
+        self.expect(';')?;
+        Ok(Syntax::Edition(edition))
+    }
+
     fn import(&mut self) -> Result<Import, ParseError> {
         let kind = if self.eat_word("public") {
             ImportKind::Public
         } else if self.eat_word("weak") {
             ImportKind::Weak
+        } else if self.is_2024() && self.eat_word("option") {
+            ImportKind::Option
         } else {
             ImportKind::Plain
         };
+        let at = self.here();
         let path = self.string("an import path")?;
         self.expect(';')?;
-        Ok(Import { kind, path })
+        Ok(Import { kind, path, at })
     }
 
-    fn message(&mut self, depth: usize) -> Result<Message, ParseError> {
+    fn message(
+        &mut self,
+        depth: usize,
+        visibility: Option<Visibility>,
+    ) -> Result<Message, ParseError> {
+        let at = self.here();
         let name = self.ident("a message name")?.to_owned();
-        self.message_body(name, depth)
+        let mut message = self.message_body(name, at, depth)?;
+        message.visibility = visibility;
+        Ok(message)
     }
 
-    fn message_body(&mut self, name: String, depth: usize) -> Result<Message, ParseError> {
+    pub(super) fn message_body(
+        &mut self,
+        name: String,
+        at: At,
+        depth: usize,
+    ) -> Result<Message, ParseError> {
         if depth > MAX_MESSAGE_DEPTH {
             return Err(self.error(format!(
                 "message '{name}' nests deeper than {MAX_MESSAGE_DEPTH}"
@@ -247,6 +315,7 @@ impl<'a> Parser<'a> {
         }
         let mut message = Message {
             name,
+            at,
             ..Message::default()
         };
         self.expect('{')?;
@@ -275,11 +344,21 @@ impl<'a> Parser<'a> {
         match word {
             "message" if named_block => {
                 self.advance();
-                message.messages.push(self.message(depth + 1)?);
+                message.messages.push(self.message(depth + 1, None)?);
             }
             "enum" if named_block => {
                 self.advance();
-                message.enums.push(self.enum_type()?);
+                message.enums.push(self.enum_type(None)?);
+            }
+            "export" | "local" if self.is_2024() && self.type_follows() => {
+                let visibility = visibility(word);
+                self.advance();
+                if self.eat_word("enum") {
+                    message.enums.push(self.enum_type(visibility)?);
+                } else {
+                    self.advance();
+                    message.messages.push(self.message(depth + 1, visibility)?);
+                }
             }
             "oneof" if named_block => {
                 self.advance();
@@ -302,7 +381,7 @@ impl<'a> Parser<'a> {
                 if matches!(
                     self.peek_at(1),
                     TokenKind::Number(_) | TokenKind::String(_) | TokenKind::Symbol('-')
-                ) =>
+                ) || self.reserved_identifiers_follow() =>
             {
                 self.advance();
                 message.reserved.push(self.reserved()?);
@@ -317,6 +396,20 @@ impl<'a> Parser<'a> {
             },
         }
         Ok(())
+    }
+
+    /// Whether the word after the next opens a type: `export message M {`.
+    fn type_follows(&self) -> bool {
+        matches!(self.peek_at(1), TokenKind::Ident("message" | "enum"))
+            && matches!(self.peek_at(2), TokenKind::Ident(_))
+            && *self.peek_at(3) == TokenKind::Symbol('{')
+    }
+
+    /// Whether names without quotes follow `reserved`, as editions write them.
+    fn reserved_identifiers_follow(&self) -> bool {
+        self.is_edition()
+            && matches!(self.peek_at(1), TokenKind::Ident(_))
+            && matches!(self.peek_at(2), TokenKind::Symbol(',' | ';'))
     }
 
     /// `extend` opens a block when a type name and `{` follow; else it is a type's name.
@@ -336,352 +429,28 @@ impl<'a> Parser<'a> {
             }
         }
     }
-
-    /// A field or a group, with its label.
-    fn member(&mut self, in_oneof: bool, depth: usize) -> Result<Member, ParseError> {
-        let start = self.at;
-        let mut label = match self.peek() {
-            TokenKind::Ident("optional") => Some(Label::Optional),
-            TokenKind::Ident("required") => Some(Label::Required),
-            TokenKind::Ident("repeated") => Some(Label::Repeated),
-            _ => None,
-        };
-        if label.is_some() {
-            // `optional = 1` cannot be; a type must follow a label.
-            self.advance();
-        }
-        if label == Some(Label::Required) && self.proto3 {
-            self.at = start;
-            return Err(self.error("'required' is not allowed in proto3"));
-        }
-        if label.is_some() && in_oneof {
-            self.at = start;
-            return Err(self.error("a label is not allowed in a oneof"));
-        }
-        let is_map = self.at_word("map") && *self.peek_at(1) == TokenKind::Symbol('<');
-        if label.is_some() && is_map {
-            self.at = start;
-            return Err(self.error("a label is not allowed on a map"));
-        }
-        if label.is_none() && !self.proto3 && !in_oneof && !is_map {
-            return Err(self.error(format!(
-                "expected 'required', 'optional' or 'repeated' but found {}",
-                self.peek().describe()
-            )));
-        }
-        let is_group = self.at_word("group")
-            && matches!(self.peek_at(1), TokenKind::Ident(_))
-            && *self.peek_at(2) == TokenKind::Symbol('=')
-            && matches!(self.peek_at(4), TokenKind::Symbol('{' | '['))
-            && (*self.peek_at(4) == TokenKind::Symbol('{') || self.group_options_follow());
-        if is_group {
-            self.advance();
-            return self.group(label.take(), depth).map(Member::Group);
-        }
-        self.field(label, true).map(Member::Field)
-    }
-
-    /// Whether `{` follows the bracketed options of what looks like `group Name = 1 [`.
-    fn group_options_follow(&self) -> bool {
-        let mut open = 0_usize;
-        let mut ahead = 4;
-        loop {
-            match self.peek_at(ahead) {
-                TokenKind::Symbol('[') => open += 1,
-                TokenKind::Symbol(']') => {
-                    open = open.saturating_sub(1);
-                    if open == 0 {
-                        return *self.peek_at(ahead + 1) == TokenKind::Symbol('{');
-                    }
-                }
-                TokenKind::End | TokenKind::Symbol(';') => return false,
-                _ => {}
-            }
-            ahead += 1;
-        }
-    }
-
-    fn group(&mut self, label: Option<Label>, depth: usize) -> Result<Group, ParseError> {
-        let name = self.ident("a group name")?.to_owned();
-        self.expect('=')?;
-        let number = self.integer("a field number")?;
-        let options = self.bracketed_options()?;
-        let body = self.message_body(name, depth + 1)?;
-        Ok(Group {
-            label,
-            number,
-            options,
-            body,
-        })
-    }
-
-    fn field(&mut self, label: Option<Label>, maps: bool) -> Result<Field, ParseError> {
-        let field_type = self.field_type(maps)?;
-        let name = self.ident("a field name")?.to_owned();
-        self.expect('=')?;
-        let number = self.integer("a field number")?;
-        let mut options = self.bracketed_options()?;
-        self.expect(';')?;
-        let mut default = None;
-        let mut json_name = None;
-        options.retain(|option| {
-            if option.is_plain("default") {
-                default = Some(option.value.clone());
-                return false;
-            }
-            if option.is_plain("json_name")
-                && let Value::String(value) = &option.value
-            {
-                json_name = Some(value.clone());
-                return false;
-            }
-            true
-        });
-        Ok(Field {
-            label,
-            field_type,
-            name,
-            number,
-            options,
-            default,
-            json_name,
-        })
-    }
-
-    fn field_type(&mut self, maps: bool) -> Result<FieldType, ParseError> {
-        if maps && self.at_word("map") && *self.peek_at(1) == TokenKind::Symbol('<') {
-            self.advance();
-            self.advance();
-            let at = self.at;
-            let key_name = self.qualified_name("a map key type")?;
-            let key = Scalar::from_name(&key_name)
-                .filter(|key| !matches!(key, Scalar::Double | Scalar::Float | Scalar::Bytes));
-            let Some(key) = key else {
-                self.at = at;
-                return Err(self.error(format!("'{key_name}' cannot be the key of a map")));
-            };
-            self.expect(',')?;
-            let value = self.field_type(false)?;
-            self.expect('>')?;
-            return Ok(FieldType::Map(key, Box::new(value)));
-        }
-        let name = self.qualified_name("a type")?;
-        Ok(Scalar::from_name(&name).map_or(FieldType::Named(name), FieldType::Scalar))
-    }
-
-    fn oneof(&mut self, depth: usize) -> Result<Oneof, ParseError> {
-        let mut oneof = Oneof {
-            name: self.ident("a oneof name")?.to_owned(),
-            ..Oneof::default()
-        };
-        self.expect('{')?;
-        loop {
-            if self.eat('}') {
-                return Ok(oneof);
-            }
-            if self.eat(';') {
-                continue;
-            }
-            if self.at_word("option")
-                && matches!(
-                    self.peek_at(1),
-                    TokenKind::Symbol('(') | TokenKind::Ident(_)
-                )
-            {
-                self.advance();
-                oneof.options.push(self.option_statement()?);
-                continue;
-            }
-            match self.member(true, depth)? {
-                Member::Field(field) => oneof.fields.push(field),
-                Member::Group(group) => oneof.groups.push(group),
-            }
-        }
-    }
-
-    fn extend(&mut self, depth: usize) -> Result<Extend, ParseError> {
-        let mut extend = Extend {
-            name: self.qualified_name("the extended type")?,
-            ..Extend::default()
-        };
-        self.expect('{')?;
-        loop {
-            if self.eat('}') {
-                return Ok(extend);
-            }
-            if self.eat(';') {
-                continue;
-            }
-            match self.member(false, depth)? {
-                Member::Field(field) => extend.fields.push(field),
-                Member::Group(group) => extend.groups.push(group),
-            }
-        }
-    }
-
-    fn enum_type(&mut self) -> Result<EnumType, ParseError> {
-        let mut result = EnumType {
-            name: self.ident("an enum name")?.to_owned(),
-            ..EnumType::default()
-        };
-        self.expect('{')?;
-        loop {
-            if self.eat('}') {
-                return Ok(result);
-            }
-            if self.eat(';') {
-                continue;
-            }
-            if self.at_word("option") && *self.peek_at(1) != TokenKind::Symbol('=') {
-                self.advance();
-                result.options.push(self.option_statement()?);
-                continue;
-            }
-            if self.at_word("reserved") && *self.peek_at(1) != TokenKind::Symbol('=') {
-                self.advance();
-                result.reserved.push(self.reserved()?);
-                continue;
-            }
-            let name = self.ident("an enum value or '}'")?.to_owned();
-            self.expect('=')?;
-            let number = self.integer("an enum number")?;
-            let options = self.bracketed_options()?;
-            self.expect(';')?;
-            result.constants.push(EnumConstant {
-                name,
-                number,
-                options,
-            });
-        }
-    }
-
-    fn service(&mut self) -> Result<Service, ParseError> {
-        let mut service = Service {
-            name: self.ident("a service name")?.to_owned(),
-            ..Service::default()
-        };
-        self.expect('{')?;
-        loop {
-            if self.eat('}') {
-                return Ok(service);
-            }
-            if self.eat(';') {
-                continue;
-            }
-            if self.eat_word("option") {
-                service.options.push(self.option_statement()?);
-            } else if self.eat_word("rpc") {
-                service.rpcs.push(self.rpc()?);
-            } else {
-                return Err(self.expected("'rpc', 'option' or '}'"));
-            }
-        }
-    }
-
-    fn rpc(&mut self) -> Result<Rpc, ParseError> {
-        let name = self.ident("a method name")?.to_owned();
-        let (request, request_streams) = self.rpc_type()?;
-        if !self.eat_word("returns") {
-            return Err(self.expected("'returns'"));
-        }
-        let (response, response_streams) = self.rpc_type()?;
-        let mut options = Vec::new();
-        if self.eat('{') {
-            while !self.eat('}') {
-                if self.eat_word("option") {
-                    options.push(self.option_statement()?);
-                } else if !self.eat(';') {
-                    return Err(self.expected("'option' or '}'"));
-                }
-            }
-            self.eat(';');
-        } else {
-            self.expect(';')?;
-        }
-        Ok(Rpc {
-            name,
-            request,
-            request_streams,
-            response,
-            response_streams,
-            options,
-        })
-    }
-
-    fn rpc_type(&mut self) -> Result<(String, bool), ParseError> {
-        self.expect('(')?;
-        let streams = self.at_word("stream") && *self.peek_at(1) != TokenKind::Symbol(')');
-        if streams {
-            self.advance();
-        }
-        let name = self.qualified_name("a message type")?;
-        self.expect(')')?;
-        Ok((name, streams))
-    }
-
-    fn reserved(&mut self) -> Result<Vec<ReservedItem>, ParseError> {
-        let mut items = Vec::new();
-        loop {
-            if matches!(self.peek(), TokenKind::String(_)) {
-                items.push(ReservedItem::Name(self.string("a name")?));
-            } else {
-                items.push(ReservedItem::Range(self.tag_range()?));
-            }
-            if !self.eat(',') {
-                self.expect(';')?;
-                return Ok(items);
-            }
-        }
-    }
-
-    fn extensions(&mut self) -> Result<Extensions, ParseError> {
-        let mut ranges = Vec::new();
-        loop {
-            ranges.push(self.tag_range()?);
-            if !self.eat(',') {
-                break;
-            }
-        }
-        let options = self.bracketed_options()?;
-        self.expect(';')?;
-        Ok(Extensions { ranges, options })
-    }
-
-    /// `max` is the largest field number, in enums too, as in the reference.
-    fn tag_range(&mut self) -> Result<TagRange, ParseError> {
-        let start = self.integer("a number")?;
-        if !self.eat_word("to") {
-            return Ok(TagRange {
-                start,
-                end: start,
-                spelled_as_range: false,
-            });
-        }
-        let end = if self.eat_word("max") {
-            MAX_TAG
-        } else {
-            self.integer("a number or 'max'")?
-        };
-        Ok(TagRange {
-            start,
-            end,
-            spelled_as_range: true,
-        })
-    }
-}
-
-enum Member {
-    Field(Field),
-    Group(Group),
 }
 
 /// A decimal, hexadecimal or octal integer.
 pub(super) fn parse_integer(text: &str) -> Option<i64> {
+    parse_magnitude(text).and_then(|number| i64::try_from(number).ok())
+}
+
+/// As [`parse_integer`], up to 64 bits.
+pub(super) fn parse_magnitude(text: &str) -> Option<u64> {
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return i64::from_str_radix(digits, 16).ok();
+        return u64::from_str_radix(digits, 16).ok();
     }
     if text.len() > 1 && text.starts_with('0') {
-        return i64::from_str_radix(text, 8).ok();
+        return u64::from_str_radix(text, 8).ok();
     }
     text.parse().ok()
+}
+
+fn visibility(word: &str) -> Option<Visibility> {
+    Some(if word == "export" {
+        Visibility::Export
+    } else {
+        Visibility::Local
+    })
 }

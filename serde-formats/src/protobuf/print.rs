@@ -5,7 +5,7 @@
 
 use super::ast::{
     EnumType, Extend, Extensions, Field, FieldType, Group, ImportKind, Label, Message, Oneof,
-    OptionNode, ProtoFile, ReservedItem, Rpc, Service, TagRange, Value,
+    OptionNode, ProtoFile, ReservedItem, Rpc, Service, Syntax, TagRange, Value, Visibility,
 };
 use super::parse_text::MAX_TAG;
 
@@ -13,7 +13,11 @@ use super::parse_text::MAX_TAG;
 pub(super) fn print(file: &ProtoFile) -> String {
     let mut out = String::new();
     if let Some(syntax) = file.syntax {
-        out.push_str(&format!("syntax = \"{}\";\n", syntax.name()));
+        let word = match syntax {
+            Syntax::Proto2 | Syntax::Proto3 => "syntax",
+            Syntax::Edition(_) => "edition",
+        };
+        out.push_str(&format!("{word} = \"{}\";\n", syntax.name()));
     }
     if let Some(package) = &file.package {
         out.push_str(&format!("package {package};\n"));
@@ -22,6 +26,7 @@ pub(super) fn print(file: &ProtoFile) -> String {
         (ImportKind::Plain, ""),
         (ImportKind::Public, "public "),
         (ImportKind::Weak, "weak "),
+        (ImportKind::Option, "option "),
     ];
     let mut lines = String::new();
     for (kind, word) in imports {
@@ -73,7 +78,16 @@ fn indent(out: &mut String, lines: &str) {
 }
 
 fn message(message: &Message) -> String {
-    format!("message {} {{{}}}\n", message.name, message_body(message))
+    format!(
+        "{}message {} {{{}}}\n",
+        visibility(message.visibility),
+        message.name,
+        message_body(message)
+    )
+}
+
+fn visibility(visibility: Option<Visibility>) -> String {
+    visibility.map_or_else(String::new, |word| format!("{} ", word.name()))
 }
 
 fn message_body(message: &Message) -> String {
@@ -200,7 +214,8 @@ fn enum_type(enum_type: &EnumType) -> String {
     }
     let mut body = String::new();
     nested_section(&mut body, &lines);
-    format!("enum {} {{{body}}}\n", enum_type.name)
+    let visibility = visibility(enum_type.visibility);
+    format!("{visibility}enum {} {{{body}}}\n", enum_type.name)
 }
 
 fn service(service: &Service) -> String {
@@ -235,6 +250,7 @@ fn reserved(items: &[ReservedItem]) -> String {
         .map(|item| match item {
             ReservedItem::Range(range) => tag_range(*range),
             ReservedItem::Name(name) => format!("\"{}\"", escape(name)),
+            ReservedItem::Identifier(name) => name.clone(),
         })
         .collect();
     format!("reserved {};\n", items.join(", "))

@@ -5,9 +5,14 @@
 
 use super::ast::{
     EnumType, Extend, Field, FieldType, ImportKind, Label, Message, OptionNode, ProtoFile,
-    ReservedItem, Scalar, Service, Value,
+    ReservedItem, Scalar, Service, Syntax, Value, Visibility,
 };
 use super::bundled;
+use super::link::chosen;
+use super::option_numbers::{
+    CONSTANT_OPTIONS, EDITIONS, ENUM_OPTIONS, Encoding, FEATURES, FIELD_OPTIONS, FILE_OPTIONS,
+    Known, MESSAGE_OPTIONS, METHOD_OPTIONS, RANGE_OPTIONS, SERVICE_OPTIONS,
+};
 use super::parse_text::parse_integer;
 use super::resolve::{Names, TypeKind, join};
 
@@ -16,78 +21,43 @@ const TYPE_ENUM: i32 = 14;
 /// Number of Confluent's extension in every kind of options.
 const CONFLUENT_META: u32 = 1088;
 
-/// How an option's value is encoded.
-#[derive(Clone, Copy)]
-enum Encoding {
-    Text,
-    Truth,
-    /// An enum: its constants, numbered from the first number given.
-    Constants(usize, &'static [&'static str]),
+/// The bytes of a message of editions, numbers, truths and texts.
+fn flat_message(entries: &[(String, Value)], fields: &[(&str, u32)]) -> Wire {
+    let mut out = Wire::default();
+    for (name, number) in fields {
+        match entries.iter().find(|(key, _)| key == name) {
+            Some((_, Value::String(text))) => out.text(*number, text),
+            Some((_, Value::Word(word))) => {
+                let known = EDITIONS.iter().find(|(name, _)| name == word);
+                if let Some((_, edition)) = known {
+                    out.number(*number, *edition);
+                } else {
+                    out.number(*number, (word == "true").into());
+                }
+            }
+            Some((_, Value::Number(text))) => {
+                if let Some(value) = parse_integer(text) {
+                    out.number(*number, value);
+                }
+            }
+            _ => {}
+        }
+    }
+    out
 }
 
-type Known = &'static [(&'static str, u32, Encoding)];
-
-const FILE_OPTIONS: Known = &[
-    ("java_package", 1, Encoding::Text),
-    ("java_outer_classname", 8, Encoding::Text),
-    (
-        "optimize_for",
-        9,
-        Encoding::Constants(1, &["SPEED", "CODE_SIZE", "LITE_RUNTIME"]),
-    ),
-    ("java_multiple_files", 10, Encoding::Truth),
-    ("go_package", 11, Encoding::Text),
-    ("cc_generic_services", 16, Encoding::Truth),
-    ("java_generic_services", 17, Encoding::Truth),
-    ("py_generic_services", 18, Encoding::Truth),
-    ("java_generate_equals_and_hash", 20, Encoding::Truth),
-    ("deprecated", 23, Encoding::Truth),
-    ("java_string_check_utf8", 27, Encoding::Truth),
-    ("cc_enable_arenas", 31, Encoding::Truth),
-    ("objc_class_prefix", 36, Encoding::Text),
-    ("csharp_namespace", 37, Encoding::Text),
-    ("swift_prefix", 39, Encoding::Text),
-    ("php_class_prefix", 40, Encoding::Text),
-    ("php_namespace", 41, Encoding::Text),
-    ("php_metadata_namespace", 44, Encoding::Text),
-    ("ruby_package", 45, Encoding::Text),
-];
-const MESSAGE_OPTIONS: Known = &[
-    ("message_set_wire_format", 1, Encoding::Truth),
-    ("no_standard_descriptor_accessor", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-    ("map_entry", 7, Encoding::Truth),
-];
-const FIELD_OPTIONS: Known = &[
-    (
-        "ctype",
-        1,
-        Encoding::Constants(0, &["STRING", "CORD", "STRING_PIECE"]),
-    ),
-    ("packed", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-    ("lazy", 5, Encoding::Truth),
-    (
-        "jstype",
-        6,
-        Encoding::Constants(0, &["JS_NORMAL", "JS_STRING", "JS_NUMBER"]),
-    ),
-    ("weak", 10, Encoding::Truth),
-];
-const ENUM_OPTIONS: Known = &[
-    ("allow_alias", 2, Encoding::Truth),
-    ("deprecated", 3, Encoding::Truth),
-];
-const CONSTANT_OPTIONS: Known = &[("deprecated", 1, Encoding::Truth)];
-const SERVICE_OPTIONS: Known = &[("deprecated", 33, Encoding::Truth)];
-const METHOD_OPTIONS: Known = &[
-    ("deprecated", 33, Encoding::Truth),
-    (
-        "idempotency_level",
-        34,
-        Encoding::Constants(0, &["IDEMPOTENCY_UNKNOWN", "NO_SIDE_EFFECTS", "IDEMPOTENT"]),
-    ),
-];
+/// The bytes of a `FeatureSet`.
+fn features(options: &[OptionNode]) -> Wire {
+    let mut out = Wire::default();
+    for (name, number, first, values) in FEATURES {
+        let set = chosen(options).filter(|(own, _)| *own == name).last();
+        let value = set.and_then(|(_, value)| values.iter().position(|one| *one == value));
+        if let Some(value) = value {
+            out.index(number, first + value);
+        }
+    }
+    out
+}
 
 /// The bytes of the descriptor.
 pub(super) fn serialize<'a>(
@@ -134,8 +104,18 @@ pub(super) fn serialize<'a>(
     for index in public {
         out.index(10, index);
     }
-    if let Some(syntax) = file.syntax {
-        out.text(12, syntax.name());
+    match file.syntax {
+        Some(Syntax::Edition(edition)) => {
+            out.text(12, "editions");
+            out.number(14, edition.number().into());
+        }
+        Some(syntax) => out.text(12, syntax.name()),
+        None => {}
+    }
+    for import in &file.imports {
+        if import.kind == ImportKind::Option {
+            out.text(15, &import.path);
+        }
     }
     out.0
 }
@@ -180,10 +160,17 @@ impl Writer<'_> {
         for enum_type in &message.enums {
             out.bytes(4, &enum_bytes(enum_type));
         }
-        for range in message.extensions.iter().flat_map(|one| &one.ranges) {
-            let mut bytes = range_bytes(range.start, range.end.saturating_add(1));
-            bytes.bytes(3, &[]);
-            out.bytes(5, &bytes.0);
+        for one in &message.extensions {
+            for range in &one.ranges {
+                let mut bytes = range_bytes(range.start, range.end.saturating_add(1));
+                let length = bytes.0.len();
+                options(&mut bytes, 3, &one.options, RANGE_OPTIONS, "");
+                // The reference writes the options of a range even when there are none.
+                if bytes.0.len() == length {
+                    bytes.bytes(3, &[]);
+                }
+                out.bytes(5, &bytes.0);
+            }
         }
         self.extends(&mut out, 6, &scope, &message.extends);
         options(
@@ -200,6 +187,7 @@ impl Writer<'_> {
             out.bytes(8, &oneof.0);
         }
         reserved(&mut out, 9, 1, &message.reserved);
+        visibility(&mut out, 11, message.visibility);
         out.0
     }
 
@@ -341,6 +329,7 @@ fn enum_bytes(enum_type: &EnumType) -> Vec<u8> {
     }
     options(&mut out, 3, &enum_type.options, ENUM_OPTIONS, "enum_meta");
     reserved(&mut out, 4, 0, &enum_type.reserved);
+    visibility(&mut out, 6, enum_type.visibility);
     out.0
 }
 
@@ -370,9 +359,17 @@ fn reserved(out: &mut Wire, number: u32, end_excluded: i32, statements: &[Vec<Re
         }
     }
     for item in statements.iter().flatten() {
-        if let ReservedItem::Name(name) = item {
+        if let ReservedItem::Name(name) | ReservedItem::Identifier(name) = item {
             out.text(number + 1, name);
         }
+    }
+}
+
+fn visibility(out: &mut Wire, number: u32, visibility: Option<Visibility>) {
+    match visibility {
+        Some(Visibility::Local) => out.number(number, 1),
+        Some(Visibility::Export) => out.number(number, 2),
+        None => {}
     }
 }
 
@@ -387,6 +384,36 @@ fn range_bytes(start: i32, end: i32) -> Wire {
 fn options(out: &mut Wire, number: u32, options: &[OptionNode], known: Known, meta: &str) {
     let mut bytes = Wire::default();
     for (name, number, encoding) in known {
+        let given = options.iter().filter(|option| option.is_plain(name));
+        match encoding {
+            Encoding::Features => {
+                let features = features(options);
+                if !features.0.is_empty() {
+                    bytes.bytes(*number, &features.0);
+                }
+                continue;
+            }
+            Encoding::List(first, constants) => {
+                for option in given {
+                    let Value::Word(word) = &option.value else {
+                        continue;
+                    };
+                    if let Some(index) = constants.iter().position(|one| one == word) {
+                        bytes.index(*number, first + index);
+                    }
+                }
+                continue;
+            }
+            Encoding::Messages(fields) => {
+                for option in given {
+                    if let Value::Map(entries) = &option.value {
+                        bytes.bytes(*number, &flat_message(entries, fields).0);
+                    }
+                }
+                continue;
+            }
+            Encoding::Text | Encoding::Truth | Encoding::Constants(..) => {}
+        }
         let Some(option) = options.iter().rev().find(|option| option.is_plain(name)) else {
             continue;
         };

@@ -1,15 +1,11 @@
-//! Linked descriptors to flat tables: what [`super::validate`] walks by.
+//! Linked files to flat tables: what [`super::validate`] walks by.
 //!
 //! One table a message, fields found by number: directly below 128, by binary search above.
 
 use std::collections::HashMap;
 
-use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
-};
-
-use super::ast::{Message, ProtoFile};
+use super::ast::{Message, ProtoFile, Scalar};
+use super::link::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage, Presence};
 use super::resolve::join;
 use crate::validator::{CompileError, MessageId};
 
@@ -133,22 +129,22 @@ impl MessageTable {
 
 impl ProtobufValidator {
     /// Compiles the tables of every message in `files`; `file` gives the message indexes.
-    pub(super) fn build(
-        file: &ProtoFile,
-        files: &[FileDescriptorProto],
-    ) -> Result<Self, CompileError> {
+    pub(super) fn build(file: &ProtoFile, files: &[LinkedFile]) -> Result<Self, CompileError> {
         let mut builder = Builder::default();
-        for descriptor in files {
-            builder.declare(descriptor)?;
+        for linked in files {
+            builder.declare_enums(&linked.enums)?;
+            builder.declare_messages(&linked.messages)?;
         }
-        for descriptor in files {
-            builder.fill(descriptor)?;
+        for linked in files {
+            builder.fill_extensions(&linked.extensions)?;
+            for message in &linked.messages {
+                builder.fill_message(message)?;
+            }
         }
         for table in &mut builder.messages {
             table.sparse.sort_unstable();
             table.extension_ranges.sort_unstable();
         }
-        builder.restore_names(file.package_name(), &file.messages);
         let roots = builder.index(file.package_name(), &file.messages);
         Ok(Self {
             messages: builder.messages,
@@ -190,124 +186,73 @@ struct Builder {
 }
 
 impl Builder {
-    fn declare(&mut self, file: &FileDescriptorProto) -> Result<(), CompileError> {
-        let closed = file.syntax() != "proto3";
-        self.declare_enums(file.package(), &file.enum_type, closed)?;
-        self.declare_messages(file.package(), &file.message_type, closed)
-    }
-
-    fn declare_messages(
-        &mut self,
-        scope: &str,
-        messages: &[DescriptorProto],
-        closed: bool,
-    ) -> Result<(), CompileError> {
+    fn declare_messages(&mut self, messages: &[LinkedMessage]) -> Result<(), CompileError> {
         for message in messages {
-            let name = join(scope, message.name());
             let position = position(self.messages.len())?;
+            let ranges = message.extension_ranges.iter();
             self.messages.push(MessageTable {
-                name: name.clone(),
-                message_set: message
-                    .options
-                    .as_ref()
-                    .is_some_and(|options| options.message_set_wire_format()),
-                extension_ranges: message
-                    .extension_range
-                    .iter()
-                    .filter_map(|range| {
-                        let first = u32::try_from(range.start()).ok()?;
-                        Some((first, u32::try_from(range.end()).ok()?.checked_sub(1)?))
+                name: message.full_name.clone(),
+                message_set: message.message_set,
+                extension_ranges: ranges
+                    .filter_map(|(first, last)| {
+                        Some((u32::try_from(*first).ok()?, u32::try_from(*last).ok()?))
                     })
                     .collect(),
                 ..MessageTable::default()
             });
-            self.declare_enums(&name, &message.enum_type, closed)?;
-            self.declare_messages(&name, &message.nested_type, closed)?;
-            self.by_name.insert(name, position);
+            self.declare_enums(&message.enums)?;
+            self.declare_messages(&message.messages)?;
+            self.by_name.insert(message.full_name.clone(), position);
         }
         Ok(())
     }
 
-    fn declare_enums(
-        &mut self,
-        scope: &str,
-        enums: &[EnumDescriptorProto],
-        closed: bool,
-    ) -> Result<(), CompileError> {
-        for descriptor in enums {
+    fn declare_enums(&mut self, enums: &[LinkedEnum]) -> Result<(), CompileError> {
+        for linked in enums {
             let mut place = None;
-            if closed {
+            if linked.closed {
                 place = Some(position(self.closed_enums.len())?);
-                let mut numbers: Vec<i32> = descriptor
-                    .value
-                    .iter()
-                    .map(|value| value.number())
-                    .collect();
+                let mut numbers: Vec<i32> =
+                    linked.values.iter().map(|(_, number)| *number).collect();
                 numbers.sort_unstable();
                 numbers.dedup();
                 self.closed_enums.push(numbers);
             }
-            self.enums.insert(join(scope, descriptor.name()), place);
+            self.enums.insert(linked.full_name.clone(), place);
         }
         Ok(())
     }
 
-    fn fill(&mut self, file: &FileDescriptorProto) -> Result<(), CompileError> {
-        let proto3 = file.syntax() == "proto3";
-        self.fill_extensions(file.package(), &file.extension, proto3)?;
-        for message in &file.message_type {
-            self.fill_message(file.package(), message, proto3)?;
+    fn fill_message(&mut self, message: &LinkedMessage) -> Result<(), CompileError> {
+        for field in &message.fields {
+            self.add(&message.full_name, field, &field.name)?;
         }
-        Ok(())
+        self.fill_extensions(&message.extensions)?;
+        message
+            .messages
+            .iter()
+            .try_for_each(|nested| self.fill_message(nested))
     }
 
-    fn fill_message(
-        &mut self,
-        scope: &str,
-        message: &DescriptorProto,
-        proto3: bool,
-    ) -> Result<(), CompileError> {
-        let name = join(scope, message.name());
-        for field in &message.field {
-            self.add(&name, field, field.name(), proto3)?;
-        }
-        self.fill_extensions(&name, &message.extension, proto3)?;
-        for nested in &message.nested_type {
-            self.fill_message(&name, nested, proto3)?;
-        }
-        Ok(())
-    }
-
-    fn fill_extensions(
-        &mut self,
-        scope: &str,
-        extensions: &[FieldDescriptorProto],
-        proto3: bool,
-    ) -> Result<(), CompileError> {
+    fn fill_extensions(&mut self, extensions: &[LinkedField]) -> Result<(), CompileError> {
         for field in extensions {
-            let extendee = field.extendee().trim_start_matches('.').to_owned();
-            let name = format!("[{}]", join(scope, field.name()));
-            self.add(&extendee, field, &name, proto3)?;
+            let extendee = field.extendee.as_deref().unwrap_or_default();
+            let name = format!("[{}]", field.full_name);
+            self.add(extendee, field, &name)?;
         }
         Ok(())
     }
 
-    fn add(
-        &mut self,
-        message: &str,
-        field: &FieldDescriptorProto,
-        name: &str,
-        proto3: bool,
-    ) -> Result<(), CompileError> {
-        let shape = self.shape(field, proto3)?;
+    fn add(&mut self, message: &str, field: &LinkedField, name: &str) -> Result<(), CompileError> {
+        let shape = self.shape(field)?;
         let table = self
             .by_name
             .get(message)
             .and_then(|position| self.messages.get_mut(usize::try_from(*position).ok()?))
             .ok_or_else(|| CompileError(format!("message {message} is not declared")))?;
-        let number = u32::try_from(field.number())
+        let number = u32::try_from(field.number)
             .map_err(|_| CompileError(format!("field {message}.{name} has a negative number")))?;
-        let required = if field.label() == Label::Required {
+        let required = if field.presence == Presence::Required && !field.repeated {
             table.required_count += 1;
             Some(position(table.required_count - 1)?)
         } else {
@@ -317,66 +262,40 @@ impl Builder {
             number,
             name: name.into(),
             shape,
-            repeated: field.label() == Label::Repeated,
+            repeated: field.repeated,
             required,
         })
     }
 
-    fn shape(&self, field: &FieldDescriptorProto, proto3: bool) -> Result<Shape, CompileError> {
-        let type_name = field.type_name().trim_start_matches('.');
-        let message = || {
+    fn shape(&self, field: &LinkedField) -> Result<Shape, CompileError> {
+        let message = |name: &str| {
             self.by_name
-                .get(type_name)
+                .get(name)
                 .copied()
-                .ok_or_else(|| CompileError(format!("message {type_name} is not declared")))
+                .ok_or_else(|| CompileError(format!("message {name} is not declared")))
         };
-        Ok(match field.r#type() {
-            Type::Int32
-            | Type::Int64
-            | Type::Uint32
-            | Type::Uint64
-            | Type::Sint32
-            | Type::Sint64 => Shape::Varint,
-            Type::Bool => Shape::Bool,
-            Type::Enum => match self.enums.get(type_name) {
+        Ok(match &field.kind {
+            LinkedKind::Message(name) => Shape::Message(message(name)?),
+            LinkedKind::Group(name) => Shape::Group(message(name)?),
+            LinkedKind::Enum(name) => match self.enums.get(name) {
                 Some(Some(closed)) => Shape::ClosedEnum(*closed),
                 Some(None) => Shape::Varint,
-                None => return Err(CompileError(format!("enum {type_name} is not declared"))),
+                None => return Err(CompileError(format!("enum {name} is not declared"))),
             },
-            Type::Fixed32 | Type::Sfixed32 | Type::Float => Shape::Fixed32,
-            Type::Fixed64 | Type::Sfixed64 | Type::Double => Shape::Fixed64,
-            Type::String if proto3 => Shape::Utf8,
-            Type::String | Type::Bytes => Shape::Bytes,
-            Type::Message => Shape::Message(message()?),
-            Type::Group => Shape::Group(message()?),
+            LinkedKind::Scalar(scalar) => match scalar {
+                Scalar::Int32
+                | Scalar::Int64
+                | Scalar::Uint32
+                | Scalar::Uint64
+                | Scalar::Sint32
+                | Scalar::Sint64 => Shape::Varint,
+                Scalar::Bool => Shape::Bool,
+                Scalar::Fixed32 | Scalar::Sfixed32 | Scalar::Float => Shape::Fixed32,
+                Scalar::Fixed64 | Scalar::Sfixed64 | Scalar::Double => Shape::Fixed64,
+                Scalar::String if field.utf8 => Shape::Utf8,
+                Scalar::String | Scalar::Bytes => Shape::Bytes,
+            },
         })
-    }
-
-    /// Fields are reported by their names in the schema, which linking may have changed.
-    fn restore_names(&mut self, scope: &str, messages: &[Message]) {
-        for message in messages {
-            let name = join(scope, &message.name);
-            let table = self
-                .by_name
-                .get(&name)
-                .and_then(|position| usize::try_from(*position).ok())
-                .and_then(|position| self.messages.get_mut(position));
-            if let Some(table) = table {
-                let oneof_fields = message.oneofs.iter().flat_map(|oneof| &oneof.fields);
-                for field in message.fields.iter().chain(oneof_fields) {
-                    let found = u32::try_from(field.number)
-                        .ok()
-                        .and_then(|it| table.find(it));
-                    let rule = found.and_then(|at| table.fields.get_mut(usize::from(at)));
-                    if let Some(rule) = rule
-                        && *rule.name != field.name
-                    {
-                        rule.name = field.name.as_str().into();
-                    }
-                }
-            }
-            self.restore_names(&name, &message.messages);
-        }
     }
 
     fn index(&self, scope: &str, messages: &[Message]) -> Vec<IndexNode> {

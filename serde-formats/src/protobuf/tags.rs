@@ -209,10 +209,8 @@ fn apply(options: &mut Vec<OptionNode>, meta: &str, edit: &Edit) {
         return;
     }
     let option = OptionNode {
-        name: meta.to_owned(),
         extension: true,
-        path: Vec::new(),
-        value: Value::Map(entries),
+        ..OptionNode::plain(meta, Value::Map(entries))
     };
     let place = place.unwrap_or(options.len()).min(options.len());
     options.insert(place, option);

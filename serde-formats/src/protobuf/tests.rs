@@ -20,11 +20,30 @@ fn new(text: &str, references: &[ResolvedReference]) -> Result<ProtobufSchema, P
     ProtobufSchema::parse(text, references, ParseMode::New)
 }
 
-/// The descriptor `protoc` would write, in base64.
-fn descriptor(text: &str, references: &[ResolvedReference]) -> String {
-    let schema = new(text, references).unwrap();
-    let files = &schema.linked().unwrap().files;
+/// The descriptor a compiler writes, in base64.
+fn descriptor(text: &str) -> String {
+    let short = compile::folded(&parse_text::parse_text(text).unwrap());
+    let text = short.map_or_else(|| text.to_owned(), |file| print::print(&file));
+    let file = protox::file::File::from_source("a.proto", &text).unwrap();
+    let mut resolver = protox::file::ChainFileResolver::new();
+    resolver.add(protox::file::GoogleFileResolver::new());
+    resolver.add(One(file));
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.open_file("a.proto").unwrap();
+    let files = compiler.file_descriptor_set().file;
     STANDARD.encode(files.last().unwrap().encode_to_vec())
+}
+
+struct One(protox::file::File);
+
+impl protox::file::FileResolver for One {
+    fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
+        if name == "a.proto" {
+            Ok(self.0.clone())
+        } else {
+            Err(protox::Error::file_not_found(name))
+        }
+    }
 }
 
 #[test]
@@ -32,7 +51,7 @@ fn errors_say_where() {
     let cases = [
         ("syntax = \"proto3\";\nmessage M { int32 a; }", 2, 20, "'='"),
         ("syntax = \"proto4\";", 1, 10, "proto4"),
-        ("edition = \"2023\";", 1, 1, "editions"),
+        ("edition = \"2022\";", 1, 11, "unknown edition"),
         ("message M { int32 a = 1; }", 1, 13, "'optional'"),
         (
             "syntax = \"proto3\";\nmessage M { required int32 a = 1; }",
@@ -140,7 +159,7 @@ service Orders {
 
 #[test]
 fn a_descriptor_reads_as_the_text_it_came_from() {
-    let encoded = descriptor(FULL, &[]);
+    let encoded = descriptor(FULL);
     let schema = new(&encoded, &[]).unwrap();
     assert_eq!(schema.text(TextForm::Canonical), FULL);
     assert_eq!(schema.record_name().as_deref(), Some("shop.v1.Order"));
@@ -186,7 +205,7 @@ extend M {
   repeated M out = 500;
 }
 ";
-    let schema = new(&descriptor(text, &[]), &[]).unwrap();
+    let schema = new(&descriptor(text), &[]).unwrap();
     let printed = schema.text(TextForm::Canonical);
     for part in [
         "required string a = 1 [\n    default = \"x\\ty\\\"\",",
@@ -215,7 +234,7 @@ fn custom_options_of_a_descriptor_survive() {
 }
 
 #[test]
-fn descriptors_of_editions_and_noise_are_refused() {
+fn descriptors_of_unknown_editions_and_noise_are_refused() {
     let mut file = prost_types::FileDescriptorProto {
         name: Some("a.proto".to_owned()),
         syntax: Some("editions".to_owned()),
@@ -223,7 +242,7 @@ fn descriptors_of_editions_and_noise_are_refused() {
     };
     let encode = |file: &prost_types::FileDescriptorProto| STANDARD.encode(file.encode_to_vec());
     let error = new(&encode(&file), &[]).unwrap_err();
-    assert!(error.message.contains("editions"), "{error}");
+    assert!(error.message.contains("edition"), "{error}");
     file.syntax = Some("proto3".to_owned());
     file.package = Some("a; import \"x\"".to_owned());
     assert!(
@@ -255,7 +274,7 @@ fn references_resolve_by_path() {
         "the import is missing"
     );
     // A descriptor serves as a reference too.
-    let encoded = resolved("base.proto", &descriptor(&base.schema, &[]));
+    let encoded = resolved("base.proto", &descriptor(&base.schema));
     let text = "syntax = \"proto3\"; import \"base.proto\"; message M { b.Base base = 1; }";
     let validator = new(text, &[encoded]).unwrap().compile().unwrap();
     assert_eq!(
