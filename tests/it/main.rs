@@ -1,5 +1,9 @@
 //! End to end: the real binary, real clients, real files. One binary, so that it links once.
-#![expect(clippy::print_stderr, reason = "tests say what they skip")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "tests say what they skip, and counts are printed"
+)]
 
 mod agreement;
 mod clients;

@@ -51,7 +51,7 @@ impl std::fmt::Display for StoreLocation {
 #[derive(Debug)]
 pub(crate) enum Store {
     Sqlite(SqliteStore),
-    Postgres(PostgresStore),
+    Postgres(Box<PostgresStore>),
 }
 
 /// Everything stored, as the facts that rebuild the image.
@@ -117,7 +117,9 @@ impl Store {
     pub(crate) async fn open(location: &StoreLocation) -> Result<Self, StoreError> {
         Ok(match location {
             StoreLocation::Sqlite(path) => Self::Sqlite(SqliteStore::open(path).await?),
-            StoreLocation::Postgres(url) => Self::Postgres(PostgresStore::open(url).await?),
+            StoreLocation::Postgres(url) => {
+                Self::Postgres(Box::new(PostgresStore::open(url).await?))
+            }
         })
     }
 

@@ -164,6 +164,9 @@ mod tests {
         }
     }
 
+    /// Changes, one set each; removed versions; rows put.
+    type Case<'a> = (Vec<Change>, &'a [i32], &'a [(i32, VersionRow)]);
+
     #[test]
     fn the_last_fact_about_a_key_counts() {
         let row = |deleted| VersionRow {
@@ -171,7 +174,7 @@ mod tests {
             deleted,
             registered_ms: 7,
         };
-        let cases: [(Vec<Change>, &[i32], &[(i32, VersionRow)]); 4] = [
+        let cases: [Case<'_>; 4] = [
             (vec![put(1, false), put(1, true)], &[], &[(1, row(true))]),
             (vec![put(1, false), remove(1)], &[1], &[]),
             (vec![remove(1), put(1, false)], &[1], &[(1, row(false))]),
