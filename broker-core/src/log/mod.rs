@@ -495,7 +495,7 @@ fn apply_marker(
         last_offset,
         last_stable: producers
             .first_unstable()
-            .unwrap_or(Offset(last_offset.0.saturating_add(1))),
+            .unwrap_or_else(|| Offset(last_offset.0.saturating_add(1))),
     })
 }
 

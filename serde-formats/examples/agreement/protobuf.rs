@@ -175,8 +175,8 @@ fn kind(file: &File, known: &[String], random: &mut Random) -> Kind {
     match random.below(10) {
         0 | 1 if !known.is_empty() => Kind::Message(random.pick(known).clone()),
         2 => Kind::Enum(random.pick(&file.enums).name.clone()),
-        3 if file.proto2 => Kind::Group(*random.pick(SCALARS)),
-        _ => Kind::Scalar(*random.pick(SCALARS)),
+        3 if file.proto2 => Kind::Group(one_of(random, SCALARS)),
+        _ => Kind::Scalar(one_of(random, SCALARS)),
     }
 }
 
@@ -185,7 +185,7 @@ fn label(file: &File, kind: &Kind, random: &mut Random) -> Label {
         Kind::Group(_) => &[Label::Optional, Label::Required, Label::Repeated],
         // A map takes only enums that begin with 0, which those of proto2 here do not.
         Kind::Enum(_) if file.proto2 => &[Label::Optional, Label::Required, Label::Repeated],
-        _ if random.below(6) == 0 => return Label::Map(*random.pick(KEYS)),
+        _ if random.below(6) == 0 => return Label::Map(one_of(random, KEYS)),
         Kind::Message(_) if file.proto2 => &[
             Label::Optional,
             Label::Optional,
@@ -283,7 +283,7 @@ fn edit(file: &mut File, random: &mut Random) {
         }
         4 => {
             if let Kind::Scalar(_) = field.kind {
-                field.kind = Kind::Scalar(*random.pick(SCALARS));
+                field.kind = Kind::Scalar(one_of(random, SCALARS));
                 if field.label == Label::RepeatedOther
                     && matches!(field.kind, Kind::Scalar("string" | "bytes"))
                 {
@@ -489,4 +489,8 @@ fn scalar(kind: &str, random: &mut Random) -> Value {
         "bytes" => json!(random.pick(&["", "AA==", "/w==", "CAE=", "YWJj"])),
         _ => json!(random.pick(&["", "a", "order", "Zo\u{eb}", "\u{8}\u{1}"])),
     }
+}
+
+fn one_of(random: &mut Random, names: &[&'static str]) -> &'static str {
+    names[random.below(names.len())]
 }

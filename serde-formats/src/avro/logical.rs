@@ -142,7 +142,7 @@ mod tests {
             .map(|i| u8::from_str_radix(&padded[2 * i..2 * i + 2], 16).unwrap())
             .collect();
         assert_eq!(limit.check(&most), Ok(()));
-        let mut more = most.clone();
+        let mut more = most;
         *more.first_mut().unwrap() += 1;
         assert_eq!(limit.check(&more), Err(Fault::DecimalPrecision));
         assert_eq!(DecimalLimit::new(2_000_000_000).check(&[0x7f; 900]), Ok(()));

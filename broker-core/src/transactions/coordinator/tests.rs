@@ -82,19 +82,22 @@ impl Script {
                 if let Some(record) = record {
                     self.apply(record);
                 }
-                markers.map_or("none".to_owned(), |markers| {
-                    let partitions: Vec<String> = markers
-                        .partitions
-                        .iter()
-                        .map(|(topic, index)| format!("{topic}-{index}"))
-                        .collect();
-                    format!(
-                        "{:?} {} [{}]",
-                        markers.result,
-                        shown(markers.producer),
-                        partitions.join(" ")
-                    )
-                })
+                markers.map_or_else(
+                    || "none".to_owned(),
+                    |markers| {
+                        let partitions: Vec<String> = markers
+                            .partitions
+                            .iter()
+                            .map(|(topic, index)| format!("{topic}-{index}"))
+                            .collect();
+                        format!(
+                            "{:?} {} [{}]",
+                            markers.result,
+                            shown(markers.producer),
+                            partitions.join(" ")
+                        )
+                    },
+                )
             }
             "pass" => {
                 self.now_ms += words[0].parse::<i64>().unwrap();
@@ -116,9 +119,10 @@ impl Script {
             }
             other => panic!("unknown step {other}"),
         };
-        let state = self.transaction.metadata().map_or("-".to_owned(), |now| {
-            format!("{} {}", now.state.name(), shown(now.producer()))
-        });
+        let state = self.transaction.metadata().map_or_else(
+            || "-".to_owned(),
+            |now| format!("{} {}", now.state.name(), shown(now.producer())),
+        );
         format!("{reply} | {state}")
     }
 
