@@ -203,7 +203,7 @@ fn top_level_fields(schema: &ParsedSchema) -> BTreeSet<String> {
 }
 
 /// The two `%s` of a message stand for reader and writer, in this order.
-fn worded(found: &Incompatibility, reader: &str, writer: &str) -> String {
+pub(crate) fn worded(found: &Incompatibility, reader: &str, writer: &str) -> String {
     found
         .message
         .replacen("%s", reader, 1)

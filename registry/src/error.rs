@@ -22,8 +22,16 @@ pub enum RegistryError {
     MethodNotAllowed,
     #[error("HTTP 406 Not Acceptable")]
     NotAcceptable,
+    #[error("HTTP 408 Request Timeout")]
+    RequestTimeout,
     #[error("HTTP 413 Request Entity Too Large")]
     BodyTooLarge,
+    #[error("the request body nests {depth} deep, more than {max} (--json-depth-max)")]
+    BodyTooDeep { depth: usize, max: usize },
+    #[error("HTTP 429 Too Many Requests")]
+    TooManyRequests,
+    #[error("{0}")]
+    Unavailable(String),
     #[error("HTTP 415 Unsupported Media Type")]
     UnsupportedMediaType,
     #[error("Subject '{0}' not found.")]
@@ -105,6 +113,8 @@ pub enum RegistryError {
     InvalidRuleSet(String),
     #[error("The specified context '{0}' is not empty.")]
     ContextNotEmpty(String),
+    #[error("the import contradicts what is here: {}", .0.join("; "))]
+    ImportContradicts(Vec<String>),
     #[error("Error in the backend data store")]
     Store,
     #[error("Internal Server Error")]
@@ -129,7 +139,11 @@ impl RegistryError {
             Self::NotFound => (404, 404),
             Self::MethodNotAllowed => (405, 405),
             Self::NotAcceptable => (406, 406),
+            Self::RequestTimeout => (408, 408),
             Self::BodyTooLarge => (413, 413),
+            Self::BodyTooDeep { .. } => (422, 422),
+            Self::TooManyRequests => (429, 429),
+            Self::Unavailable(_) => (503, 503),
             Self::UnsupportedMediaType => (415, 415),
             Self::SubjectNotFound(_) => (404, 40401),
             Self::VersionNotFound(_) => (404, 40402),
@@ -158,6 +172,7 @@ impl RegistryError {
             Self::InvalidRuleSet(_) => (422, 42210),
             Self::ContextNotEmpty(_) => (422, 42211),
             Self::InvalidAssociation { .. } => (422, 42212),
+            Self::ImportContradicts(_) => (409, 409),
             Self::Store => (500, 50001),
             Self::Internal => (500, 500),
         }

@@ -11,6 +11,11 @@
 //! | [`snapshot`], [`change`] | the image, and the facts that turn one image into the next |
 //! | [`compatibility`] | which versions are compared at a level, and the messages |
 //! | [`service`] | register, look up, delete, configure: decide on the image, commit, publish |
+//! | [`verdicts`], [`timeline`] | a schema against earlier ones at all seven levels; a subject's history |
+//! | [`search`], [`lint`], [`impact`] | finding things, rules of style, what a delete would do |
+//! | [`openapi`] | the description of every route |
+//! | [`transfer`] | the registry as facts, for export and import; Confluent's `_schemas` topic |
+//! | [`limits`] | what one request may cost |
 //! | [`error`] | every error with its HTTP status and code, in one table |
 //! | `store` | the only place that speaks SQL |
 //! | `http` | the only place that speaks HTTP |
@@ -21,18 +26,37 @@ pub mod change;
 pub mod compatibility;
 pub mod error;
 mod http;
+pub mod impact;
 mod json;
+pub mod limits;
+pub mod lint;
 pub mod model;
+pub mod openapi;
+pub mod search;
 pub mod service;
 pub mod snapshot;
 mod store;
 pub mod subject_name;
+pub mod timeline;
+pub mod transfer;
+pub mod verdicts;
 
 pub use association::{Association, AssociationType, Lifecycle};
 pub use error::RegistryError;
 pub use http::Actor;
+pub use impact::{BoundTopic, SubjectUsage};
+pub use limits::{LimitValues, Limits};
 pub use model::{Context, SchemaId, Subject, Version};
 pub use service::{OpenError, Registry, RegistryConfig};
 pub use snapshot::{Binding, RegisteredSchema, Snapshot, Unavailable};
 pub use store::StoreLocation;
 pub use subject_name::{QualifiedSubject, SubjectNameStrategy};
+
+/// Writes one consistent moment of a SQLite registry, which a server may be using, as a new file.
+///
+/// # Errors
+/// When it cannot be read, or the new file exists.
+pub async fn copy_sqlite(from: &std::path::Path, to: &std::path::Path) -> Result<(), OpenError> {
+    let copied = store::copy_sqlite(from, to).await;
+    copied.map_err(|error| OpenError(error.to_string()))
+}

@@ -257,7 +257,8 @@ pub enum CompatibilityLevel {
 }
 
 impl CompatibilityLevel {
-    const ALL: [Self; 7] = [
+    /// Weakest first.
+    pub const ALL: [Self; 7] = [
         Self::None,
         Self::Backward,
         Self::BackwardTransitive,

@@ -17,8 +17,8 @@ pub(crate) mod settings;
 pub(crate) mod tags;
 mod writing;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,8 @@ use tokio::sync::Mutex;
 use crate::change::{ChangeRow, ChangeSet};
 use crate::error::RegistryError;
 use crate::http;
+use crate::impact::SubjectUsage;
+use crate::limits::{LimitValues, Limits};
 use crate::model::CompatibilityLevel;
 use crate::snapshot::{Snapshot, Unavailable};
 use crate::store::{Store, StoreError, StoreLocation};
@@ -77,6 +79,8 @@ pub(crate) struct Inner {
     replica: Option<Replica>,
     closed: AtomicBool,
     pub(crate) defaults: Defaults,
+    pub(crate) limits: Limits,
+    usage: OnceLock<Arc<dyn SubjectUsage>>,
 }
 
 /// Process-wide settings that decisions need.
@@ -86,7 +90,6 @@ pub(crate) struct Defaults {
     pub(crate) mode_mutability: bool,
     pub(crate) reject_empty_subject: bool,
     pub(crate) strict_reference_versions: bool,
-    pub(crate) body_bytes_max: usize,
 }
 
 /// What an operation wants done.
@@ -130,8 +133,12 @@ impl Registry {
                 mode_mutability: config.mode_mutability,
                 reject_empty_subject: config.reject_empty_subject,
                 strict_reference_versions: config.strict_reference_versions,
-                body_bytes_max: config.body_bytes_max,
             },
+            limits: Limits::new(LimitValues {
+                body_bytes_max: config.body_bytes_max,
+                ..LimitValues::default()
+            }),
+            usage: OnceLock::new(),
         });
         inner.announce().await.map_err(failed)?;
         inner.publish(inner.load().await.map_err(failed)?);
@@ -144,6 +151,23 @@ impl Registry {
     #[must_use]
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.inner.view.load()
+    }
+
+    /// What one request may cost; may be changed at any time.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Whoever knows the topics of subjects tells from now on; the first one stays.
+    pub fn set_usage(&self, usage: Arc<dyn SubjectUsage>) {
+        if self.inner.usage.set(usage).is_err() {
+            tracing::debug!("the usage of subjects is told already");
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Option<&Arc<dyn SubjectUsage>> {
+        self.inner.usage.get()
     }
 
     /// Re-reads the truth if this process may be behind it: one small query when it is not. Callers
@@ -186,6 +210,19 @@ impl Registry {
         limit: u32,
     ) -> Result<Vec<ChangeRow>, Unavailable> {
         let rows = self.inner.store.changes(after_epoch, limit).await;
+        rows.map_err(|error| Unavailable(error.to_string()))
+    }
+
+    /// The newest changes of one subject, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn changes_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, Unavailable> {
+        let rows = self.inner.store.changes_of(subject, limit).await;
         rows.map_err(|error| Unavailable(error.to_string()))
     }
 

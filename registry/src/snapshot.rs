@@ -8,6 +8,7 @@ mod closure;
 mod sharded;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub struct RegisteredSchema {
     dependencies: OnceLock<Vec<Option<Arc<Self>>>>,
     parsed: OnceLock<Result<Arc<ParsedSchema>, CompileError>>,
     compiled: OnceLock<Result<Arc<CompiledSchema>, CompileError>>,
+    /// Milliseconds since the Unix epoch; 0 for never.
+    last_used_ms: AtomicI64,
 }
 
 /// What makes a [`RegisteredSchema`].
@@ -78,7 +81,20 @@ impl RegisteredSchema {
             dependencies: OnceLock::new(),
             parsed: OnceLock::new(),
             compiled: OnceLock::new(),
+            last_used_ms: AtomicI64::new(0),
         }
+    }
+
+    /// An accepted record carried the id.
+    pub fn note_use(&self, now_ms: i64) {
+        self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    /// When a record last used it, in milliseconds since the Unix epoch; none since this process
+    /// read the schema.
+    #[must_use]
+    pub fn last_used_ms(&self) -> Option<i64> {
+        Some(self.last_used_ms.load(Ordering::Relaxed)).filter(|ms| *ms != 0)
     }
 
     /// Parsed and compiled once, on first use, shared ever after.

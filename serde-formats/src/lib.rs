@@ -11,6 +11,7 @@
 //! | [`wire`] | which schema does a framed record claim |
 //! | [`json_value`] | bytes to JSON and JSON to bytes, for people and tools |
 //! | [`witness`] | a record that shows an incompatibility |
+//! | [`outline`] | its types and fields, flat, for search and lint |
 //! | [`tags`] | labels written into a schema beside records and fields |
 //! | [`avro`], [`json`], [`protobuf`] | the three formats behind the above |
 //!
@@ -21,6 +22,7 @@ pub mod compatibility;
 pub mod identity;
 pub mod json;
 pub mod json_value;
+pub mod outline;
 pub mod protobuf;
 pub mod schema;
 pub mod tags;

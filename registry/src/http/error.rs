@@ -1,7 +1,7 @@
 //! Errors as HTTP answers: `{"error_code": …, "message": …}`.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::json;
@@ -17,5 +17,13 @@ pub(super) fn response(error: &RegistryError, content_type: &'static str) -> Res
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if matches!(status, 429 | 503) {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    }
     response
 }
+
+/// When to come back after a 429 or 503.
+const RETRY_SECONDS: &str = "1";

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::RegistryError;
 use crate::json::JsonObject;
+use crate::limits::json_depth;
 use crate::model::{SchemaId, Version};
 use crate::service::Registry;
 use crate::service::delete::VersionSelector;
@@ -30,9 +31,22 @@ impl Call<'_> {
         if self.body.iter().all(u8::is_ascii_whitespace) {
             return Err(RegistryError::MissingBody);
         }
-        // The parser refuses documents nested deeper than 128.
+        let limits = self.registry.limits().values();
+        let depth = json_depth(self.body);
+        if depth > limits.json_depth_max {
+            return Err(RegistryError::BodyTooDeep {
+                depth,
+                max: limits.json_depth_max,
+            });
+        }
         match serde_json::from_slice(self.body) {
-            Ok(Value::Object(object)) => Ok(object),
+            Ok(Value::Object(object)) => {
+                let text = object.get("schema").and_then(Value::as_str);
+                if text.is_some_and(|text| text.len() > limits.schema_bytes_max) {
+                    return Err(RegistryError::SchemaTooLarge);
+                }
+                Ok(object)
+            }
             Ok(_) => Err(RegistryError::BadRequest(
                 "the request body is not a JSON object".to_owned(),
             )),

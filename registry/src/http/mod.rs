@@ -15,6 +15,9 @@ mod mode;
 mod route;
 mod schemas;
 mod subjects;
+mod v1;
+
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +31,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
 use crate::error::RegistryError;
+use crate::limits::{Limits, Overloaded, ParsePermit};
 use crate::service::Registry;
 use crate::subject_name::normalize;
 use extract::{Call, Target};
@@ -73,7 +77,7 @@ pub(crate) fn router(registry: Registry) -> Router {
             .route(&format!("/v1/metadata/{name}"), any(serve))
             .route(&format!("/v1/metadata/{name}/"), any(serve));
     }
-    router.with_state(registry)
+    router.merge(v1::router()).with_state(registry)
 }
 
 pub(crate) fn fallback_not_found(router: Router) -> Router {
@@ -84,6 +88,7 @@ pub(crate) fn fallback_not_found(router: Router) -> Router {
 async fn serve(State(registry): State<Registry>, request: Request) -> Response {
     let method = request.method().clone();
     let content_type = answer_type(request.headers().get(ACCEPT)).unwrap_or(V1_JSON);
+    let started = Instant::now();
     let mut label = "unmatched";
     let result = answer(&registry, request, &mut label).await;
     let response = match result {
@@ -97,6 +102,8 @@ async fn serve(State(registry): State<Registry>, request: Request) -> Response {
         "code" => response.status().as_str().to_owned(),
     )
     .increment(1);
+    metrics::histogram!("assay_registry_request_duration_seconds", "route" => label)
+        .record(started.elapsed().as_secs_f64());
     response
 }
 
@@ -124,14 +131,16 @@ async fn answer(
     if answer_type(request.headers().get(ACCEPT)).is_none() {
         return Err(RegistryError::NotAcceptable);
     }
-    let actor = request
-        .extensions()
-        .get::<Actor>()
-        .map_or_else(|| "anonymous".to_owned(), |actor| actor.0.clone());
+    let actor = actor_of(&request);
     let body = if has_body {
-        read_body(request, registry.inner.defaults.body_bytes_max).await?
+        read_body(request, registry.limits()).await?
     } else {
         Bytes::new()
+    };
+    let _permit = if route.parses(&method) {
+        Some(parse_permit(registry.limits()).await?)
+    } else {
+        None
     };
     let operation = Operation {
         registry,
@@ -183,6 +192,12 @@ impl Operation<'_> {
         };
         dispatch(&call, &route, self.method).await
     }
+}
+
+/// Who sends the request, for the change log.
+fn actor_of(request: &Request) -> String {
+    let actor = request.extensions().get::<Actor>();
+    actor.map_or_else(|| "anonymous".to_owned(), |actor| actor.0.clone())
 }
 
 async fn dispatch(
@@ -257,9 +272,20 @@ fn require_json(sent: Option<&HeaderValue>) -> Result<(), RegistryError> {
     }
 }
 
-/// Reads a body of bounded length.
-async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, RegistryError> {
-    match Limited::new(request.into_body(), bytes_max).collect().await {
+/// Waits for a turn to parse schemas.
+async fn parse_permit(limits: &Limits) -> Result<ParsePermit<'_>, RegistryError> {
+    let permit = limits.parse_permit().await;
+    permit.map_err(|Overloaded| RegistryError::TooManyRequests)
+}
+
+/// Reads a body of bounded length, in bounded time.
+async fn read_body(request: Request, limits: &Limits) -> Result<Bytes, RegistryError> {
+    let bytes_max = limits.values().body_bytes_max;
+    let read = Limited::new(request.into_body(), bytes_max).collect();
+    let Ok(read) = tokio::time::timeout(limits.body_time_max(), read).await else {
+        return Err(RegistryError::RequestTimeout);
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(RegistryError::BodyTooLarge),
         Err(error) => Err(RegistryError::BadRequest(format!(
@@ -344,7 +370,57 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// The label of a path, if it is routed.
+    fn label_of(path: &str) -> Option<(&'static str, Vec<String>)> {
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let label = Route::find(&segments)?.label();
+        Some((label, segments))
+    }
+
+    #[test]
+    fn the_openapi_document_is_the_route_table() {
+        // The labels of the table, read from its text: a new route cannot be forgotten here.
+        let labels: BTreeSet<&str> = include_str!("route.rs")
+            .lines()
+            .filter_map(|line| line.split_once("=> \"/").map(|(_, rest)| rest))
+            .filter_map(|rest| rest.split_once('"').map(|(label, _)| label))
+            .collect();
+        assert!(labels.len() > 20, "{labels:?}");
+        let mut routed = BTreeSet::new();
+        for label in labels {
+            let path = format!("/{label}");
+            let (_, segments) = label_of(&path).unwrap();
+            let route = Route::find(&segments).unwrap();
+            assert_eq!(route.label(), path, "the label of a route leads back to it");
+            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+                if route.allows(&method) {
+                    routed.insert((method.to_string(), path.clone()));
+                }
+            }
+        }
+        for endpoint in v1::ENDPOINTS {
+            routed.insert((endpoint.method.to_owned(), endpoint.path.to_owned()));
+        }
+        let documented: BTreeSet<(String, String)> = crate::openapi::OPERATIONS
+            .iter()
+            .map(|operation| {
+                let label = label_of(operation.path).map_or(operation.path, |(label, _)| label);
+                (operation.method.to_owned(), label.to_owned())
+            })
+            .collect();
+        let missing: Vec<_> = routed.difference(&documented).collect();
+        let invented: Vec<_> = documented.difference(&routed).collect();
+        assert!(missing.is_empty(), "not in the document: {missing:?}");
+        assert!(invented.is_empty(), "only in the document: {invented:?}");
+    }
 
     #[test]
     fn the_best_media_type_asked_for_is_answered() {

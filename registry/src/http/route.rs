@@ -145,6 +145,21 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Whether answering means parsing or comparing schemas that the request brings.
+    pub(super) fn parses(&self, method: &Method) -> bool {
+        match self {
+            Self::Subject(_)
+            | Self::Versions(_)
+            | Self::VersionTags(..)
+            | Self::Compatibility(_)
+            | Self::CompatibilityWith(..)
+            | Self::Associations
+            | Self::AssociationsBatchMutate => *method == Method::POST,
+            Self::AssociationsOfResource(_) => *method == Method::PUT,
+            _ => false,
+        }
+    }
+
     pub(super) fn allows(&self, method: &Method) -> bool {
         let allowed: &[Method] = match self {
             Self::Root => &[Method::GET, Method::POST],

@@ -24,9 +24,6 @@ use crate::subject_name::{QualifiedSubject, context_prefix, normalize, qualify};
 /// Texts longer than this are parsed off the async threads, in bytes.
 pub(crate) const HEAVY_TEXT_BYTES: usize = 64 * 1024;
 
-/// Longest schema text taken, in bytes: what the parsers take.
-const SCHEMA_TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
-
 /// How to register.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RegisterOptions {
@@ -66,7 +63,7 @@ impl Registry {
             rules.validate().map_err(RegistryError::InvalidRuleSet)?;
         }
         self.require_valid(&subject)?;
-        if request.text.len() > SCHEMA_TEXT_BYTES_MAX {
+        if request.text.len() > self.limits().values().schema_bytes_max {
             return Err(RegistryError::SchemaTooLarge);
         }
         let subject = normalize(&subject);

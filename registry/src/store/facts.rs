@@ -34,7 +34,8 @@ pub(super) fn from_json(text: &str) -> Result<Vec<Change>, StoreError> {
         .collect()
 }
 
-fn fact(change: &Change) -> Value {
+/// One fact as JSON.
+pub(crate) fn fact(change: &Change) -> Value {
     match change {
         Change::PutSchema(schema) => schema_fact(schema),
         Change::RemoveSchema { context, id } => {
@@ -92,7 +93,7 @@ fn fact(change: &Change) -> Value {
 }
 
 /// The key of the level in stored settings.
-pub(super) const LEVEL_KEY: &str = "compatibilityLevel";
+pub(crate) const LEVEL_KEY: &str = "compatibilityLevel";
 
 fn schema_fact(schema: &RegisteredSchema) -> Value {
     let references: Vec<Value> = schema
@@ -119,7 +120,8 @@ fn schema_fact(schema: &RegisteredSchema) -> Value {
     })
 }
 
-fn change(object: &JsonObject) -> Result<Change, String> {
+/// Reads what [`fact`] made; the error names what is missing or unknown.
+pub(crate) fn change(object: &JsonObject) -> Result<Change, String> {
     let text = |key: &str| {
         let value = object.get(key).and_then(Value::as_str);
         value

@@ -5,7 +5,8 @@
 //! has the statements, [`rows`] what is bound and read (written once, expanded for each engine),
 //! [`sqlite`] and [`postgres`] how a database is opened and its transactions begin.
 
-mod facts;
+mod backup;
+pub(crate) mod facts;
 mod migrations;
 mod net;
 mod postgres;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use postgres::{PostgresStore, PostgresWriting};
 use sqlite::{SqliteStore, SqliteWriting};
 
+pub(crate) use backup::copy_sqlite;
 pub(crate) use postgres::LEASE;
 
 use crate::change::{Change, ChangeRow, ChangeSet};
@@ -153,6 +155,15 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ChangeRow>, StoreError> {
         either!(self, Self, store => store.changes(after, limit).await)
+    }
+
+    /// Change rows of one subject, newest first.
+    pub(crate) async fn changes_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        either!(self, Self, store => store.changes_of(subject, limit).await)
     }
 
     /// Waits for the one transaction that may write.

@@ -138,6 +138,17 @@ impl PostgresStore {
         Ok(rows)
     }
 
+    pub(super) async fn changes_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        let mut connection = Connection::of(&self.pool).await?;
+        let rows = within(SILENCE_MAX, changes_of(&mut connection, subject, limit)).await?;
+        connection.give_back();
+        Ok(rows)
+    }
+
     /// Waits for the writer's turn among all processes.
     pub(super) async fn begin(&self) -> Result<PostgresWriting, StoreError> {
         let mut connection = Connection::of(&self.pool).await?;

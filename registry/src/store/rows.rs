@@ -341,19 +341,32 @@ macro_rules! rows {
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(ChangeRow {
-                        epoch: read_epoch(row.try_get(0)?)?,
-                        at_ms: row.try_get(1)?,
-                        actor: row.try_get(2)?,
-                        operation: row.try_get(3)?,
-                        subject: row.try_get(4)?,
-                        before: parse_value(row.try_get(5)?)?,
-                        after: parse_value(row.try_get(6)?)?,
-                    })
-                })
-                .collect()
+            rows.iter().map(change_row).collect()
+        }
+
+        pub(super) async fn changes_of(
+            connection: &mut $connection,
+            subject: &str,
+            limit: u32,
+        ) -> Result<Vec<ChangeRow>, StoreError> {
+            let rows = sqlx::query::<$database>(sql::CHANGES_OF)
+                .bind(subject)
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
+            rows.iter().map(change_row).collect()
+        }
+
+        fn change_row(row: &<$database as sqlx::Database>::Row) -> Result<ChangeRow, StoreError> {
+            Ok(ChangeRow {
+                epoch: read_epoch(row.try_get(0)?)?,
+                at_ms: row.try_get(1)?,
+                actor: row.try_get(2)?,
+                operation: row.try_get(3)?,
+                subject: row.try_get(4)?,
+                before: parse_value(row.try_get(5)?)?,
+                after: parse_value(row.try_get(6)?)?,
+            })
         }
 
         /// Writes the sets after epoch `base`, in the caller's transaction.

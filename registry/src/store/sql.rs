@@ -89,6 +89,9 @@ pub(super) const PUT_CHANGES: &str = "INSERT INTO changes \
 pub(super) const FACTS: &str =
     "SELECT epoch, facts_json FROM changes WHERE epoch > $1 ORDER BY epoch LIMIT $2";
 
+pub(super) const CHANGES_OF: &str = "SELECT epoch, at_ms, actor, operation, subject, before_json, \
+     after_json FROM changes WHERE subject = $1 ORDER BY epoch DESC LIMIT $2";
+
 pub(super) const CHANGES: &str = "SELECT epoch, at_ms, actor, operation, subject, before_json, \
      after_json FROM changes WHERE epoch > $1 ORDER BY epoch LIMIT $2";
 

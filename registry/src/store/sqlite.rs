@@ -77,6 +77,14 @@ impl SqliteStore {
         changes(&mut *self.readers.acquire().await?, after, limit).await
     }
 
+    pub(super) async fn changes_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        changes_of(&mut *self.readers.acquire().await?, subject, limit).await
+    }
+
     pub(super) async fn begin(&self) -> Result<SqliteWriting, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let epoch = epoch(&mut transaction).await?;

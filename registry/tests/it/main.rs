@@ -11,6 +11,7 @@ mod endpoints;
 mod errors;
 mod harness;
 mod lifecycle;
+mod own;
 mod place;
 mod recordings;
 mod rules;

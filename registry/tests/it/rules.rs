@@ -124,7 +124,7 @@ async fn bodies_are_bounded_and_checked() {
     let long = format!(r#"{{"schema":"{}"}}"#, "x".repeat(9 * 1024 * 1024));
     for (body, status, code) in [
         (long.as_str(), 413, 413),
-        (deep_field.as_str(), 400, 400),
+        (deep_field.as_str(), 422, 422),
         ("{", 400, 400),
         ("[]", 400, 400),
         (r#"{"id":"x"}"#, 400, 400),

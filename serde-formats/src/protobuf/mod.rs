@@ -10,6 +10,7 @@
 //! | `stored` | what the reference refuses even in a stored schema |
 //! | `tables`, `validate` | linked files to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
+//! | `outline` | the tree to a flat list of types and fields |
 //! | `types`, `values` | what fields mean, and a payload as a tree of values |
 //! | `json`, `to_json`, `from_json`, `well_known` | payloads to JSON and back |
 //! | `witness` | records that show a difference |
@@ -29,6 +30,7 @@ mod lex;
 mod link;
 mod normalize;
 mod option_numbers;
+mod outline;
 mod parse_members;
 mod parse_options;
 mod parse_text;

@@ -1,0 +1,20 @@
+//! A copy of a SQLite database that somebody may be writing.
+
+use std::path::Path;
+
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+use super::StoreError;
+
+/// Writes one consistent moment of `from` as a new file `to`; neither waits for the other's writer.
+pub(crate) async fn copy_sqlite(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new().filename(from).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query("VACUUM INTO $1")
+        .bind(to.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(())
+}
