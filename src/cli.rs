@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bench, consume, produce, schema, serve, topic};
+use crate::commands::{backup, bench, consume, export, import, produce, schema, serve, topic};
 use crate::config::ServeOptions;
 
 /// How a command ended, short of an error.
@@ -62,6 +62,24 @@ enum Command {
         #[command(flatten)]
         arguments: consume::Arguments,
     },
+    /// Take schemas over from another registry, its topic, or an export
+    Import {
+        #[command(flatten)]
+        servers: Servers,
+        #[command(subcommand)]
+        command: import::Command,
+    },
+    /// Write the registry as plain files
+    Export {
+        #[command(flatten)]
+        servers: Servers,
+        #[command(subcommand)]
+        command: export::Command,
+    },
+    /// Copy a data directory, also while a server uses it
+    Backup(backup::Backup),
+    /// Put a backup back as a data directory
+    Restore(backup::Restore),
     /// Measure a running server with pre-built batches
     Bench {
         #[command(flatten)]
@@ -142,6 +160,10 @@ async fn run(command: Command) -> CommandResult {
         Command::Schema { servers, command } => schema::run(&servers, command).await,
         Command::Produce { servers, arguments } => produce::run(&servers, arguments).await,
         Command::Consume { servers, arguments } => consume::run(&servers, arguments).await,
+        Command::Import { servers, command } => import::run(&servers, command).await,
+        Command::Export { servers, command } => export::run(&servers, command).await,
+        Command::Backup(arguments) => backup::backup(arguments).await,
+        Command::Restore(arguments) => backup::restore(arguments).await,
         Command::Bench { servers, command } => bench::run(&servers, command).await,
     }
 }

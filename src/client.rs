@@ -169,6 +169,45 @@ impl KafkaClient {
         Ok(response.topics)
     }
 
+    /// Goes on with the broker that leads a partition: this one, where it does.
+    ///
+    /// # Errors
+    /// When the topic has no such partition, or its leader cannot be reached.
+    pub async fn connect_to_leader(
+        mut self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Self, ClientError> {
+        let request = message!(MetadataRequest {
+            topics: Some(vec![message!(MetadataRequestTopic {
+                name: Some(topic.into())
+            })]),
+            allow_auto_topic_creation: false
+        });
+        let response: MetadataResponse = self.call(METADATA, &request).await?;
+        if response.brokers.len() < 2 {
+            return Ok(self);
+        }
+        let leader = response
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .find(|found| found.partition_index == partition)
+            .map(|found| found.leader_id);
+        let broker = response
+            .brokers
+            .iter()
+            .find(|broker| Some(broker.node_id) == leader);
+        let Some(broker) = broker else {
+            return Err(ClientError::Refused {
+                what: format!("{topic}-{partition}"),
+                code: ErrorCode::LEADER_NOT_AVAILABLE,
+                message: None,
+            });
+        };
+        Self::connect(&format!("{}:{}", broker.host, broker.port)).await
+    }
+
     /// Partition indexes of an existing topic, ascending.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! Precedence: flag, then `ASSAY_*` environment variable, then TOML file, then default. The TOML
 //! keys are the flags' names; `[topic-defaults]` is a table of topic configs.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use clap::{Args, ValueEnum};
 use registry::{RegistryConfig, StoreLocation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use limits::HttpLimits;
 
 /// When acks=all is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -116,6 +120,36 @@ pub struct ServeOptions {
     /// Largest HTTP body taken, in bytes [default: 16777216]
     #[arg(long, env = "ASSAY_HTTP_BODY_MAX_BYTES", value_name = "BYTES")]
     pub http_body_max_bytes: Option<usize>,
+    /// A whole HTTP body must have arrived after this long, in ms [default: 30000]
+    #[arg(long, env = "ASSAY_HTTP_BODY_MAX_MS", value_name = "MS")]
+    pub http_body_max_ms: Option<usize>,
+    /// The head of an HTTP request must have arrived after this long, in ms; also the longest
+    /// silence of a connection [default: 30000]
+    #[arg(long, env = "ASSAY_HTTP_HEADER_MAX_MS", value_name = "MS")]
+    pub http_header_max_ms: Option<usize>,
+    /// HTTP connections served at once; more are answered 503 [default: 10000]
+    #[arg(long, env = "ASSAY_HTTP_CONNECTIONS_MAX", value_name = "N")]
+    pub http_connections_max: Option<usize>,
+    /// Deepest nesting of a JSON body [default: 100]
+    #[arg(long, env = "ASSAY_JSON_DEPTH_MAX", value_name = "LEVELS")]
+    pub json_depth_max: Option<usize>,
+    /// Longest schema registered, in bytes [default: 8388608]
+    #[arg(long, env = "ASSAY_SCHEMA_MAX_BYTES", value_name = "BYTES")]
+    pub schema_max_bytes: Option<usize>,
+    /// Requests that parse schemas at once; 64 times as many wait, more are answered 429
+    /// [default: one a processor]
+    #[arg(long, env = "ASSAY_SCHEMA_PARSES_MAX", value_name = "N")]
+    pub schema_parses_max: Option<usize>,
+    /// Listen where other machines can connect although nothing authenticates them
+    #[arg(
+        long,
+        env = "ASSAY_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true
+    )]
+    pub insecure: Option<bool>,
     /// Rejected records kept for `GET /v1/topics/{topic}/rejections` [default: 1000]
     #[arg(long, env = "ASSAY_REJECTIONS_KEPT", value_name = "N")]
     pub rejections_kept: Option<usize>,
@@ -197,8 +231,11 @@ pub struct ServeConfig {
     pub schema_reject_empty_subject: bool,
     /// Whether references may bind one name to one version only.
     pub schema_providers_reference_versions_strict: bool,
-    /// Bytes.
-    pub http_body_max_bytes: usize,
+    /// Listen where other machines can connect although nothing authenticates them.
+    pub insecure: bool,
+    /// Limits of the HTTP listener.
+    #[serde(flatten)]
+    pub http_limits: HttpLimits,
     /// Records.
     pub rejections_kept: usize,
     /// Log filter.
@@ -230,6 +267,7 @@ impl ServeOptions {
     /// # Errors
     /// [`ConfigError::Value`] naming the option that makes no sense.
     pub fn resolve(self, file: Self) -> Result<ServeConfig, ConfigError> {
+        let http_limits = HttpLimits::resolve(&self, &file);
         let kafka = self
             .kafka
             .or(file.kafka)
@@ -293,10 +331,8 @@ impl ServeOptions {
                 .schema_providers_reference_versions_strict
                 .or(file.schema_providers_reference_versions_strict)
                 .unwrap_or(false),
-            http_body_max_bytes: self
-                .http_body_max_bytes
-                .or(file.http_body_max_bytes)
-                .unwrap_or(16 * 1024 * 1024),
+            insecure: self.insecure.or(file.insecure).unwrap_or(false),
+            http_limits,
             rejections_kept: self
                 .rejections_kept
                 .or(file.rejections_kept)
@@ -343,12 +379,8 @@ impl ServeConfig {
                 reason: format!("{} is negative", self.group_initial_rebalance_delay_ms),
             });
         }
-        if self.http_body_max_bytes < 1024 {
-            return Err(ConfigError::Value {
-                option: "--http-body-max-bytes",
-                reason: format!("{} is less than 1024", self.http_body_max_bytes),
-            });
-        }
+        self.http_limits.check()?;
+        self.check_exposure()?;
         if self.socket_request_max_bytes < 1024 || self.socket_request_max_bytes > 1 << 30 {
             return Err(ConfigError::Value {
                 option: "--socket-request-max-bytes",
@@ -473,7 +505,7 @@ impl ServeConfig {
             mode_mutability: self.mode_mutability,
             reject_empty_subject: self.schema_reject_empty_subject,
             strict_reference_versions: self.schema_providers_reference_versions_strict,
-            body_bytes_max: self.http_body_max_bytes,
+            body_bytes_max: self.http_limits.http_body_max_bytes,
         }
     }
 }

@@ -6,10 +6,14 @@
 //! SQL and HTTP) and `serde_formats` (what a schema says about bytes). The one place where a
 //! record meets a schema is [`enforcement`].
 
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
 pub mod enforcement;
+pub mod http;
 pub mod server;
 pub mod telemetry;
+pub mod transfer;
+pub mod usage;

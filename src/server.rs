@@ -6,9 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::routing::get;
 use broker_core::clock::Clock;
 use broker_core::{Broker, BrokerConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, ServeConfig};
 use crate::enforcement::{Enforcement, Rejections};
+use crate::http::health::Health;
+use crate::http::listener::{self, ConnectionLimits, CurrentRouter};
+use crate::http::routes;
+use crate::usage::TopicUsage;
 
 /// In-flight requests get this long after SIGTERM; the rest of the ten seconds promised is for
 /// syncing and closing.
@@ -71,6 +72,7 @@ pub struct Server {
     pub http: SocketAddr,
     log: Option<Log>,
     registry: Registry,
+    health: Health,
     stop: CancellationToken,
     http_task: JoinHandle<()>,
     /// None where nothing is kept in the data directory.
@@ -116,46 +118,58 @@ impl Server {
             None
         };
 
+        // Probes are answered while the data is opened, which may take long after a crash.
+        let health = Health::default();
+        let router = CurrentRouter::new(routes::starting(&health, metrics.clone()));
+        let stop = CancellationToken::new();
+        // Whatever fails below ends the HTTP task with it.
+        let unfinished = stop.clone().drop_guard();
+        let http_task = tokio::spawn(listener::serve(
+            http_listener,
+            router.clone(),
+            ConnectionLimits {
+                connections_max: config.http_limits.http_connections_max,
+                header_max: milliseconds(config.http_limits.http_header_max_ms),
+            },
+            stop.clone(),
+        ));
+
         let registry = Registry::open(config.registry())
             .await
             .map_err(|error| ServeError::Registry(error.to_string()))?;
-        let stop = CancellationToken::new();
+        registry.limits().set(config.http_limits.registry());
         let rejections = Arc::new(Rejections::new(config.rejections_kept));
         let log = match (kafka_listener, kafka) {
             (Some(listener), Some(address)) => {
-                let enforcement =
+                let enforcement = Arc::new(
                     Enforcement::new(registry.clone(), Arc::clone(&rejections), Clock::System)
-                        .with_topic_defaults(config.topic_defaults.clone());
+                        .with_topic_defaults(config.topic_defaults.clone()),
+                );
                 let opened = config.broker(address)?;
-                Some(Log::start(opened, enforcement, listener, &stop).await?)
+                let log = Log::start(opened, Arc::clone(&enforcement), listener, &stop).await?;
+                registry.set_usage(Arc::new(TopicUsage::new(&log.broker, &enforcement)));
+                Some(log)
             }
             _ => None,
         };
-
-        let router = registry
-            .router()
-            .merge(crate::enforcement::routes(rejections))
-            .merge(operations_routes(registry.clone(), metrics));
-        let router = Registry::fallback_not_found(router);
-
-        let http_stop = stop.clone();
-        let http_task = tokio::spawn(async move {
-            let served = axum::serve(http_listener, router)
-                .with_graceful_shutdown(http_stop.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "http listener failed");
-            }
-        });
+        router.replace(routes::serving(&registry, rejections, &health, metrics));
+        health.ready(registry.clone());
+        unfinished.disarm();
         Ok(Self {
             kafka,
             http,
             log,
             registry,
+            health,
             stop,
             http_task,
             lock,
         })
+    }
+
+    /// Changes the limits that can be changed while the server runs.
+    pub fn set_limits(&self, config: &ServeConfig) {
+        self.registry.limits().set(config.http_limits.registry());
     }
 
     /// Whether anything is kept in the data directory: not by a registry alone on PostgreSQL.
@@ -169,6 +183,7 @@ impl Server {
     /// # Errors
     /// When the log cannot be synced or closed.
     pub async fn stop(self) -> Result<(), ServeError> {
+        self.health.stopping();
         self.stop.cancel();
         let mut broker = None;
         let drained = tokio::time::timeout(DRAIN_MAX, async {
@@ -199,15 +214,14 @@ impl Server {
 impl Log {
     async fn start(
         config: BrokerConfig,
-        enforcement: Enforcement,
+        enforcement: Arc<Enforcement>,
         listener: TcpListener,
         stop: &CancellationToken,
     ) -> Result<Self, ServeError> {
-        let broker =
-            tokio::task::spawn_blocking(move || Broker::open(config, Arc::new(enforcement)))
-                .await
-                .map_err(|error| ServeError::Broker(error.to_string()))?
-                .map_err(|error| ServeError::Broker(error.to_string()))?;
+        let broker = tokio::task::spawn_blocking(move || Broker::open(config, enforcement))
+            .await
+            .map_err(|error| ServeError::Broker(error.to_string()))?
+            .map_err(|error| ServeError::Broker(error.to_string()))?;
         let groups_task = tokio::spawn(Arc::clone(&broker.groups).run(stop.clone()));
         let transactions_task = tokio::spawn(Arc::clone(&broker.transactions).run(stop.clone()));
         let kafka_task = tokio::spawn(broker_core::net::serve(
@@ -224,39 +238,8 @@ impl Log {
     }
 }
 
-/// Routes about the process itself.
-fn operations_routes(registry: Registry, metrics: Option<PrometheusHandle>) -> Router {
-    let readiness = move || async move {
-        match registry.ready() {
-            Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-        }
-    };
-    Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readiness))
-        .route(
-            "/metrics",
-            get(move || async move {
-                metrics.map_or_else(
-                    || {
-                        (
-                            StatusCode::NOT_FOUND,
-                            [(header::CONTENT_TYPE, "text/plain")],
-                            String::new(),
-                        )
-                    },
-                    |handle| {
-                        handle.run_upkeep();
-                        (
-                            StatusCode::OK,
-                            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                            handle.render() + &crate::telemetry::process_metrics(),
-                        )
-                    },
-                )
-            }),
-        )
+fn milliseconds(count: usize) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 async fn listen(

@@ -8,23 +8,53 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// Changes the log filter of a running process.
+pub struct LogControl {
+    reload: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogControl").finish_non_exhaustive()
+    }
+}
+
+impl LogControl {
+    /// Logs by `filter` from now on.
+    ///
+    /// # Errors
+    /// When it is not a log filter; the old one stays.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        (self.reload)(parse_filter(filter)?)
+    }
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))
+}
+
 /// Installs the log subscriber.
 ///
 /// # Errors
 /// When `filter` is not a log filter.
-pub fn install_logs(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+pub fn install_logs(filter: &str, format: LogFormat) -> Result<LogControl, String> {
+    let filter = parse_filter(filter)?;
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
     // A second call (tests that start several servers in one process) keeps the first subscriber.
-    let _already_installed = match format {
-        LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    Ok(())
+    macro_rules! install {
+        ($builder:expr) => {{
+            let builder = $builder.with_env_filter(filter).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _already_installed = builder.try_init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }};
+    }
+    Ok(LogControl {
+        reload: match format {
+            LogFormat::Text => install!(builder.with_ansi(std::io::stderr().is_terminal())),
+            LogFormat::Json => install!(builder.json()),
+        },
+    })
 }
 
 /// Installs the metrics recorder and answers the handle that renders it.
@@ -66,6 +96,18 @@ fn describe_metrics() {
         "assay_registry_requests_total",
         "Requests to the registry API, by route, method and status"
     );
+    describe_histogram!(
+        "assay_registry_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a registry request to its answer, by route"
+    );
+    describe_gauge!("assay_http_connections", "HTTP connections open now");
+    describe_counter!(
+        "assay_http_connections_refused_total",
+        "HTTP connections answered 503 because too many were open"
+    );
+    describe_gauge!("assay_build_info", "Always 1; the version is a label");
+    metrics::gauge!("assay_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
 /// `process_*` metrics under their standard names; empty where `/proc` does not tell.

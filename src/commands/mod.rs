@@ -1,8 +1,11 @@
 //! One file per command.
 
+pub mod backup;
 pub mod bench;
 pub mod consume;
+pub mod export;
 pub mod http;
+pub mod import;
 pub mod produce;
 pub mod schema;
 pub mod serve;

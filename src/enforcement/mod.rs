@@ -59,6 +59,7 @@ pub use report::{
 
 use fault::one_line;
 use judge::{Judgement, Rules, Work, judge_batch};
+use lookup::target;
 use policy::{Part, Policy};
 use receipt::Facts;
 use report::{LogKey, LogLimiter, TopicLabels, TopicMetrics};
@@ -132,6 +133,28 @@ impl Enforcement {
         Policy::compile(topic, &policy::in_force(&self.topic_defaults, properties))
     }
 
+    /// The parts of the topic's records whose own subject this is, and what is done with them. A
+    /// strategy that names subjects by record binds the topic to its TopicName subject alone.
+    #[must_use]
+    pub fn parts_bound_to(
+        &self,
+        topic: &TopicSettings,
+        subject: &str,
+    ) -> Vec<(Part, policy::Mode)> {
+        let policy = self
+            .compiled(topic)
+            .and_then(|topic| topic.policy.as_ref().ok())
+            .filter(|_| !is_internal(topic));
+        let snapshot = self.registry.snapshot();
+        let parts = policy
+            .into_iter()
+            .flat_map(|policy| [(policy, &policy.key), (policy, &policy.value)]);
+        parts
+            .filter(|(policy, part)| target(policy, part.part, &snapshot).subject == subject)
+            .map(|(_, part)| (part.part, part.mode))
+            .collect()
+    }
+
     fn compiled<'t>(&self, topic: &'t TopicSettings) -> Option<&'t TopicPolicy> {
         let compiled = topic.compiled.get_or_init(|| {
             let name = topic.name.as_str();
@@ -203,6 +226,13 @@ impl Enforcement {
                 message: summary(policy, &judgement, origin),
                 errors: judgement.faults.errors,
             });
+        }
+        let now_ms = self.clock.now_ms();
+        for pair in &judgement.pairs.pairs {
+            let context = target(policy, pair.part, snapshot).context;
+            if let Some(schema) = snapshot.schema(context, pair.id) {
+                schema.note_use(now_ms);
+            }
         }
         accepted(Some(Box::new(Facts {
             policy: compiled.number,

@@ -78,6 +78,19 @@ pub enum Mode {
     Auto,
 }
 
+impl Mode {
+    /// As in the config.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// `assay.{key,value}.validation.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

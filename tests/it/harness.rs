@@ -87,6 +87,16 @@ impl Server {
         child.wait().expect("the process ends");
     }
 
+    /// Sends a signal to the running process.
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("the server runs");
+        let status = Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
     /// SIGTERM; asserts a clean exit within ten seconds.
     pub(crate) fn terminate(&mut self) {
         let mut child = self.child.take().expect("the server runs");

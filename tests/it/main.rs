@@ -11,8 +11,11 @@ mod crash;
 mod demo;
 mod enforcement;
 mod harness;
+mod operations;
 #[path = "../../registry/tests/support/postgres.rs"]
 mod postgres;
 mod proxy;
 mod replicas;
+mod schemathesis;
 mod server;
+mod transfer;

@@ -22,6 +22,8 @@ cargo xtask COMMAND
   crash-registry N
             kill -9 during 1,000 registrations, N times on each store (default 50)
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
+  schemathesis N
+            N random and mutated HTTP requests from the OpenAPI document (default 10,000)
   agreement FORMAT PAIRS SEED
             random schema pairs of avro, json or protobuf, judged by us, contradicted by
             independent implementations
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
         "crash-registry" => crash_registry(argument.map(String::as_str)),
+        "schemathesis" => schemathesis(argument.map(String::as_str)),
         "fuzz" => fuzz(argument.map(String::as_str)),
         "agreement" => agreement::agreement(&rest),
         "conformance" => cargo(&["test", "--workspace", "conformance", "--", "--nocapture"]),
@@ -119,6 +122,16 @@ fn crash_registry(rounds: Option<&str>) -> Done {
         .args(["test", "--locked", "--test", "it", "crash::"])
         .args(["--", "--nocapture"])
         .env("ASSAY_CRASH_ROUNDS", rounds.unwrap_or("50"))
+        .current_dir(root()))
+}
+
+fn schemathesis(requests: Option<&str>) -> Done {
+    setup()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .args(["test", "--locked", "--test", "it", "schemathesis::"])
+        .args(["--", "--nocapture"])
+        .env("ASSAY_SCHEMATHESIS_REQUESTS", requests.unwrap_or("10000"))
         .current_dir(root()))
 }
 
