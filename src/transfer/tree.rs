@@ -270,8 +270,8 @@ fn laid_out(text: &str, format: &Value) -> Option<String> {
     }
     let tree: Value = serde_json::from_str(text).ok()?;
     let pretty = serde_json::to_string_pretty(&tree).ok()? + "\n";
-    let back: Value = serde_json::from_str(&pretty).ok()?;
-    (back.to_string() == text && pretty.trim_end() != text).then_some(pretty)
+    let back = serde_json::from_str::<Value>(&pretty).ok()?.to_string();
+    (back == text && pretty.trim_end() != text).then_some(pretty)
 }
 
 #[cfg(test)]

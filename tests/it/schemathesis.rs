@@ -1,10 +1,11 @@
 //! Random and mutated requests from the OpenAPI document: no 5xx, and every answer in time.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Server, clients_dir};
+use crate::harness::Server;
 
 /// Requests of the run in the tests; `ASSAY_SCHEMATHESIS_REQUESTS` asks for more.
 const REQUESTS: u64 = 1_000;
@@ -38,7 +39,12 @@ fn random_and_mutated_requests_meet_no_5xx_and_no_hang() {
     let wanted = std::env::var("ASSAY_SCHEMATHESIS_REQUESTS")
         .ok()
         .map_or(REQUESTS, |count| count.parse().expect("a number"));
-    let program = clients_dir().join("build/schemathesis/bin/schemathesis");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients/build/schemathesis/bin/schemathesis");
+    assert!(
+        program.exists(),
+        "schemathesis is not installed: run `cargo xtask setup` first"
+    );
     let server = Server::start();
     for subject in ["orders-value", "0", "latest"] {
         let schema = json!({ "schema": r#"{"type":"record","name":"A","fields":[{"name":"a","type":"int"}]}"# });
