@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// One refused part of a record, as HTTP shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -115,10 +115,8 @@ pub fn routes(rejections: Arc<Rejections>) -> Router {
         .with_state(rejections)
 }
 
-#[derive(Debug, Deserialize)]
-struct Limit {
-    limit: Option<String>,
-}
+/// Query parameters in their order; one given twice is no error, the first counts.
+type Parameters = Vec<(String, String)>;
 
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -127,20 +125,24 @@ struct Answer<'a> {
     rejections: Vec<&'a RejectedRecord>,
 }
 
-async fn all(State(rejections): State<Arc<Rejections>>, Query(query): Query<Limit>) -> Response {
+async fn all(
+    State(rejections): State<Arc<Rejections>>,
+    Query(query): Query<Parameters>,
+) -> Response {
     answer(&rejections, None, &query)
 }
 
 async fn of_topic(
     State(rejections): State<Arc<Rejections>>,
     Path(topic): Path<String>,
-    Query(query): Query<Limit>,
+    Query(query): Query<Parameters>,
 ) -> Response {
     answer(&rejections, Some(&topic), &query)
 }
 
-fn answer(rejections: &Rejections, topic: Option<&str>, query: &Limit) -> Response {
-    let limit = match &query.limit {
+fn answer(rejections: &Rejections, topic: Option<&str>, query: &Parameters) -> Response {
+    let limit = query.iter().find(|(name, _)| name == "limit");
+    let limit = match limit.map(|(_, text)| text) {
         None => LIMIT_DEFAULT,
         Some(text) => match text.parse::<usize>() {
             Ok(limit) => limit.min(LIMIT_MAX),

@@ -10,6 +10,10 @@ use crate::harness::Server;
 /// Requests of the run in the tests; `ASSAY_SCHEMATHESIS_REQUESTS` asks for more.
 const REQUESTS: u64 = 1_000;
 
+/// No 5xx, and answers of the status, media type and shape that the document says.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                      response_schema_conformance";
+
 /// An answer that takes longer is a hang.
 const ANSWER_SECONDS_MAX: &str = "20";
 
@@ -61,7 +65,7 @@ fn random_and_mutated_requests_meet_no_5xx_and_no_hang() {
     while counted(&server).0 < wanted {
         let output = Command::new(&program)
             .args(["run", &format!("{}/openapi.json", server.registry())])
-            .args(["--checks", "not_a_server_error", "--mode", "all"])
+            .args(["--checks", CHECKS, "--mode", "all"])
             .args(["--phases", phases])
             .args(["--request-timeout", ANSWER_SECONDS_MAX])
             .args(["--max-examples", &examples.to_string()])

@@ -48,7 +48,10 @@ async fn check_judges_all_levels_at_once() {
     let difference = &answer["differences"][0];
     assert_eq!(difference["type"], "READER_FIELD_MISSING_DEFAULT_VALUE");
     assert_eq!(difference["direction"], "backward");
-    assert!(difference["evidence"]["kind"].is_string(), "{difference}");
+    let evidence = &difference["evidence"];
+    assert_eq!(evidence["kind"], "breaks", "{difference}");
+    assert_eq!(evidence["outcome"]["reader"], "refuses", "{difference}");
+    assert!(evidence["record"]["id"].is_number(), "{difference}");
     assert_eq!(
         answer["lint"],
         json!([
