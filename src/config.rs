@@ -136,7 +136,7 @@ pub struct ServeOptions {
     /// Longest schema registered, in bytes [default: 8388608]
     #[arg(long, env = "ASSAY_SCHEMA_MAX_BYTES", value_name = "BYTES")]
     pub schema_max_bytes: Option<usize>,
-    /// Requests that parse schemas at once; 64 times as many wait, more are answered 429
+    /// Requests that parse schemas at once; 1,024 times as many wait, more are answered 429
     /// [default: one a processor]
     #[arg(long, env = "ASSAY_SCHEMA_PARSES_MAX", value_name = "N")]
     pub schema_parses_max: Option<usize>,

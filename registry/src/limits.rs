@@ -29,7 +29,7 @@ pub const JSON_DEPTH_MAX: usize = 127;
 pub const SCHEMA_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Requests that wait for each one that parses.
-pub const PARSES_WAITING_FACTOR: usize = 64;
+pub const PARSES_WAITING_FACTOR: usize = 1_024;
 
 impl Default for LimitValues {
     fn default() -> Self {

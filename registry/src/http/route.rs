@@ -145,19 +145,15 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether answering means parsing or comparing schemas that the request brings.
+    /// Whether answering means parsing or comparing a schema that the request brings, and nothing
+    /// else: a registration must not hold up others while it waits for the disk, and takes its turn
+    /// by itself.
     pub(super) fn parses(&self, method: &Method) -> bool {
-        match self {
-            Self::Subject(_)
-            | Self::Versions(_)
-            | Self::VersionTags(..)
-            | Self::Compatibility(_)
-            | Self::CompatibilityWith(..)
-            | Self::Associations
-            | Self::AssociationsBatchMutate => *method == Method::POST,
-            Self::AssociationsOfResource(_) => *method == Method::PUT,
-            _ => false,
-        }
+        *method == Method::POST
+            && matches!(
+                self,
+                Self::Subject(_) | Self::Compatibility(_) | Self::CompatibilityWith(..)
+            )
     }
 
     pub(super) fn allows(&self, method: &Method) -> bool {

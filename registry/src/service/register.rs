@@ -15,6 +15,7 @@ use crate::association::Lifecycle;
 use crate::change::{Audit, Change, ChangeSet};
 use crate::compatibility::{self, Rules};
 use crate::error::RegistryError;
+use crate::limits::Overloaded;
 use crate::model::{
     Metadata, Mode, RuleSet, SchemaId, SchemaRequest, SubjectConfig, VERSION_PROPERTY, Version,
 };
@@ -77,6 +78,9 @@ impl Registry {
             looks_up_first: true,
             parses: Parses::default(),
         };
+        // Only until it is parsed: many wait for one commit together.
+        let permit = self.limits().parse_permit().await;
+        let permit = permit.map_err(|Overloaded| RegistryError::TooManyRequests)?;
         if heavy {
             let registry = self.clone();
             let prepared = tokio::task::spawn_blocking(move || {
@@ -84,6 +88,7 @@ impl Registry {
                 registration
             });
             let registration = prepared.await.map_err(|_| RegistryError::Internal)?;
+            drop(permit);
             return self
                 .change(true, move |snapshot| registration.decide(snapshot))
                 .await;
@@ -99,6 +104,7 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
+        drop(permit);
         self.change(heavy, move |snapshot| registration.decide(snapshot))
             .await
     }
