@@ -1,6 +1,6 @@
 //! Clients nobody here wrote: each produces valid records in every compression, consumes them,
 //! shares partitions in a group, sees a bad record refused and goes on, and loses nothing to a
-//! restart or to kill -9.
+//! restart or to kill -9. Those with transactions move records exactly once, whoever is killed.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -182,6 +182,69 @@ fn registry_clients_are_served() {
     }
 }
 
+/// Transactions in peace, then a consume-transform-produce application with the broker, and once the
+/// application too, killed in the middle of transactions.
+fn check_transactions(client: Client) {
+    const RECORDS: usize = 400;
+    let mut server = Server::start();
+    client
+        .run(&["transact", &server.kafka, &server.registry()])
+        .good();
+
+    let (source, target) = ("transfer-source", "transfer-target");
+    let values: Vec<String> = (0..RECORDS).map(|number| number.to_string()).collect();
+    kcat_produce(&server, source, &[], &(values.join("\n") + "\n")).good();
+    let count = RECORDS.to_string();
+    let spawn = |server: &Server| {
+        let mut child = client
+            .command()
+            .args(["transfer", &server.kafka, source, target, &count])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the application starts");
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        (child, lines)
+    };
+    let (mut application, mut lines) = spawn(&server);
+    for round in 0..6 {
+        let commits = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .filter(|line| line.starts_with("committed"));
+        assert_eq!(commits.take(5).count(), 5, "the application ended early");
+        server.kill();
+        if round == 3 {
+            application.kill().expect("SIGKILL is sent");
+            application.wait().expect("the application ends");
+        }
+        server.spawn();
+        if round == 3 {
+            (application, lines) = spawn(&server);
+        }
+    }
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let status = application.wait().expect("the application ends");
+    assert!(status.success(), "{status}: {rest:?}");
+    let committed = ["-X", "isolation.level=read_committed"];
+    let moved = kcat(
+        &server,
+        &[
+            &["-C", "-t", target, "-o", "beginning", "-e", "-q"][..],
+            &committed,
+        ]
+        .concat(),
+        "",
+    )
+    .good();
+    let moved: Vec<&str> = moved.lines().collect();
+    let expected: Vec<String> = values
+        .iter()
+        .map(|value| format!("moved {value}"))
+        .collect();
+    assert_eq!(moved, expected);
+}
+
 fn kcat(server: &Server, arguments: &[&str], input: &str) -> Ran {
     run(
         Command::new("kcat")
@@ -227,6 +290,21 @@ fn java_kafka_clients() {
 #[test]
 fn franz_go() {
     check(Client::Go);
+}
+
+#[test]
+fn confluent_kafka_python_transactions() {
+    check_transactions(Client::Python);
+}
+
+#[test]
+fn java_transactions() {
+    check_transactions(Client::Java);
+}
+
+#[test]
+fn franz_go_transactions() {
+    check_transactions(Client::Go);
 }
 
 #[test]

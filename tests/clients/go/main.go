@@ -39,6 +39,10 @@ func main() {
 		err = produce(ctx, args[0], args[1], args[2])
 	case "consume":
 		err = consume(ctx, args[0], args[1], args[2])
+	case "transact":
+		err = transact(ctx, args[0])
+	case "transfer":
+		err = transfer(ctx, args[0], args[1], args[2], args[3])
 	default:
 		err = fmt.Errorf("unknown word %q", word)
 	}
@@ -342,4 +346,105 @@ func consume(ctx context.Context, bootstrap, topic, text string) error {
 		fmt.Printf("value %s\n", value)
 	}
 	return err
+}
+
+// Every third transaction is aborted; a read-committed consumer sees the others.
+func transact(ctx context.Context, bootstrap string) error {
+	topic := "go-transact"
+	producer, err := client(bootstrap, kgo.TransactionalID(topic))
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	committed := map[string]bool{}
+	for number := range 12 {
+		if err := producer.BeginTransaction(); err != nil {
+			return err
+		}
+		var values []string
+		var records []*kgo.Record
+		for at := range 6 {
+			value := fmt.Sprintf("%d-%d", number, at)
+			values = append(values, value)
+			records = append(records, &kgo.Record{Topic: topic, Value: []byte(value)})
+		}
+		if err := producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+			return err
+		}
+		commit := number%3 != 2
+		if err := producer.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
+			return err
+		}
+		if commit {
+			for _, value := range values {
+				committed[value] = true
+			}
+		}
+	}
+	consumer, err := client(bootstrap, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	reading, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	seen := map[string]int{}
+	for len(seen) < len(committed) {
+		fetches := consumer.PollFetches(reading)
+		if reading.Err() != nil {
+			return fmt.Errorf("%d of %d records", len(seen), len(committed))
+		}
+		fetches.EachRecord(func(record *kgo.Record) { seen[string(record.Value)]++ })
+	}
+	for value, count := range seen {
+		if count != 1 || !committed[value] {
+			return fmt.Errorf("%s was read %d times", value, count)
+		}
+	}
+	return nil
+}
+
+// Consume, transform, produce with a group: each record of the source once in the target, whatever happens.
+func transfer(ctx context.Context, bootstrap, source, target, text string) error {
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		return err
+	}
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.AllowAutoTopicCreation(),
+		kgo.TransactionalID("transfer-"+target), kgo.TransactionTimeout(time.Minute), kgo.ConsumerGroup("transfer-"+target),
+		kgo.ConsumeTopics(source), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(10*time.Second))
+	if err != nil {
+		return err
+	}
+	position := int64(0)
+	for round := 1; position < int64(count); round++ {
+		fetches := session.PollRecords(ctx, 7)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fetches.NumRecords() == 0 {
+			continue
+		}
+		if err := session.Begin(); err != nil {
+			return err
+		}
+		failed := kgo.AbortingFirstErrPromise(session.Client())
+		after := int64(0)
+		fetches.EachRecord(func(record *kgo.Record) {
+			after = record.Offset + 1
+			session.Produce(ctx, &kgo.Record{Topic: target, Value: append([]byte("moved "), record.Value...)}, failed.Promise())
+		})
+		wanted := failed.Err() == nil && round%5 != 0
+		committed, err := session.End(ctx, kgo.TransactionEndTry(wanted))
+		if err != nil {
+			return err
+		}
+		if committed {
+			position = after
+			fmt.Println("committed", position)
+		}
+	}
+	return nil
 }

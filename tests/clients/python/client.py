@@ -252,6 +252,142 @@ def reject(bootstrap, registry_url, topic):
     check(len(consume_all(bootstrap, topic, 6)) == 6, "stored records")
 
 
+def transactional(bootstrap, transactional_id):
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 60000,
+            "linger.ms": 0,
+        }
+    )
+    producer.init_transactions(60)
+    return producer
+
+
+def transact(bootstrap, _registry_url):
+    topic = "py-transact"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics([NewTopic(topic, num_partitions=3)]).values():
+        future.result(15)
+    producer = transactional(bootstrap, "py-transact")
+    committed = set()
+    for number in range(12):
+        producer.begin_transaction()
+        values = [f"{number}-{at}" for at in range(6)]
+        for at, value in enumerate(values):
+            producer.produce(topic, value=value.encode(), partition=at % 3)
+        if number % 3 == 2:
+            producer.flush(10)
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+            committed.update(values)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"reader-{uuid.uuid4()}",
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )
+    consumer.subscribe([topic])
+    seen, ended = [], set()
+    deadline = time.monotonic() + 30
+    while len(ended) < 3 and time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is None:
+            continue
+        if message.error():
+            check(message.error().code() == KafkaError._PARTITION_EOF, str(message.error()))
+            ended.add(message.partition())
+            continue
+        seen.append(message.value().decode())
+    consumer.close()
+    check(len(ended) == 3, "the end was not reached")
+    check(len(seen) == len(committed) and set(seen) == committed, f"read {len(seen)}: {seen}")
+    # Another producer of the same id fences the first.
+    producer.begin_transaction()
+    producer.produce(topic, value=b"zombie", partition=0)
+    producer.flush(10)
+    successor = transactional(bootstrap, "py-transact")
+    try:
+        producer.commit_transaction(30)
+        raise AssertionError("the first producer was not fenced")
+    except KafkaException as error:
+        check(error.args[0].fatal(), f"fenced with {error}")
+    successor.begin_transaction()
+    successor.produce(topic, value=b"after", partition=0)
+    successor.commit_transaction(30)
+
+
+def until_done(call):
+    """Calls again as long as the error says so."""
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            print(f"waiting {error}", flush=True)
+
+
+def transfer(bootstrap, source, target, count):
+    """Consume, transform, produce: each record of the source once in the target, whatever happens."""
+    producer = transactional(bootstrap, f"transfer-{target}")
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"transfer-{target}",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+        }
+    )
+
+    def rewind():
+        while True:
+            try:
+                found = consumer.committed([TopicPartition(source, 0)], timeout=10)[0].offset
+                break
+            except KafkaException as error:
+                print(f"waiting {error}", flush=True)
+        consumer.assign([TopicPartition(source, 0, max(found, 0))])
+        return max(found, 0)
+
+    position = rewind()
+    rounds = 0
+    while position < int(count):
+        messages = [m for m in consumer.consume(7, timeout=0.5) if not m.error()]
+        if not messages:
+            continue
+        rounds += 1
+        try:
+            producer.begin_transaction()
+            for message in messages:
+                producer.produce(target, value=b"moved " + message.value())
+            after = messages[-1].offset() + 1
+            offsets = [TopicPartition(source, 0, after)]
+            metadata = consumer.consumer_group_metadata()
+            until_done(lambda: producer.send_offsets_to_transaction(offsets, metadata, 30))
+            if rounds % 5 == 0:
+                producer.flush(10)
+                until_done(lambda: producer.abort_transaction(60))
+                position = rewind()
+                continue
+            until_done(lambda: producer.commit_transaction(60))
+            position = after
+            print(f"committed {position}", flush=True)
+        except KafkaException as error:
+            print(f"aborting {error}", flush=True)
+            if error.args[0].fatal():
+                raise
+            until_done(lambda: producer.abort_transaction(60))
+            position = rewind()
+    consumer.close()
+
+
 def produce(bootstrap, topic, count):
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 1})
 
@@ -279,6 +415,8 @@ if __name__ == "__main__":
         "registry": registry,
         "produce": produce,
         "consume": consume,
+        "transact": transact,
+        "transfer": transfer,
     }
     words[word](*sys.argv[2:])
     print(f"ok {word}")

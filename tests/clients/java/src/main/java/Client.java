@@ -8,6 +8,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -20,13 +21,19 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.InvalidRecordException;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.InvalidProducerEpochException;
+import org.apache.kafka.common.errors.ProducerFencedException;
+import org.apache.kafka.common.errors.TimeoutException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -45,6 +52,8 @@ public final class Client {
       case "reject" -> reject(rest[0], rest[1], rest[2]);
       case "produce" -> produce(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "consume" -> consume(rest[0], rest[1], Integer.parseInt(rest[2]));
+      case "transact" -> transact(rest[0]);
+      case "transfer" -> transfer(rest[0], rest[1], rest[2], Integer.parseInt(rest[3]));
       default -> throw new IllegalArgumentException(arguments[0]);
     }
     System.out.println("ok " + arguments[0]);
@@ -235,6 +244,149 @@ public final class Client {
       }
       producer.flush();
     }
+  }
+
+  private static KafkaProducer<byte[], byte[]> transactional(String bootstrap, String id) {
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", bootstrap);
+    properties.put("transactional.id", id);
+    properties.put("transaction.timeout.ms", "60000");
+    properties.put("max.block.ms", "60000");
+    KafkaProducer<byte[], byte[]> producer =
+        new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
+    producer.initTransactions();
+    return producer;
+  }
+
+  private static KafkaConsumer<byte[], byte[]> readCommitted(String bootstrap, String group) {
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", bootstrap);
+    properties.put("group.id", group);
+    properties.put("auto.offset.reset", "earliest");
+    properties.put("enable.auto.commit", "false");
+    properties.put("isolation.level", "read_committed");
+    return new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+  }
+
+  private static void transact(String bootstrap) throws Exception {
+    String topic = "java-transact";
+    List<TopicPartition> partitions = List.of(
+        new TopicPartition(topic, 0), new TopicPartition(topic, 1), new TopicPartition(topic, 2));
+    try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+      admin.createTopics(List.of(new NewTopic(topic, Optional.of(3), Optional.empty()))).all().get();
+      // The feature that makes this client use transactions of version 2.
+      short level = admin.describeFeatures().featureMetadata().get().finalizedFeatures()
+          .get("transaction.version").maxVersionLevel();
+      check(level == 2, "transaction.version " + level);
+      KafkaProducer<byte[], byte[]> producer = transactional(bootstrap, topic);
+      Set<String> committed = new HashSet<>();
+      for (int number = 0; number < 12; number++) {
+        producer.beginTransaction();
+        List<String> values = new ArrayList<>();
+        for (int at = 0; at < 6; at++) {
+          String value = number + "-" + at;
+          values.add(value);
+          producer.send(new ProducerRecord<>(topic, at % 3, null, value.getBytes()));
+        }
+        if (number % 3 == 2) {
+          producer.flush();
+          producer.abortTransaction();
+        } else {
+          producer.commitTransaction();
+          committed.addAll(values);
+        }
+      }
+      List<String> seen = new ArrayList<>();
+      try (KafkaConsumer<byte[], byte[]> consumer = readCommitted(bootstrap, topic)) {
+        consumer.assign(partitions);
+        consumer.seekToBeginning(partitions);
+        Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+        long deadline = System.nanoTime() + Duration.ofSeconds(30).toNanos();
+        while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
+          check(System.nanoTime() < deadline, "the end was not reached");
+          consumer.poll(Duration.ofMillis(200)).forEach(record -> seen.add(new String(record.value())));
+        }
+      }
+      check(seen.size() == committed.size() && committed.containsAll(seen), "read " + seen);
+      check(admin.describeTransactions(List.of(topic)).all().get().get(topic).state().toString()
+          .equals("CompleteAbort"), "state");
+      producer.beginTransaction();
+      producer.send(new ProducerRecord<>(topic, 0, null, "zombie".getBytes())).get();
+      check(admin.describeProducers(partitions).partitionResult(partitions.get(0)).get()
+          .activeProducers().get(0).currentTransactionStartOffset().isPresent(), "no open transaction");
+      check(admin.listTransactions().all().get().size() == 1, "listed");
+      KafkaProducer<byte[], byte[]> successor = transactional(bootstrap, topic);
+      try {
+        producer.commitTransaction();
+        throw new AssertionError("the first producer was not fenced");
+      } catch (ProducerFencedException | InvalidProducerEpochException fenced) {
+        System.out.println("fenced " + fenced.getMessage());
+      }
+      successor.beginTransaction();
+      successor.send(new ProducerRecord<>(topic, 0, null, "after".getBytes()));
+      successor.commitTransaction();
+    }
+  }
+
+  /** Consume, transform, produce: each record of the source once in the target, whatever happens. */
+  private static void transfer(String bootstrap, String source, String target, int count) {
+    KafkaProducer<byte[], byte[]> producer = transactional(bootstrap, "transfer-" + target);
+    KafkaConsumer<byte[], byte[]> consumer = readCommitted(bootstrap, "transfer-" + target);
+    TopicPartition partition = new TopicPartition(source, 0);
+    consumer.assign(List.of(partition));
+    long position = rewind(consumer, partition);
+    int rounds = 0;
+    while (position < count) {
+      List<ConsumerRecord<byte[], byte[]>> records = consumer.poll(Duration.ofMillis(500)).records(partition);
+      if (records.isEmpty()) continue;
+      rounds++;
+      try {
+        // A few at a time: there is to be a transaction open whenever the broker dies.
+        List<ConsumerRecord<byte[], byte[]>> few = records.subList(0, Math.min(7, records.size()));
+        producer.beginTransaction();
+        for (ConsumerRecord<byte[], byte[]> record : few) {
+          String value = "moved " + new String(record.value());
+          producer.send(new ProducerRecord<>(target, value.getBytes()));
+        }
+        long after = few.get(few.size() - 1).offset() + 1;
+        producer.sendOffsetsToTransaction(
+            Map.of(partition, new OffsetAndMetadata(after)), consumer.groupMetadata());
+        if (rounds % 5 == 0) {
+          producer.flush();
+          producer.abortTransaction();
+          position = rewind(consumer, partition);
+          continue;
+        }
+        commit(producer);
+        position = after;
+        consumer.seek(partition, after);
+        System.out.println("committed " + position);
+      } catch (ProducerFencedException fenced) {
+        throw fenced;
+      } catch (KafkaException error) {
+        System.out.println("aborting " + error);
+        producer.abortTransaction();
+        position = rewind(consumer, partition);
+      }
+    }
+  }
+
+  private static void commit(KafkaProducer<byte[], byte[]> producer) {
+    while (true) {
+      try {
+        producer.commitTransaction();
+        return;
+      } catch (TimeoutException error) {
+        System.out.println("waiting " + error);
+      }
+    }
+  }
+
+  private static long rewind(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
+    OffsetAndMetadata found = consumer.committed(Set.of(partition)).get(partition);
+    long position = found == null ? 0 : found.offset();
+    consumer.seek(partition, position);
+    return position;
   }
 
   private static void consume(String bootstrap, String topic, int count) {
