@@ -208,18 +208,21 @@ fn check_transactions(client: Client) {
     };
     let (mut application, mut lines) = spawn(&server);
     for round in 0..6 {
+        // librdkafka may wait for ever for a coordinator that went away while it committed offsets
+        // (its issues 5456 and 5511), so there the application goes down with the broker each time.
+        let both = round == 3 || matches!(client, Client::Python);
         let commits = lines
             .by_ref()
             .map_while(Result::ok)
             .filter(|line| line.starts_with("committed"));
         assert_eq!(commits.take(5).count(), 5, "the application ended early");
         server.kill();
-        if round == 3 {
+        if both {
             application.kill().expect("SIGKILL is sent");
             application.wait().expect("the application ends");
         }
         server.spawn();
-        if round == 3 {
+        if both {
             (application, lines) = spawn(&server);
         }
     }
