@@ -75,17 +75,21 @@ fn generate(format: &str, pairs: &str, seed: &str, is_release: bool) -> Result<P
     let lines = folder.join(format!("{format}-{seed}.jsonl"));
     let output = File::create(&lines).map_err(|error| format!("{}: {error}", lines.display()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--locked"]);
+    // Of the whole workspace, so that what its tests were built with serves here too: for a package
+    // alone the dependencies have other features, and all of them are compiled once more.
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--workspace"]);
+    build.args(["--example", "agreement"]);
     if is_release {
-        command.arg("--release");
+        build.arg("--release");
     }
-    command
-        .args(["-p", "serde-formats", "--example", "agreement", "--"])
-        .args([format, pairs, seed])
-        .current_dir(root())
-        .stdout(Stdio::from(output));
-    run(&mut command)?;
+    run(build.current_dir(root()))?;
+    let profile = if is_release { "release" } else { "debug" };
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let mut generator = Command::new(target.join(profile).join("examples/agreement"));
+    generator.args([format, pairs, seed]);
+    run(generator.stdout(Stdio::from(output)))?;
     Ok(lines)
 }
 
