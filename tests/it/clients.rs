@@ -5,8 +5,9 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
-use crate::harness::{Ran, Server, clients_dir, eventually, run};
+use crate::harness::{PATIENCE, Ran, Server, clients_dir, eventually, run};
 
 /// A program of `tests/clients`; its README says the words they all understand.
 #[derive(Clone, Copy)]
@@ -203,18 +204,30 @@ fn check_transactions(client: Client) {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the application starts");
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
         (child, lines)
+    };
+    // A client that says nothing for so long hangs: that is a failure, not a reason to wait.
+    let next = |lines: &Receiver<String>| match lines.recv_timeout(PATIENCE) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => panic!("nothing was heard for {PATIENCE:?}"),
     };
     let (mut application, mut lines) = spawn(&server);
     for round in 0..6 {
         // librdkafka may wait for ever for a coordinator that went away while it committed offsets
         // (its issues 5456 and 5511), so there the application goes down with the broker each time.
         let both = round == 3 || matches!(client, Client::Python);
-        let commits = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .filter(|line| line.starts_with("committed"));
+        let commits = std::iter::from_fn(|| next(&lines));
+        let commits = commits.filter(|line| line.starts_with("committed"));
         assert_eq!(commits.take(5).count(), 5, "the application ended early");
         server.kill();
         if both {
@@ -226,7 +239,7 @@ fn check_transactions(client: Client) {
             (application, lines) = spawn(&server);
         }
     }
-    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let rest: Vec<String> = std::iter::from_fn(|| next(&lines)).collect();
     let status = application.wait().expect("the application ends");
     assert!(status.success(), "{status}: {rest:?}");
     let committed = ["-X", "isolation.level=read_committed"];
