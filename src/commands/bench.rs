@@ -54,9 +54,12 @@ pub struct ProduceArguments {
     /// Times each run is repeated
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
-    /// Connections, each with a partition of its own
+    /// Connections, which share the partitions
     #[arg(long, default_value_t = 1)]
     pub connections: usize,
+    /// Partitions; each request goes to one of them, in turn [default: one a connection]
+    #[arg(long)]
+    pub partitions: Option<usize>,
     /// Requests in flight a connection; 1 measures latency
     #[arg(long, default_value_t = 5)]
     pub in_flight: usize,
@@ -69,6 +72,9 @@ pub struct ProduceArguments {
     /// Keep the topics `bench-*` afterwards
     #[arg(long)]
     pub keep: bool,
+    /// Process whose CPU time is told, for a broker without `/metrics` [default: ask the server]
+    #[arg(long)]
+    pub process: Option<u32>,
 }
 
 /// Whether the topic is validated.
@@ -88,6 +94,9 @@ pub struct ConsumeArguments {
     /// Times the topic is read
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
+    /// Process whose CPU time is told, for a broker without `/metrics` [default: ask the server]
+    #[arg(long)]
+    pub process: Option<u32>,
 }
 
 /// Runs the command.
@@ -176,6 +185,20 @@ async fn produce(servers: &Servers, arguments: &ProduceArguments) -> Result<(), 
     Ok(())
 }
 
+/// Registered under a subject of its own, the same id is known but not bound to the raw topic.
+async fn register(registry: &RegistryClient, size: usize) -> Result<i32, Failure> {
+    let subject = format!("bench-validated-{size}-value");
+    let registered = registry
+        .call(
+            Method::POST,
+            &format!("/subjects/{subject}/versions"),
+            Some(&json!({ "schema": SCHEMA })),
+        )
+        .await?;
+    let id = registered["id"].as_i64();
+    Ok(i32::try_from(id.ok_or("the registry answered no id")?)?)
+}
+
 async fn produce_run(
     servers: &Servers,
     registry: &RegistryClient,
@@ -188,19 +211,11 @@ async fn produce_run(
         Run::Raw => format!("bench-raw-{size}"),
         Run::Validated => format!("bench-validated-{size}"),
     };
-    // Registered under a subject of its own, the same id is known but not bound to the raw topic.
-    let subject = format!("bench-validated-{size}-value");
-    let registered = registry
-        .call(
-            Method::POST,
-            &format!("/subjects/{subject}/versions"),
-            Some(&json!({ "schema": SCHEMA })),
-        )
-        .await?;
-    let id = registered["id"]
-        .as_i64()
-        .and_then(|id| i32::try_from(id).ok())
-        .ok_or("no id")?;
+    let id = if arguments.runs == [Run::Raw] {
+        1 // nobody looks at it, and the broker may be one without a registry
+    } else {
+        register(registry, size).await?
+    };
     let value = record(schema, id, size)?;
     let per_batch = (arguments.batch_bytes / (value.len() + 10)).max(1);
     // Now, or retention by time would take the records away.
@@ -213,27 +228,34 @@ async fn produce_run(
 
     let mut broker = KafkaClient::connect(&servers.bootstrap).await?;
     let _left_from_an_earlier_run = broker.delete_topic(&topic).await;
-    let partitions = i32::try_from(arguments.connections)?;
+    let connections = arguments.connections.max(1);
+    let partitions = arguments.partitions.unwrap_or(connections).max(connections);
     // What is kept bounds the disk that a long run takes.
     let retention = ConfigChange {
         name: "retention.bytes".into(),
         value: Some("4294967296".into()),
     };
     broker
-        .create_topic(&topic, partitions, &[retention])
+        .create_topic(&topic, i32::try_from(partitions)?, &[retention])
         .await?;
 
     let acks = if arguments.acks == "1" { 1 } else { -1 };
-    let cpu_before = broker_cpu_seconds(registry).await;
+    let cpu_before = broker_cpu_seconds(registry, arguments.process).await;
     let started = Instant::now();
     let until = started + Duration::from_secs(arguments.seconds);
     let mut tasks = Vec::new();
-    for partition in 0..partitions {
-        let frame = broker.produce_frame(&topic, partition, &batch, acks)?;
+    for first in 0..connections {
+        let frames = (first..partitions)
+            .step_by(connections)
+            .map(|partition| {
+                let partition = i32::try_from(partition)?;
+                Ok(broker.produce_frame(&topic, partition, &batch, acks)?)
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
         let address = servers.bootstrap.clone();
         let in_flight = arguments.in_flight.max(1);
         tasks.push(tokio::spawn(async move {
-            connection(&address, &frame, in_flight, until).await
+            connection(&address, &frames, in_flight, until).await
         }));
     }
     let mut latencies = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
@@ -241,7 +263,7 @@ async fn produce_run(
         latencies.add(task.await??)?;
     }
     let elapsed = started.elapsed();
-    let cpu = broker_cpu_seconds(registry)
+    let cpu = broker_cpu_seconds(registry, arguments.process)
         .await
         .zip(cpu_before)
         .map(|(after, before)| after - before);
@@ -259,10 +281,10 @@ async fn produce_run(
     })
 }
 
-/// Sends `frame` until the time is up, `in_flight` at a time; answers the latencies in µs.
+/// Sends the frames in turn until the time is up, `in_flight` at a time; answers the latencies in µs.
 async fn connection(
     address: &str,
-    frame: &[u8],
+    frames: &[Vec<u8>],
     in_flight: usize,
     until: Instant,
 ) -> Result<Histogram<u64>, Failure> {
@@ -273,8 +295,10 @@ async fn connection(
     let mut sent: VecDeque<Instant> = VecDeque::with_capacity(in_flight);
     let mut answer = Vec::new();
     let mut checked = false;
+    let mut turn = frames.iter().cycle();
     loop {
         while sent.len() < in_flight && Instant::now() < until {
+            let frame = turn.next().ok_or("no partition to produce to")?;
             sent.push_back(Instant::now());
             write.write_all(frame).await?;
         }
@@ -325,7 +349,7 @@ async fn consume(servers: &Servers, arguments: &ConsumeArguments) -> Result<(), 
     for _ in 0..arguments.repeat {
         let mut latencies = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
         let (mut records, mut bytes) = (0_u64, 0_u64);
-        let cpu_before = broker_cpu_seconds(&registry).await;
+        let cpu_before = broker_cpu_seconds(&registry, arguments.process).await;
         let started = Instant::now();
         for partition in broker.partitions(&arguments.topic).await? {
             let mut offset = broker.offset(&arguments.topic, partition, -2).await?;
@@ -347,7 +371,7 @@ async fn consume(servers: &Servers, arguments: &ConsumeArguments) -> Result<(), 
             }
         }
         let elapsed = started.elapsed();
-        let cpu = broker_cpu_seconds(&registry)
+        let cpu = broker_cpu_seconds(&registry, arguments.process)
             .await
             .zip(cpu_before)
             .map(|(after, before)| after - before);
@@ -404,12 +428,25 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// `process_cpu_seconds_total` of the server; `None` when it does not tell.
-async fn broker_cpu_seconds(registry: &RegistryClient) -> Option<f64> {
+/// CPU time of the server so far; `None` when it does not tell.
+async fn broker_cpu_seconds(registry: &RegistryClient, process: Option<u32>) -> Option<f64> {
+    if let Some(process) = process {
+        return process_cpu_seconds(process);
+    }
     let text = registry.get_text("/metrics").await.ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("process_cpu_seconds_total "))
         .and_then(|value| value.trim().parse().ok())
+}
+
+/// User and system time of a process, from Linux's `/proc` in ticks of 10 ms.
+fn process_cpu_seconds(process: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in brackets may hold anything; utime and stime are the 12th and 13th field after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / 100.0)
 }
 
 #[cfg(test)]
