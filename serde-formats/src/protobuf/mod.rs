@@ -230,7 +230,7 @@ impl ProtobufSchema {
     fn types(&self) -> Result<&Types, String> {
         let made = self.inner.types.get_or_init(|| {
             let validator = self.compile().map_err(|error| error.to_string())?;
-            Types::build(validator, &self.linked()?.files)
+            Types::build(validator, &self.linked()?.linked)
         });
         made.as_ref().map_err(Clone::clone)
     }
