@@ -94,6 +94,10 @@ impl<'a> Search<'a> {
             "MULTIPLE_FIELDS_MOVED_TO_ONEOF" | "FIELD_MOVED_TO_EXISTING_ONEOF" => {
                 self.gathered_oneof(path)
             }
+            // A caveat of a oneof, whose name ends the path where a field's number would.
+            "GROUP_NOT_COMPARED" if !path.ends_with(|last: char| last.is_ascii_digit()) => {
+                self.gathered_oneof(path)
+            }
             _ => self.field(path, difference.kind),
         };
         if let Some(witness) = found {
