@@ -8,10 +8,9 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
-use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_formats::{
-    CompiledSchema, ParseMode, ParsedSchema, SchemaFormat, Scratch, TextForm, UnknownFields,
+    CompiledSchema, ParseMode, ParsedSchema, SchemaFormat, Scratch, UnknownFields,
     ValidationOptions, Violation, ViolationReason,
 };
 
@@ -28,17 +27,29 @@ const TEXTS: [&str; 2] = [
       map<uint32, M> j = 10; optional M k = 11; optional fixed64 l = 3000; }",
 ];
 
+/// The same two as `protoc` compiles them, a `FileDescriptorSet` in base64 each: ours leave groups
+/// out, as the reference's do.
+const DESCRIPTORS: [&str; 2] = [
+    "CrEDCgdtLnByb3RvIp0DCgFNEgwKAWEYASABKANSAWESDAoBYhgCIAEoCVIBYhIMCgFjGAMgAygFUgFjEhcKAWQYBC\
+     ADKAsyCS5NLkRFbnRyeVIBZBIOCgFlGAUgASgISABSAWUSDgoBZhgGIAEoAUgAUgFmEhIKAWcYByABKAsyAi5NSABS\
+     AWcSEgoBaBgIIAEoDjIELk0uRVIBaBIMCgFpGAkgASgMUgFpEgwKAWoYCiADKAdSAWoSDAoBaxgLIAMoCVIBaxIXCg\
+     FsGAwgAygLMgkuTS5MRW50cnlSAWwSDQoBehjIASABKBFSAXoSDAoBbRgNIAMoCFIBbRIMCgFuGA4gAygBUgFuEgwK\
+     AW8YDyABKAJSAW8SEAoBcBgQIAMoCzICLk1SAXAaOAoGREVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhgKBXZhbHVlGA\
+     IgASgLMgIuTVIFdmFsdWU6AjgBGjQKBkxFbnRyeRIQCgNrZXkYASABKANSA2tleRIUCgV2YWx1ZRgCIAEoAVIFdmFs\
+     dWU6AjgBIgoKAUUSBQoBWhAAQgMKAXViBnByb3RvMw==",
+    "CrwCCgdtLnByb3RvIrACCgFNEgwKAWEYASACKANSAWESDAoBYhgCIAEoDFIBYhIQCgFjGAMgAygFQgIQAVIBYxISCg\
+     FkGAQgASgKMgQuTS5EUgFkEhIKAWUYBiADKA4yBC5NLkVSAWUSEgoBZhgFIAMoCjIELk0uRlIBZhIXCgFqGAogAygL\
+     MgkuTS5KRW50cnlSAWoSEAoBaxgLIAEoCzICLk1SAWsSDQoBbBi4FyABKAZSAWwaIwoBRBIMCgFhGAEgAigSUgFhEh\
+     AKAWIYAiABKAsyAi5NUgFiGhEKAUYSDAoBYRgBIAEoDFIBYRo4CgZKRW50cnkSEAoDa2V5GAEgASgNUgNrZXkSGAoF\
+     dmFsdWUYAiABKAsyAi5NUgV2YWx1ZToCOAEiFQoBRRIHCgNPTkUQARIHCgNUV08QAg==",
+];
+
 static SCHEMAS: LazyLock<[(CompiledSchema, MessageDescriptor); 2]> = LazyLock::new(|| {
-    TEXTS.map(|text| {
-        let schema = ParsedSchema::parse(SchemaFormat::Protobuf, text, &[], ParseMode::New)
+    [0, 1].map(|at| {
+        let schema = ParsedSchema::parse(SchemaFormat::Protobuf, TEXTS[at], &[], ParseMode::New)
             .expect("the schema parses");
-        let bytes = STANDARD
-            .decode(schema.text(TextForm::Serialized))
-            .expect("the descriptor is base64");
-        let file = prost_types::FileDescriptorProto::decode(bytes.as_slice())
-            .expect("the descriptor decodes");
-        let mut pool = DescriptorPool::new();
-        pool.add_file_descriptor_proto(file).expect("the descriptor links");
+        let bytes = STANDARD.decode(DESCRIPTORS[at]).expect("the descriptor is base64");
+        let pool = DescriptorPool::decode(bytes.as_slice()).expect("the descriptor links");
         let message = pool.get_message_by_name("M").expect("the schema has a message");
         (schema.compile().expect("the schema compiles"), message)
     })
