@@ -7,14 +7,15 @@
 //! | file | what it does |
 //! |---|---|
 //! | `json_text` | the JSON of schema texts, as Jackson reads and prints it |
-//! | `model`, `parse` | the parsed schema, and how text becomes one |
+//! | `model`, `parse`, `defaults` | the parsed schema, and how text becomes one |
 //! | `canonical` | canonical, normalised and parsing-canonical texts, fingerprints |
 //! | `compatibility` | reader/writer differences |
 //! | `program`, `validate`, `cursor` | payload validation: compiled form, machine, primitives |
 //! | `logical` | what logical types ask of values |
 //! | `json_value` | datums to JSON and back |
 //! | `witness` | records that show a difference: |
-//! | `places`, `smallest`, `resolve` | where it is, the smallest datum there, what a reader does |
+//! | `places`, `smallest` | where it is, the smallest datum there |
+//! | `resolve`, `reading` | what a reader does with two types, and with a datum |
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::validator::{CompileError, ValidationOptions, Violation};
 mod canonical;
 mod compatibility;
 mod cursor;
+mod defaults;
 mod json_text;
 mod json_value;
 mod logical;
@@ -35,6 +37,7 @@ mod model;
 mod parse;
 mod places;
 mod program;
+mod reading;
 mod resolve;
 mod smallest;
 mod tags;

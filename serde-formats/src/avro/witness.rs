@@ -8,7 +8,8 @@ use std::collections::HashSet;
 
 use super::model::{Kind, Model, TypeId};
 use super::places::{self, Place};
-use super::resolve::{Action, Reading, Refusal, Resolution};
+use super::reading::{self, Reading, Refusal};
+use super::resolve::{Action, Resolution};
 use super::smallest::{Smallest, Step};
 use super::{AvroSchema, json_value};
 use crate::compatibility::Incompatibility;
@@ -170,7 +171,7 @@ impl Hunt<'_> {
 
     fn read(&self, datum: &[u8]) -> Option<Reading> {
         let written = json_value::decode_datum(self.resolution.writer, datum).ok()?;
-        Some(self.resolution.read(&written))
+        Some(reading::read(&self.resolution, &written))
     }
 
     /// The nearest value at or below `place` that the reader refuses.
