@@ -28,8 +28,11 @@ pub(super) enum Leaf {
     Enum(u32),
     /// A string with the logical type uuid; like the following its base type for most readers.
     Uuid,
+    Date,
     TimeMillis,
     TimeMicros,
+    TimestampMillis,
+    TimestampMicros,
     /// Bytes, with the index of the limit.
     Decimal(u32),
     FixedDecimal {
@@ -103,8 +106,8 @@ impl Leaf {
         match self {
             Self::Null => "null",
             Self::Boolean => "boolean",
-            Self::Int | Self::TimeMillis => "int",
-            Self::Long | Self::TimeMicros => "long",
+            Self::Int | Self::Date | Self::TimeMillis => "int",
+            Self::Long | Self::TimeMicros | Self::TimestampMillis | Self::TimestampMicros => "long",
             Self::Float => "float",
             Self::Double => "double",
             Self::Bytes | Self::Decimal(_) | Self::BigDecimal => "bytes",
@@ -263,7 +266,10 @@ impl Compiler<'_> {
         let ty = self.model.get(id);
         Some(match (ty.logical_type()?, &ty.kind) {
             ("uuid", Kind::String) => Leaf::Uuid,
+            ("date", _) => Leaf::Date,
             ("time-millis", _) => Leaf::TimeMillis,
+            ("timestamp-millis" | "local-timestamp-millis", _) => Leaf::TimestampMillis,
+            ("timestamp-micros" | "local-timestamp-micros", _) => Leaf::TimestampMicros,
             ("time-micros", _) => Leaf::TimeMicros,
             ("big-decimal", _) => Leaf::BigDecimal,
             ("decimal", Kind::Bytes) => {
