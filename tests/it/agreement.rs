@@ -19,3 +19,8 @@ fn check(format: &str) {
 fn avro_readers_find_no_counterexample() {
     check("avro");
 }
+
+#[test]
+fn the_protobuf_runtime_finds_no_counterexample() {
+    check("protobuf");
+}

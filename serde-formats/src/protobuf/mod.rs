@@ -10,6 +10,7 @@
 //! | `stored` | what the reference refuses even in a stored schema |
 //! | `tables`, `validate` | linked files to flat tables, and the walker over payload bytes |
 //! | `compatibility` | two trees to differences |
+//! | `caveats` | what those differences miss |
 //! | `outline` | the tree to a flat list of types and fields |
 //! | `types`, `values` | what fields mean, and a payload as a tree of values |
 //! | `json`, `to_json`, `from_json`, `well_known` | payloads to JSON and back |
@@ -20,6 +21,7 @@
 
 mod ast;
 mod bundled;
+mod caveats;
 mod compatibility;
 mod compile;
 mod fast;
@@ -64,6 +66,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use self::ast::ProtoFile;
+pub use self::caveats::caveats;
 pub use self::compatibility::compare;
 use self::compile::Linked;
 pub use self::json::{decode_json, decode_with_spans, encode_json};
@@ -230,7 +233,7 @@ impl ProtobufSchema {
     fn types(&self) -> Result<&Types, String> {
         let made = self.inner.types.get_or_init(|| {
             let validator = self.compile().map_err(|error| error.to_string())?;
-            Types::build(validator, &self.linked()?.files)
+            Types::build(validator, &self.linked()?.linked)
         });
         made.as_ref().map_err(Clone::clone)
     }
