@@ -3,7 +3,8 @@
 //!
 //! A line has `old` and `new` (schema texts), `compatible` (can `new` read what `old` wrote),
 //! `records` (payloads of `old`: hex, and the JSON they mean) and, for an incompatible pair,
-//! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does).
+//! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does), and
+//! `caveats` (the same with `effect`; what is missed has a witness too).
 //! Protobuf lines also have both descriptors in base64.
 //! The peers in `tests/agreement` read the lines and check each claim.
 
@@ -14,9 +15,9 @@ mod random;
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use serde_formats::compatibility::{CompatibilityPolicy, compare};
+use serde_formats::compatibility::{CaveatEffect, CompatibilityPolicy, caveats, compare};
 use serde_formats::json_value;
-use serde_formats::witness::{Evidence, Outcome, evidence};
+use serde_formats::witness::{Evidence, Outcome, caveat_evidence, evidence};
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
 use serde_json::{Value, json};
 
@@ -91,33 +92,20 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
     let witnesses: Vec<Value> = differences
         .iter()
         .map(|difference| {
-            let evidence = evidence(&new, &old, difference);
-            let mut line = json!({
-                "kind": difference.kind, "path": difference.path, "label": evidence.label(),
+            let line = json!({ "kind": difference.kind, "path": difference.path });
+            shown(line, evidence(&new, &old, difference))
+        })
+        .collect();
+    let caveats: Vec<Value> = caveats(&new, &old, CompatibilityPolicy::Strict)
+        .iter()
+        .map(|caveat| {
+            let line = json!({
+                "kind": caveat.kind, "path": caveat.path, "effect": caveat.effect.name(),
             });
-            match evidence {
-                Evidence::Breaks(witness) => {
-                    line["payload"] = json!(hex(&witness.payload));
-                    line["indexes"] = json!(witness.indexes);
-                    line["json"] = witness.json;
-                    line["outcome"] = match witness.outcome {
-                        Outcome::Refused { path, reason } => {
-                            json!({ "refused": { "path": path, "reason": reason } })
-                        }
-                        Outcome::Misread {
-                            path,
-                            written,
-                            read,
-                        } => {
-                            json!({ "misread": { "path": path, "written": written, "read": read } })
-                        }
-                    };
-                }
-                Evidence::Convention { reason } | Evidence::NotFound { reason } => {
-                    line["reason"] = json!(reason);
-                }
+            match caveat.effect {
+                CaveatEffect::Missed => shown(line, caveat_evidence(&new, &old, caveat)),
+                CaveatEffect::Overstated => line,
             }
-            line
         })
         .collect();
     let mut line = json!({
@@ -128,11 +116,38 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
         "compatible": differences.is_empty(),
         "records": records,
         "witnesses": witnesses,
+        "caveats": caveats,
         "errors": errors,
     });
     if format == SchemaFormat::Protobuf {
         line["old_descriptor"] = json!(old.text(TextForm::Serialized));
         line["new_descriptor"] = json!(new.text(TextForm::Serialized));
+    }
+    line
+}
+
+/// Adds to a line what shows it.
+fn shown(mut line: Value, evidence: Evidence) -> Value {
+    line["label"] = json!(evidence.label());
+    match evidence {
+        Evidence::Breaks(witness) => {
+            line["payload"] = json!(hex(&witness.payload));
+            line["indexes"] = json!(witness.indexes);
+            line["json"] = witness.json;
+            line["outcome"] = match witness.outcome {
+                Outcome::Refused { path, reason } => {
+                    json!({ "refused": { "path": path, "reason": reason } })
+                }
+                Outcome::Misread {
+                    path,
+                    written,
+                    read,
+                } => json!({ "misread": { "path": path, "written": written, "read": read } }),
+            };
+        }
+        Evidence::Convention { reason } | Evidence::NotFound { reason } => {
+            line["reason"] = json!(reason);
+        }
     }
     line
 }

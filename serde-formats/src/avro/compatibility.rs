@@ -38,11 +38,9 @@ const LOOKUP_BYTES: usize = 32;
 /// Every reason `reader` cannot read what `writer` wrote. Schemas that pass a limit are
 /// incompatible, for that reason alone.
 pub(super) fn compare(reader: &Model, writer: &Model) -> Vec<Incompatibility> {
-    let exact = Comparison::new(reader, writer, false).whole();
+    let exact = Comparison::new(reader, writer, Manner::Reference).whole();
     let found = match exact {
-        // Large unions: their branches are then told apart by name first, which gives the same
-        // verdict, though a difference met again below may have another location.
-        Err(Stop::Limit(_)) => Comparison::new(reader, writer, true).whole(),
+        Err(Stop::Limit(_)) => Comparison::new(reader, writer, Manner::ByName).whole(),
         exact => exact,
     };
     match found {
@@ -60,6 +58,35 @@ pub(super) fn compare(reader: &Model, writer: &Model) -> Vec<Incompatibility> {
     }
 }
 
+/// Where the differences really stand, in the order of [`compare`]; nothing when they were not found
+/// in the reference's manner.
+pub(super) fn locations(reader: &Model, writer: &Model) -> Vec<String> {
+    let Ok(differences) = Comparison::new(reader, writer, Manner::Located).whole() else {
+        return Vec::new();
+    };
+    let locations = differences.iter().map(|d| d.location.to_string());
+    locations.collect()
+}
+
+/// Whether the reference sees nothing wrong with two types.
+pub(super) fn is_compatible(reader: &Model, writer: &Model, pair: (TypeId, TypeId)) -> bool {
+    let mut comparison = Comparison::new(reader, writer, Manner::ByName);
+    let found = comparison.pair(pair.0, pair.1, &mut Location::root());
+    found.is_ok_and(|differences| differences.is_empty())
+}
+
+/// How two schemas are compared. The verdict is the same in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As the reference does.
+    Reference,
+    /// Branches of unions are told apart by name before they are compared: large unions are within
+    /// the limits then. A difference met again may have another location than the reference's.
+    ByName,
+    /// A difference met again has the location where it is met.
+    Located,
+}
+
 /// Why there is no list of differences.
 enum Stop {
     /// The reference throws here; the text is the exception's.
@@ -75,10 +102,11 @@ type FieldsByName<'a> = Rc<HashMap<&'a str, &'a Field>>;
 struct Comparison<'a> {
     reader: &'a Model,
     writer: &'a Model,
-    /// Whether branches of unions are told apart by name before they are compared.
-    is_by_name: bool,
+    manner: Manner,
     /// Results by pair; `None` while the pair is being compared.
     memo: HashMap<(TypeId, TypeId), Option<Differences>>,
+    /// Where pairs were entered, when differences are located.
+    entered: HashMap<(TypeId, TypeId), String>,
     /// Fields of the writer's records by name.
     written: HashMap<TypeId, FieldsByName<'a>>,
     /// Texts of differences: many pairs have the same.
@@ -177,6 +205,14 @@ impl Location {
         format!("/{}", self.0.join("/"))
     }
 
+    /// What locations below this one begin with.
+    fn prefix(&self) -> String {
+        match self.0.is_empty() {
+            true => String::new(),
+            false => self.text(),
+        }
+    }
+
     /// The location of `token` directly below this one.
     fn child_text(&self, token: &str) -> String {
         match self.0.is_empty() {
@@ -203,12 +239,13 @@ fn merge(into: &mut Vec<Difference>, from: &[Difference]) {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(reader: &'a Model, writer: &'a Model, is_by_name: bool) -> Self {
+    fn new(reader: &'a Model, writer: &'a Model, manner: Manner) -> Self {
         Self {
             reader,
             writer,
-            is_by_name,
+            manner,
             memo: HashMap::new(),
+            entered: HashMap::new(),
             written: HashMap::new(),
             texts: HashSet::new(),
             text_bytes: 0,
@@ -229,7 +266,10 @@ impl<'a> Comparison<'a> {
         at: &mut Location,
     ) -> Result<Differences, Stop> {
         match self.memo.get(&(reader, writer)) {
-            Some(Some(differences)) => return Ok(Rc::clone(differences)),
+            Some(Some(differences)) => {
+                let differences = Rc::clone(differences);
+                return self.met_again(differences, (reader, writer), at);
+            }
             // Compatible unless proven otherwise where it was entered.
             Some(None) => return Ok(Rc::default()),
             None => {}
@@ -243,6 +283,9 @@ impl<'a> Comparison<'a> {
             return Err(Stop::Limit(limit));
         }
         self.memo.insert((reader, writer), None);
+        if self.manner == Manner::Located {
+            self.entered.insert((reader, writer), at.prefix());
+        }
         self.depth += 1;
         let differences = Rc::new(self.decide(reader, writer, at)?);
         self.depth -= 1;
@@ -253,6 +296,37 @@ impl<'a> Comparison<'a> {
         self.memo
             .insert((reader, writer), Some(Rc::clone(&differences)));
         Ok(differences)
+    }
+
+    /// The differences of a pair that was entered elsewhere.
+    fn met_again(
+        &mut self,
+        differences: Differences,
+        pair: (TypeId, TypeId),
+        at: &Location,
+    ) -> Result<Differences, Stop> {
+        let Some(entered) = self.entered.get(&pair) else {
+            return Ok(differences);
+        };
+        let (entered, here) = (entered.clone(), at.prefix());
+        if entered == here {
+            return Ok(differences);
+        }
+        let mut moved = Vec::with_capacity(differences.len());
+        for difference in differences.iter() {
+            let below = difference.location.strip_prefix(entered.as_str());
+            let location = match below {
+                // The root's own location.
+                Some("/") if entered.is_empty() => here.clone(),
+                Some(below) => format!("{here}{below}"),
+                None => difference.location.to_string(),
+            };
+            moved.push(Difference {
+                location: self.text(location)?,
+                ..difference.clone()
+            });
+        }
+        Ok(Rc::new(moved))
     }
 
     /// Whether a branch is incompatible for what it is called.
@@ -379,7 +453,7 @@ impl<'a> Comparison<'a> {
             }
             (Kind::Union(branches), _) => {
                 for branch in branches {
-                    if self.is_by_name && self.is_other(*branch, writer)? {
+                    if self.manner == Manner::ByName && self.is_other(*branch, writer)? {
                         continue;
                     }
                     let inner = self.pair(*branch, writer_id, &mut Location::root())?;

@@ -16,6 +16,7 @@
 //! | `witness` | records that show a difference: |
 //! | `places`, `smallest` | where it is, the smallest datum there |
 //! | `resolve`, `reading` | what a reader does with two types, and with a datum |
+//! | `caveats` | where the reference's verdict is not what its reader does |
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::{CompileError, ValidationOptions, Violation};
 
 mod canonical;
+mod caveats;
 mod compatibility;
 mod cursor;
 mod defaults;
@@ -57,6 +59,7 @@ mod span_tests;
 #[cfg(test)]
 mod witness_tests;
 
+pub use caveats::caveats;
 pub use witness::evidence;
 
 use model::{Kind, Model};

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::canonical;
 use super::model::{Field, Kind, Model, Name, TypeId};
+use super::smallest::Step;
 
 /// Most pairs of types looked at in one resolution; beyond, pairs count as matching.
 const PAIRS_MAX: usize = 200_000;
@@ -177,6 +178,35 @@ impl<'a> Resolution<'a> {
             (Kind::Record { fields, .. }, Kind::Record { .. }) => self.fields_of(fields, writer),
             (r, w) if promotes(r, w) => Action::Take,
             _ => Action::Refuse(Mismatch::Types),
+        }
+    }
+
+    /// The pairs that reading a value of `pair` leads to.
+    pub(super) fn below(
+        &self,
+        pair: (TypeId, TypeId),
+        action: Action,
+    ) -> Vec<(Step, (TypeId, TypeId))> {
+        match action {
+            Action::Items(reader, writer) => vec![(Step::Item, (reader, writer))],
+            Action::Values(reader, writer) => vec![(Step::Value, (reader, writer))],
+            Action::Fields(positions) => {
+                let (own, written) = (self.reader_fields(pair.0), self.writer_fields(pair.1));
+                let fields = positions.iter().zip(written).enumerate();
+                fields
+                    .filter_map(|(i, (position, written))| {
+                        let field = own.get((*position)?)?;
+                        Some((Step::Field(i), (field.ty, written.ty)))
+                    })
+                    .collect()
+            }
+            Action::Branches(readers) => {
+                let written = self.writer.get(pair.1).children();
+                let branches = readers.into_iter().zip(written).enumerate();
+                branches.map(|(i, pair)| (Step::Branch(i), pair)).collect()
+            }
+            Action::Into(branch) => vec![(Step::Into, (branch, pair.1))],
+            Action::Take | Action::Symbol | Action::Refuse(_) => Vec::new(),
         }
     }
 
