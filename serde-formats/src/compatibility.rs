@@ -103,6 +103,9 @@ pub fn caveats(
     _policy: CompatibilityPolicy,
 ) -> Vec<Caveat> {
     match (reader, writer) {
+        (ParsedSchema::Avro(reader), ParsedSchema::Avro(writer)) => {
+            crate::avro::caveats(reader, writer)
+        }
         (ParsedSchema::Protobuf(reader), ParsedSchema::Protobuf(writer)) => {
             crate::protobuf::caveats(reader, writer)
         }

@@ -37,7 +37,8 @@ pub enum LogicalTypes {
     /// The base type decides, as for Apache's decoder.
     Ignore,
     /// At full level a uuid is the text of one, a decimal has no more digits than its precision
-    /// and at least one byte, and a time lies within a day.
+    /// and at least one byte, a time lies within a day, and a date or timestamp in the years 1 to
+    /// 9999.
     Check,
 }
 

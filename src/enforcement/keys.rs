@@ -10,6 +10,8 @@ pub(super) const CONTEXT_NAME: &str = "confluent.schema.validation.context.name"
 pub(super) const SOFT_DELETED: &str = "assay.soft.deleted";
 /// Whether Protobuf fields unknown to the schema pass.
 pub(super) const UNKNOWN_FIELDS: &str = "assay.protobuf.unknown.fields";
+/// Whether Avro's logical types are looked at.
+pub(super) const LOGICAL_TYPES: &str = "assay.avro.logical.types";
 /// Whether texts may show payload bytes.
 pub(super) const INCLUDE_VALUES: &str = "assay.errors.include.values";
 
@@ -137,6 +139,12 @@ pub(super) static CONFIG_KEYS: &[TopicConfigKey] = rows!("key", "value";
         kind: ConfigType::String,
         default: "reject",
         documentation: "Protobuf fields that the claimed schema does not declare: reject, or allow for relays that carry them through.",
+    },
+    TopicConfigKey {
+        name: LOGICAL_TYPES,
+        kind: ConfigType::String,
+        default: "ignore",
+        documentation: "Avro's logical types at level full: ignore (the base type decides), or check: uuids, digits of decimals, times of day, dates and timestamps of the years 1 to 9999.",
     },
     TopicConfigKey {
         name: INCLUDE_VALUES,

@@ -10,8 +10,8 @@ use std::fmt;
 use serde_formats::{LogicalTypes, UnknownFields, ValidationLevel, ValidationOptions};
 
 use super::keys::{
-    CONFIG_KEYS, CONTEXT_NAME, INCLUDE_VALUES, KEY_KEYS, PartKeys, SOFT_DELETED, UNKNOWN_FIELDS,
-    VALUE_KEYS,
+    CONFIG_KEYS, CONTEXT_NAME, INCLUDE_VALUES, KEY_KEYS, LOGICAL_TYPES, PartKeys, SOFT_DELETED,
+    UNKNOWN_FIELDS, VALUE_KEYS,
 };
 
 /// Key or value of a record.
@@ -221,6 +221,8 @@ pub struct Policy {
     pub soft_deleted_accepted: bool,
     /// Protobuf fields that the schema does not declare.
     pub unknown_fields: UnknownFields,
+    /// Avro's logical types.
+    pub logical_types: LogicalTypes,
     /// Whether texts may show payload bytes.
     pub include_values: bool,
 }
@@ -267,6 +269,15 @@ impl Policy {
                 ],
             )?
             .unwrap_or(UnknownFields::Reject),
+            logical_types: choice(
+                properties,
+                LOGICAL_TYPES,
+                &[
+                    ("ignore", LogicalTypes::Ignore),
+                    ("check", LogicalTypes::Check),
+                ],
+            )?
+            .unwrap_or(LogicalTypes::Ignore),
             include_values: choice(properties, INCLUDE_VALUES, BOOLEAN)?.unwrap_or(false),
         })
     }
@@ -291,7 +302,7 @@ impl Policy {
         Some(ValidationOptions {
             level,
             unknown_fields: self.unknown_fields,
-            logical_types: LogicalTypes::Ignore,
+            logical_types: self.logical_types,
         })
     }
 }
@@ -642,7 +653,8 @@ mod tests {
         let policy = compile(
             "assay.value.validation.level=id assay.value.framing=none assay.value.schema=version:3 \
              assay.key.null=reject assay.soft.deleted=reject assay.protobuf.unknown.fields=allow \
-             assay.errors.include.values=true confluent.schema.validation.context.name=staging",
+             assay.avro.logical.types=check assay.errors.include.values=true \
+             confluent.schema.validation.context.name=staging",
         )
         .expect("compiles");
         assert_eq!(policy.context, ".staging");
@@ -654,6 +666,7 @@ mod tests {
         assert!(!policy.key.null_allowed && policy.value.null_allowed);
         assert!(!policy.soft_deleted_accepted && policy.include_values);
         assert_eq!(policy.unknown_fields, UnknownFields::Allow);
+        assert_eq!(policy.logical_types, LogicalTypes::Check);
         for (name, context) in [("default", "."), (".", "."), (":.x:", ".x"), (".x", ".x")] {
             let policy = compile(&format!("confluent.schema.validation.context.name={name}"));
             assert_eq!(policy.expect(name).context, context);
@@ -686,6 +699,10 @@ mod tests {
             (
                 "assay.value.subject.name.strategy=com.example.Mine",
                 "assay.value.subject.name.strategy must be one of TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy, AssociatedNameStrategy, not com.example.Mine",
+            ),
+            (
+                "assay.avro.logical.types=yes",
+                "assay.avro.logical.types must be one of ignore, check, not yes",
             ),
             (
                 "assay.value.schema=latest",

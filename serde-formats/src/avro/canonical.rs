@@ -4,13 +4,13 @@
 //! Canonical is what Avro Java's `Schema.toString` prints, byte for byte: content identity (the
 //! GUID) hashes it. Source: Avro 1.12 specification, "Transforming into Parsing Canonical Form".
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use md5::{Digest, Md5};
 
+use super::defaults::{DEFAULT_STEPS_MAX, is_valid_default};
 use super::json_text::{Json, java_order, write_double, write_float, write_string};
 use super::model::{Field, Header, Kind, Model, Name, Order, Type, TypeId};
-use super::parse::{DEFAULT_STEPS_MAX, is_valid_default};
 
 /// The canonical text: types of references by name, everything else in Avro's order.
 pub(super) fn canonical_text(model: &Model) -> String {
@@ -107,6 +107,7 @@ fn print_type(model: &Model, id: TypeId, style: Style, known: HashSet<String>) -
         style,
         known,
         default_steps_left: DEFAULT_STEPS_MAX,
+        field_types: HashMap::new(),
         out: String::new(),
     };
     printer.ty(id, None);
@@ -120,10 +121,12 @@ struct Printer<'a> {
     known: HashSet<String>,
     /// Bounds the search for the union branches of defaults.
     default_steps_left: u32,
+    /// Types of the fields, by name, of records that have a default.
+    field_types: HashMap<TypeId, HashMap<&'a str, TypeId>>,
     out: String,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
     fn ty(&mut self, id: TypeId, namespace: Option<&str>) {
         let model = self.model;
         let ty = model.get(id);
@@ -329,77 +332,89 @@ impl Printer<'_> {
 
     fn default(&mut self, ty: TypeId, value: &Json) {
         if self.style.normalize {
-            let steps = &mut self.default_steps_left;
-            normal_default(self.model, ty, &value.sorted(), steps, &mut self.out);
+            self.normal_default(ty, &value.sorted());
         } else if self.style.sort_defaults {
             value.sorted().write(&mut self.out);
         } else {
             value.write(&mut self.out);
         }
     }
-}
 
-/// A default printed as a value of its type: an integer of a float field gets its `.0`.
-fn normal_default(model: &Model, ty: TypeId, value: &Json, steps_left: &mut u32, out: &mut String) {
-    let number = match value {
-        Json::Int(digits) => digits.parse::<f64>().ok(),
-        Json::Double(number) => Some(*number),
-        _ => None,
-    };
-    match (&model.get(ty).kind, value, number) {
-        (Kind::Double, _, Some(number)) => write_double(number, out),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a float's default is rounded to float, as the reference does"
-        )]
-        (Kind::Float, _, Some(number)) => write_float(number as f32, out),
-        // Bytes hold one byte a character; others become question marks.
-        (Kind::Bytes | Kind::Fixed { .. }, Json::String(text), _) => {
-            let narrow: String = text
-                .chars()
-                .map(|c| if c > '\u{ff}' { '?' } else { c })
-                .collect();
-            write_string(&narrow, out);
-        }
-        (Kind::Union(branches), _, _) => {
-            let branch = branches
-                .iter()
-                .find(|b| is_valid_default(model, **b, value, 0, steps_left));
-            match branch {
-                Some(branch) => normal_default(model, *branch, value, steps_left, out),
-                None => value.write(out),
+    /// A default printed as a value of its type: an integer of a float field gets its `.0`.
+    fn normal_default(&mut self, ty: TypeId, value: &Json) {
+        let model = self.model;
+        let number = match value {
+            Json::Int(digits) => digits.parse::<f64>().ok(),
+            Json::Double(number) => Some(*number),
+            _ => None,
+        };
+        match (&model.get(ty).kind, value, number) {
+            (Kind::Double, _, Some(number)) => write_double(number, &mut self.out),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a float's default is rounded to float, as the reference does"
+            )]
+            (Kind::Float, _, Some(number)) => write_float(number as f32, &mut self.out),
+            // Bytes hold one byte a character; others become question marks.
+            (Kind::Bytes | Kind::Fixed { .. }, Json::String(text), _) => {
+                let narrow: String = text
+                    .chars()
+                    .map(|c| if c > '\u{ff}' { '?' } else { c })
+                    .collect();
+                write_string(&narrow, &mut self.out);
             }
-        }
-        (Kind::Array(items), Json::Array(values), _) => {
-            out.push('[');
-            for (i, item) in values.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                normal_default(model, *items, item, steps_left, out);
-            }
-            out.push(']');
-        }
-        (Kind::Map(_) | Kind::Record { .. }, Json::Object(entries), _) => {
-            out.push('{');
-            for (i, (key, item)) in entries.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_string(key, out);
-                out.push(':');
-                match &model.get(ty).kind {
-                    Kind::Map(values) => normal_default(model, *values, item, steps_left, out),
-                    Kind::Record { fields, .. } => match fields.iter().find(|f| f.name == *key) {
-                        Some(field) => normal_default(model, field.ty, item, steps_left, out),
-                        None => item.write(out),
-                    },
-                    _ => item.write(out),
+            (Kind::Union(branches), _, _) => {
+                let steps_left = &mut self.default_steps_left;
+                let branch = branches
+                    .iter()
+                    .find(|b| is_valid_default(model, **b, value, 0, steps_left));
+                match branch {
+                    Some(branch) => self.normal_default(*branch, value),
+                    None => value.write(&mut self.out),
                 }
             }
-            out.push('}');
+            (Kind::Array(items), Json::Array(values), _) => {
+                self.out.push('[');
+                for (i, item) in values.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(',');
+                    }
+                    self.normal_default(*items, item);
+                }
+                self.out.push(']');
+            }
+            (Kind::Map(_) | Kind::Record { .. }, Json::Object(entries), _) => {
+                self.out.push('{');
+                for (i, (key, item)) in entries.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(',');
+                    }
+                    write_string(key, &mut self.out);
+                    self.out.push(':');
+                    let inner = match &model.get(ty).kind {
+                        Kind::Map(values) => Some(*values),
+                        Kind::Record { fields, .. } => self.field_type(ty, fields, key),
+                        _ => None,
+                    };
+                    match inner {
+                        Some(inner) => self.normal_default(inner, item),
+                        None => item.write(&mut self.out),
+                    }
+                }
+                self.out.push('}');
+            }
+            _ => value.write(&mut self.out),
         }
-        _ => value.write(out),
+    }
+
+    /// The type of a field of the record `ty`.
+    fn field_type(&mut self, ty: TypeId, fields: &'a [Field], name: &str) -> Option<TypeId> {
+        let types = self.field_types.entry(ty);
+        let types = types.or_insert_with(|| {
+            let named = fields.iter().map(|field| (field.name.as_str(), field.ty));
+            named.collect()
+        });
+        types.get(name).copied()
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) enum Fault {
     DecimalPrecision,
     BigDecimal,
     TimeOfDay,
+    Years,
     /// Not an error of the payload: the small stack is full, use the large one.
     StackFull,
 }
@@ -98,6 +99,10 @@ impl Fault {
                 "expected a big-decimal, an unscaled value and its scale".to_owned(),
             ),
             Self::TimeOfDay => (R::LogicalType, "time is outside of a day".to_owned()),
+            Self::Years => (
+                R::LogicalType,
+                "date is outside of the years 1 to 9999".to_owned(),
+            ),
             Self::Nesting | Self::StackFull => (
                 R::LimitExceeded,
                 format!("values nest deeper than {NESTING_MAX} levels"),

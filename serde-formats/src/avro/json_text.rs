@@ -14,6 +14,12 @@ use crate::schema::ParseError;
 /// levels; Jackson stops at 1000, but nothing written by people comes near either.
 pub(super) const DEPTH_MAX: usize = 512;
 
+/// Most values of a schema text, at any depth: a text of 2 MiB that is nothing but short fields.
+pub(super) const VALUES_MAX: usize = 250_000;
+
+/// Entries of an object up to which each is compared with each.
+const SHORT_ENTRIES: usize = 16;
+
 /// A JSON value with what Jackson would remember of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
@@ -191,7 +197,11 @@ fn write_java_float(shortest: &str, value: f64, out: &mut String) {
 /// # Errors
 /// With the 1-based line and column of the first character that does not belong.
 pub(super) fn read(text: &str) -> Result<Json, ParseError> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        values: 0,
+    };
     reader.skip_blank()?;
     if reader.at == text.len() {
         return Err(ParseError::new("schema text is empty"));
@@ -207,6 +217,8 @@ pub(super) fn read(text: &str) -> Result<Json, ParseError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Values begun so far.
+    values: usize,
 }
 
 impl Reader<'_> {
@@ -256,6 +268,10 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json, ParseError> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(self.error(format!("schema text has more than {VALUES_MAX} values")));
+        }
         match self.peek() {
             None => Err(self.error("unexpected end of the schema text")),
             Some(b'{') => self.object(depth),
@@ -308,6 +324,7 @@ impl Reader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
+                    items.shrink_to_fit();
                     return Ok(Json::Array(items));
                 }
                 None => return Err(self.error("unexpected end of the schema text in an array")),
@@ -320,7 +337,6 @@ impl Reader<'_> {
         let depth = self.enter(depth)?;
         self.at += 1;
         let mut entries: Vec<(String, Json)> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
         self.skip_blank()?;
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -339,18 +355,16 @@ impl Reader<'_> {
             self.at += 1;
             self.skip_blank()?;
             let value = self.value(depth)?;
-            match places.get(&key).and_then(|&place| entries.get_mut(place)) {
-                Some(entry) => entry.1 = value,
-                None => {
-                    places.insert(key.clone(), entries.len());
-                    entries.push((key, value));
-                }
-            }
+            entries.push((key, value));
             self.skip_blank()?;
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
+                    if has_repeats(&entries) {
+                        entries = without_repeats(entries);
+                    }
+                    entries.shrink_to_fit();
                     return Ok(Json::Object(entries));
                 }
                 None => return Err(self.error("unexpected end of the schema text in an object")),
@@ -481,6 +495,38 @@ impl Reader<'_> {
             None => Err(self.error("\\u needs four hexadecimal digits")),
         }
     }
+}
+
+fn has_repeats(entries: &[(String, Json)]) -> bool {
+    if entries.len() <= SHORT_ENTRIES {
+        let mut rest = entries;
+        while let [(key, _), others @ ..] = rest {
+            if others.iter().any(|(other, _)| other == key) {
+                return true;
+            }
+            rest = others;
+        }
+        return false;
+    }
+    let mut keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair.first() == pair.last())
+}
+
+/// A repeated key keeps its first place and its last value.
+fn without_repeats(entries: Vec<(String, Json)>) -> Vec<(String, Json)> {
+    let mut kept: Vec<(String, Json)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (key, value) in entries {
+        match places.get(&key).and_then(|&place| kept.get_mut(place)) {
+            Some(entry) => entry.1 = value,
+            None => {
+                places.insert(key.clone(), kept.len());
+                kept.push((key, value));
+            }
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

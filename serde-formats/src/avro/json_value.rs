@@ -4,6 +4,8 @@
 //! name, bytes and fixed are strings of one character per byte. Input may also be plain JSON.
 //! Never on the produce path. Source: Avro 1.12 specification, "JSON Encoding".
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Number, Value};
 
 use super::cursor::{Cursor, Fault};
@@ -507,10 +509,11 @@ impl<'a> Encoder<'a> {
         entries: &Map<String, Value>,
         depth: usize,
     ) -> Result<(), EncodeError> {
-        if let Some(unknown) = entries
-            .keys()
-            .find(|key| !fields.iter().any(|field| field.name == **key))
-        {
+        let is_given = |field: &&Field| entries.contains_key(&field.name);
+        if fields.iter().filter(is_given).count() < entries.len() {
+            let known: HashSet<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            let unknown = entries.keys().find(|key| !known.contains(key.as_str()));
+            let unknown = unknown.map_or("", String::as_str);
             return Err(self.error(format!("field {unknown} is not in the schema")));
         }
         for field in fields {
@@ -548,13 +551,15 @@ impl<'a> Encoder<'a> {
         if let Value::Object(entries) = value
             && let (Some((name, inner)), 1) = (entries.iter().next(), entries.len())
         {
-            let named = branches.iter().position(|b| {
-                let ty = model.get(*b);
-                ty.branch_name() == *name
-                    || ty
-                        .header()
-                        .is_some_and(|header| header.name.simple == *name)
-            });
+            let is_simple = |b: &TypeId| {
+                let header = model.get(*b).header();
+                header.is_some_and(|header| header.name.simple == *name)
+            };
+            // A record a.string beside string is meant by its full name only.
+            let named = branches
+                .iter()
+                .position(|b| model.get(*b).branch_name() == *name)
+                .or_else(|| branches.iter().position(is_simple));
             if let Some(index) = named
                 && let Some(branch) = branches.get(index)
             {

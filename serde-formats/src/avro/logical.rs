@@ -1,8 +1,11 @@
 //! What a logical type asks of a value beyond its base type.
 //!
-//! No more than the specification says, and nothing that every value of the base type obeys: any
-//! int is a date, any long a timestamp, any twelve bytes a duration. Nothing here allocates while
-//! payloads are judged. Source: Avro 1.12 specification, "Logical Types"; RFC 4122 for UUIDs.
+//! What the specification says and, for dates and timestamps, what readers can hold: years of four
+//! digits, as ISO 8601 writes them and SQL and Python know them. Nanoseconds never leave those, and any
+//! twelve bytes are a duration. Nothing here allocates while payloads are judged. Source: Avro 1.12
+//! specification, "Logical Types"; RFC 4122 for UUIDs.
+
+use std::ops::RangeInclusive;
 
 use super::cursor::{Cursor, Fault};
 
@@ -11,6 +14,15 @@ const DIGITS_MAX: u32 = 256;
 
 const DAY_MS: i32 = 86_400_000;
 const DAY_US: i64 = 86_400_000_000;
+
+/// Days from the epoch to 0001-01-01 and to 9999-12-31.
+const DATES: RangeInclusive<i32> = -719_162..=2_932_896;
+
+/// The milliseconds of those days.
+const MILLIS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+
+/// The microseconds of those days.
+const MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 /// The greatest magnitude of a decimal, big-endian without leading zeros; empty: any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +96,21 @@ pub(super) fn check_time_millis(value: i32) -> Result<(), Fault> {
 pub(super) fn check_time_micros(value: i64) -> Result<(), Fault> {
     let is_in_day = (0..DAY_US).contains(&value);
     is_in_day.then_some(()).ok_or(Fault::TimeOfDay)
+}
+
+/// Checks a date in days.
+pub(super) fn check_date(value: i32) -> Result<(), Fault> {
+    DATES.contains(&value).then_some(()).ok_or(Fault::Years)
+}
+
+/// Checks a timestamp in milliseconds, local or not.
+pub(super) fn check_timestamp_millis(value: i64) -> Result<(), Fault> {
+    MILLIS.contains(&value).then_some(()).ok_or(Fault::Years)
+}
+
+/// Checks a timestamp in microseconds, local or not.
+pub(super) fn check_timestamp_micros(value: i64) -> Result<(), Fault> {
+    MICROS.contains(&value).then_some(()).ok_or(Fault::Years)
 }
 
 /// Checks a decimal that carries its scale: the unscaled value behind its length, then the scale.

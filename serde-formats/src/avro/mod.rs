@@ -7,14 +7,16 @@
 //! | file | what it does |
 //! |---|---|
 //! | `json_text` | the JSON of schema texts, as Jackson reads and prints it |
-//! | `model`, `parse` | the parsed schema, and how text becomes one |
+//! | `model`, `parse`, `defaults` | the parsed schema, and how text becomes one |
 //! | `canonical` | canonical, normalised and parsing-canonical texts, fingerprints |
 //! | `compatibility` | reader/writer differences |
 //! | `program`, `validate`, `cursor` | payload validation: compiled form, machine, primitives |
 //! | `logical` | what logical types ask of values |
 //! | `json_value` | datums to JSON and back |
 //! | `witness` | records that show a difference: |
-//! | `places`, `smallest`, `resolve` | where it is, the smallest datum there, what a reader does |
+//! | `places`, `smallest` | where it is, the smallest datum there |
+//! | `resolve`, `reading` | what a reader does with two types, and with a datum |
+//! | `caveats` | where the reference's verdict is not what its reader does |
 
 use std::sync::Arc;
 
@@ -26,8 +28,10 @@ use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::{CompileError, ValidationOptions, Violation};
 
 mod canonical;
+mod caveats;
 mod compatibility;
 mod cursor;
+mod defaults;
 mod json_text;
 mod json_value;
 mod logical;
@@ -35,6 +39,7 @@ mod model;
 mod parse;
 mod places;
 mod program;
+mod reading;
 mod resolve;
 mod smallest;
 mod tags;
@@ -54,6 +59,7 @@ mod span_tests;
 #[cfg(test)]
 mod witness_tests;
 
+pub use caveats::caveats;
 pub use witness::evidence;
 
 use model::{Kind, Model};

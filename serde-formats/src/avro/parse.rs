@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::canonical;
+use super::defaults::{self, DEFAULT_STEPS_MAX};
 use super::json_text::{self, Json};
 use super::model::{DEPTH_MAX, Field, Header, Kind, Model, Name, Order, Type, TypeId, primitive};
 use crate::schema::{ParseError, ParseMode, ResolvedReference};
@@ -18,11 +19,44 @@ const TYPES_MAX: usize = 100_000;
 /// Longest schema text taken, in bytes; far above Kafka's default record limit of 1 MiB.
 const TEXT_BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// Deepest nesting of defaults that fill in for one another before a default counts as invalid.
-const DEFAULT_DEPTH_MAX: usize = 64;
+/// Most bytes of all names written out in full, aliases and references included: a long namespace is
+/// inherited by every name inside it.
+const NAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Most values looked at to check all defaults, every union branch tried counted.
-pub(super) const DEFAULT_STEPS_MAX: u32 = 1_000_000;
+/// What a schema is held to beyond its form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// What names are made of; unset, of anything.
+    pub(super) names: Option<NameRule>,
+    /// Whether defaults must fit their types.
+    pub(super) are_defaults_checked: bool,
+}
+
+/// What names are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameRule {
+    /// `[A-Za-z_][A-Za-z0-9_]*`, namespaces too.
+    Ascii,
+    /// The same with the letters and digits of all scripts; namespaces are not looked at.
+    Unicode,
+}
+
+impl Rules {
+    const STORED: Self = Self {
+        names: Some(NameRule::Unicode),
+        are_defaults_checked: false,
+    };
+
+    fn of(mode: ParseMode) -> Self {
+        match mode {
+            ParseMode::New => Self {
+                names: Some(NameRule::Ascii),
+                are_defaults_checked: true,
+            },
+            ParseMode::Existing => Self::STORED,
+        }
+    }
+}
 
 /// Parses `text` with the names of `references` known.
 ///
@@ -33,13 +67,26 @@ pub(super) fn parse(
     references: &[ResolvedReference],
     mode: ParseMode,
 ) -> Result<Model, ParseError> {
+    parse_under(Rules::of(mode), text, references)
+}
+
+/// Parses as [`parse`] does, under rules of the caller's choice.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_under(
+    rules: Rules,
+    text: &str,
+    references: &[ResolvedReference],
+) -> Result<Model, ParseError> {
     let mut parser = Parser {
         types: Vec::new(),
         names: HashMap::new(),
+        names_bytes: 0,
         pending_defaults: Vec::new(),
         redefined: Vec::new(),
         // What a reference may look like was decided when it was registered.
-        mode: ParseMode::Existing,
+        names_rule: Rules::STORED.names,
     };
     for reference in references {
         parser
@@ -50,7 +97,7 @@ pub(super) fn parse(
             })?;
     }
     let reference_names = parser.names.keys().cloned().collect();
-    parser.mode = mode;
+    parser.names_rule = rules.names;
     let root = parser.document(text)?;
     let model = Model {
         types: parser.types,
@@ -58,10 +105,10 @@ pub(super) fn parse(
         reference_names,
     };
     check_depth(&model, model.root, 0, &mut HashSet::new())?;
-    if mode == ParseMode::New {
+    if rules.are_defaults_checked {
         let mut steps_left = DEFAULT_STEPS_MAX;
         for (record, field) in parser.pending_defaults {
-            check_default(&model, record, field, &mut steps_left)?;
+            defaults::check(&model, record, field, &mut steps_left)?;
         }
     }
     Ok(model)
@@ -70,11 +117,13 @@ pub(super) fn parse(
 struct Parser {
     types: Vec<Type>,
     names: HashMap<String, Definition>,
+    /// Bytes of all names met so far, written out in full.
+    names_bytes: usize,
     /// Record and position of each field with a default, of the main text.
     pending_defaults: Vec<(TypeId, usize)>,
     /// Second definitions of a name, with the first; they must turn out equal.
     redefined: Vec<(TypeId, TypeId)>,
-    mode: ParseMode,
+    names_rule: Option<NameRule>,
 }
 
 struct Definition {
@@ -185,11 +234,22 @@ impl Parser {
         }
     }
 
+    /// A name as it reads inside `namespace`.
+    fn name(&mut self, name: &str, namespace: Option<&str>) -> Result<Name, ParseError> {
+        self.names_bytes += name.len() + namespace.map_or(0, str::len);
+        if self.names_bytes > NAMES_BYTES_MAX {
+            return Err(ParseError::new(format!(
+                "names of the schema, written out in full, have more than {NAMES_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(Name::new(name, namespace))
+    }
+
     fn by_name(&mut self, name: &str, namespace: Option<&str>) -> Result<TypeId, ParseError> {
         if let Some(kind) = primitive(name) {
             return self.add(kind);
         }
-        let full = Name::new(name, namespace).full();
+        let full = self.name(name, namespace)?.full();
         if let Some(definition) = self.names.get(&full) {
             return Ok(definition.id);
         }
@@ -256,7 +316,7 @@ impl Parser {
             _ => match primitive(word) {
                 Some(kind) => self.add(kind)?,
                 None => {
-                    let full = Name::new(word, namespace).full();
+                    let full = self.name(word, namespace)?.full();
                     return match self.names.get(&full).or_else(|| self.names.get(word)) {
                         Some(definition) => Ok(definition.id),
                         None => Err(ParseError::new(format!(
@@ -277,7 +337,7 @@ impl Parser {
     }
 
     /// Name, doc and aliases of a named type, checked.
-    fn header(&self, json: &Json, namespace: Option<&str>) -> Result<Header, ParseError> {
+    fn header(&mut self, json: &Json, namespace: Option<&str>) -> Result<Header, ParseError> {
         let Some(name) = json.get("name").and_then(Json::as_str) else {
             return Err(ParseError::new(format!(
                 "no name in schema: {}",
@@ -285,9 +345,9 @@ impl Parser {
             )));
         };
         let own = json.get("namespace").and_then(Json::as_str);
-        let name = Name::new(name, own.or(namespace));
+        let name = self.name(name, own.or(namespace))?;
         self.check_name(&name.simple)?;
-        if self.mode == ParseMode::New {
+        if self.names_rule == Some(NameRule::Ascii) {
             for part in name.namespace.iter().flat_map(|n| n.split('.')) {
                 self.check_name(part).map_err(|error| {
                     ParseError::new(format!(
@@ -305,8 +365,8 @@ impl Parser {
         }
         let mut aliases: Vec<Name> = alias_texts(json)?
             .iter()
-            .map(|alias| Name::new(alias, name.namespace.as_deref()))
-            .collect();
+            .map(|alias| self.name(alias, name.namespace.as_deref()))
+            .collect::<Result<_, _>>()?;
         let mut seen = HashSet::new();
         aliases.retain(|alias| seen.insert(alias.clone()));
         let doc = json.get("doc").and_then(Json::as_str).map(str::to_owned);
@@ -314,21 +374,19 @@ impl Parser {
     }
 
     fn check_name(&self, name: &str) -> Result<(), ParseError> {
-        let is_new = self.mode == ParseMode::New;
+        let Some(rule) = self.names_rule else {
+            return Ok(());
+        };
         let letter = |c: char| {
             c == '_'
-                || if is_new {
-                    c.is_ascii_alphabetic()
-                } else {
-                    c.is_alphabetic()
+                || match rule {
+                    NameRule::Ascii => c.is_ascii_alphabetic(),
+                    NameRule::Unicode => c.is_alphabetic(),
                 }
         };
-        let digit = |c: char| {
-            if is_new {
-                c.is_ascii_digit()
-            } else {
-                c.is_numeric()
-            }
+        let digit = |c: char| match rule {
+            NameRule::Ascii => c.is_ascii_digit(),
+            NameRule::Unicode => c.is_numeric(),
         };
         let mut chars = name.chars();
         match chars.next() {
@@ -551,7 +609,7 @@ fn alias_texts(json: &Json) -> Result<Vec<String>, ParseError> {
 }
 
 /// The offending part of the text for an error message, cut at a readable length.
-fn excerpt(json: &Json) -> String {
+pub(super) fn excerpt(json: &Json) -> String {
     const CHARS_MAX: usize = 200;
     let text = json.to_text();
     if text.chars().count() <= CHARS_MAX {
@@ -581,74 +639,6 @@ fn check_depth(
         check_depth(model, child, depth + 1, seen)?;
     }
     Ok(())
-}
-
-fn check_default(
-    model: &Model,
-    record: TypeId,
-    position: usize,
-    steps_left: &mut u32,
-) -> Result<(), ParseError> {
-    let Kind::Record { fields, .. } = &model.get(record).kind else {
-        return Ok(());
-    };
-    let Some(field) = fields.get(position) else {
-        return Ok(());
-    };
-    let Some(default) = &field.default else {
-        return Ok(());
-    };
-    if is_valid_default(model, field.ty, default, 0, steps_left) {
-        return Ok(());
-    }
-    Err(ParseError::new(format!(
-        "invalid default for field {}: {} not a {}",
-        field.name,
-        excerpt(default),
-        model.get(field.ty).branch_name()
-    )))
-}
-
-/// Whether a default fits its type: of a union, any branch will do.
-/// `steps_left` bounds the tries; without any left nothing fits.
-pub(super) fn is_valid_default(
-    model: &Model,
-    ty: TypeId,
-    value: &Json,
-    depth: usize,
-    steps_left: &mut u32,
-) -> bool {
-    *steps_left = steps_left.saturating_sub(1);
-    if depth > DEFAULT_DEPTH_MAX || *steps_left == 0 {
-        return false;
-    }
-    match (&model.get(ty).kind, value) {
-        (Kind::String | Kind::Bytes | Kind::Enum { .. } | Kind::Fixed { .. }, Json::String(_))
-        | (Kind::Float | Kind::Double, Json::Int(_) | Json::Double(_))
-        | (Kind::Boolean, Json::Bool(_))
-        | (Kind::Null, Json::Null) => true,
-        (Kind::Float | Kind::Double, Json::String(text)) => {
-            ["NaN", "Infinity", "-Infinity"].contains(&text.as_str())
-        }
-        (Kind::Int, Json::Int(digits)) => digits.parse::<i32>().is_ok(),
-        (Kind::Long, Json::Int(digits)) => digits.parse::<i64>().is_ok(),
-        (Kind::Array(items), Json::Array(values)) => values
-            .iter()
-            .all(|v| is_valid_default(model, *items, v, depth + 1, steps_left)),
-        (Kind::Map(values), Json::Object(entries)) => entries
-            .iter()
-            .all(|(_, v)| is_valid_default(model, *values, v, depth + 1, steps_left)),
-        (Kind::Union(branches), _) => branches
-            .iter()
-            .any(|b| is_valid_default(model, *b, value, depth + 1, steps_left)),
-        (Kind::Record { fields, .. }, Json::Object(_)) => fields.iter().all(|field| {
-            value
-                .get(&field.name)
-                .or(field.default.as_ref())
-                .is_some_and(|v| is_valid_default(model, field.ty, v, depth + 1, steps_left))
-        }),
-        _ => false,
-    }
 }
 
 const SCHEMA_RESERVED: [&str; 10] = [

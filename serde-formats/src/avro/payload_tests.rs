@@ -126,6 +126,7 @@ fn corruption_is_caught() {
     let random_bytes = corrupt(&mut |p, r| p.iter_mut().for_each(|b| *b = byte(r)));
     let halves = corrupt(&mut |p, _| p.truncate(p.len() / 2));
     let longer = corrupt(&mut |p, r| p.push(byte(r)));
+    let shorter = corrupt(&mut |p, _| *p = p.split_off(1));
     let overwritten = corrupt(&mut |p, r| {
         let at = r.below(p.len());
         p[at] = p[at].wrapping_add(1 + byte(r) % 255);
@@ -178,6 +179,13 @@ fn corruption_is_caught() {
             passing(ours, &longer),
             0,
         ),
+        // The id is a varint of several bytes, of which the rest is another id.
+        (
+            "first byte dropped",
+            passing(lenient, &shorter),
+            passing(ours, &shorter),
+            1000,
+        ),
         (
             "one byte overwritten",
             passing(lenient, &overwritten),
@@ -213,7 +221,7 @@ fn corruption_is_caught() {
         rows[3].1, 1000,
         "decoding alone does not see appended bytes"
     );
-    assert_eq!(rows[7].1, 1000, "nor a newer writer");
+    assert_eq!(rows[8].1, 1000, "nor a newer writer");
     // What no decoder can see: types of the same shape.
     assert_eq!(passing(|p| full(&swapped, p).is_ok(), &pairs), 1000);
 }
@@ -492,6 +500,8 @@ proptest! {
     }
 }
 
+const YEARS: &str = "date is outside of the years 1 to 9999";
+
 #[test]
 fn logical_types_when_asked_for() {
     let check = ValidationOptions {
@@ -509,6 +519,12 @@ fn logical_types_when_asked_for() {
     let millis = logical(r#""type":"int""#, r#""logicalType":"time-millis""#);
     let micros = logical(r#""type":"long""#, r#""logicalType":"time-micros""#);
     let date = logical(r#""type":"int""#, r#""logicalType":"date""#);
+    let instant = logical(r#""type":"long""#, r#""logicalType":"timestamp-millis""#);
+    let local = logical(
+        r#""type":"long""#,
+        r#""logicalType":"local-timestamp-micros""#,
+    );
+    let nanos = logical(r#""type":"long""#, r#""logicalType":"timestamp-nanos""#);
     let decimal = logical(
         r#""type":"bytes""#,
         r#""logicalType":"decimal","precision":3,"scale":1"#,
@@ -544,7 +560,16 @@ fn logical_types_when_asked_for() {
             json!(86_400_000_000_i64),
             Some("time is outside of a day"),
         ),
-        (&date, json!(i32::MIN), None),
+        (&date, json!(-719_162), None),
+        (&date, json!(2_932_896), None),
+        (&date, json!(-719_163), Some(YEARS)),
+        (&date, json!(2_932_897), Some(YEARS)),
+        (&instant, json!(-62_135_596_800_000_i64), None),
+        (&instant, json!(-62_135_596_800_001_i64), Some(YEARS)),
+        (&instant, json!(253_402_300_800_000_i64), Some(YEARS)),
+        (&local, json!(253_402_300_799_999_999_i64), None),
+        (&local, json!(253_402_300_800_000_000_i64), Some(YEARS)),
+        (&nanos, json!(i64::MAX), None),
         (&decimal, json!("\u{3}\u{e7}"), None),
         (
             &decimal,

@@ -1,7 +1,7 @@
 //! A schema compiled to a flat program for [`super::validate`].
 //!
-//! Records used once are laid out in line, others become routines that are called, so the program
-//! is never longer than the schema. Paths cost nothing while payloads are valid: each operation
+//! Records used once and small ones are laid out in line, others become routines that are called, so
+//! the program is never much longer than the schema. Paths cost nothing while payloads are valid: each operation
 //! has a node in a tree of field names, read only when something fails.
 
 use std::collections::HashMap;
@@ -28,8 +28,11 @@ pub(super) enum Leaf {
     Enum(u32),
     /// A string with the logical type uuid; like the following its base type for most readers.
     Uuid,
+    Date,
     TimeMillis,
     TimeMicros,
+    TimestampMillis,
+    TimestampMicros,
     /// Bytes, with the index of the limit.
     Decimal(u32),
     FixedDecimal {
@@ -103,8 +106,8 @@ impl Leaf {
         match self {
             Self::Null => "null",
             Self::Boolean => "boolean",
-            Self::Int | Self::TimeMillis => "int",
-            Self::Long | Self::TimeMicros => "long",
+            Self::Int | Self::Date | Self::TimeMillis => "int",
+            Self::Long | Self::TimeMicros | Self::TimestampMillis | Self::TimestampMicros => "long",
             Self::Float => "float",
             Self::Double => "double",
             Self::Bytes | Self::Decimal(_) | Self::BigDecimal => "bytes",
@@ -122,6 +125,8 @@ impl Program {
             model,
             uses: count_uses(model),
             min_sizes: model.min_sizes(),
+            lengths: lengths(model),
+            repeats_left: REPEATED_OPS_MAX,
             program: Self {
                 ops: Vec::new(),
                 jumps: Vec::new(),
@@ -190,11 +195,23 @@ impl Program {
 
 const ROOT: u32 = 0;
 
+/// Operations up to which a record used more than once is laid out at each use: a call costs about
+/// as much as two values.
+const SMALL_OPS: u32 = 24;
+
+/// Most operations laid out again.
+const REPEATED_OPS_MAX: u32 = 4096;
+
 struct Compiler<'a> {
     model: &'a Model,
     /// For each type, how many places refer to it.
     uses: Vec<u32>,
     min_sizes: Vec<u32>,
+    /// For each type, how many operations it takes laid out in line; without measure when it holds
+    /// itself.
+    lengths: Vec<u32>,
+    /// Operations that may still be laid out again.
+    repeats_left: u32,
     program: Program,
     /// Records called, and where their routine starts once it is written.
     routines: HashMap<TypeId, Option<u32>>,
@@ -217,6 +234,44 @@ fn count_uses(model: &Model) -> Vec<u32> {
         ty.children().into_iter().for_each(&mut add);
     }
     uses
+}
+
+/// For each type, the operations it takes in line, at most.
+fn lengths(model: &Model) -> Vec<u32> {
+    let mut known = vec![None; model.types.len()];
+    length(model, model.root, &mut known);
+    let known = known.into_iter();
+    known.map(|length| length.unwrap_or(u32::MAX)).collect()
+}
+
+/// In the order of the text, so that it nests no deeper than types do.
+fn length(model: &Model, id: TypeId, known: &mut [Option<u32>]) -> u32 {
+    if let Some(Some(length)) = known.get(id.index()) {
+        return *length;
+    }
+    // What a type inside itself finds.
+    note(id, u32::MAX, known);
+    let ty = model.get(id);
+    let children = ty.children();
+    let inner = children.iter().fold(0u32, |sum, child| {
+        sum.saturating_add(length(model, *child, known))
+    });
+    let own = match ty.kind {
+        Kind::Record { .. } => 0,
+        // The start, and for each branch a jump; or the start and the end of an item.
+        _ => u32::try_from(children.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1),
+    };
+    let whole = inner.saturating_add(own);
+    note(id, whole, known);
+    whole
+}
+
+fn note(id: TypeId, length: u32, known: &mut [Option<u32>]) {
+    if let Some(slot) = known.get_mut(id.index()) {
+        *slot = Some(length);
+    }
 }
 
 impl Compiler<'_> {
@@ -263,7 +318,10 @@ impl Compiler<'_> {
         let ty = self.model.get(id);
         Some(match (ty.logical_type()?, &ty.kind) {
             ("uuid", Kind::String) => Leaf::Uuid,
+            ("date", _) => Leaf::Date,
             ("time-millis", _) => Leaf::TimeMillis,
+            ("timestamp-millis" | "local-timestamp-millis", _) => Leaf::TimestampMillis,
+            ("timestamp-micros" | "local-timestamp-micros", _) => Leaf::TimestampMicros,
             ("time-micros", _) => Leaf::TimeMicros,
             ("big-decimal", _) => Leaf::BigDecimal,
             ("decimal", Kind::Bytes) => {
@@ -299,7 +357,7 @@ impl Compiler<'_> {
         let model = self.model;
         match &model.get(id).kind {
             Kind::Record { .. } => {
-                if self.uses.get(id.index()).is_some_and(|uses| *uses > 1) {
+                if self.is_called(id) {
                     let call = self.push(Op::Call(0), place);
                     self.calls.push((call, id));
                     if let Entry::Vacant(routine) = self.routines.entry(id) {
@@ -315,6 +373,19 @@ impl Compiler<'_> {
             Kind::Union(branches) => self.union(branches, place),
             _ => {}
         }
+    }
+
+    /// Whether a record becomes a routine.
+    fn is_called(&mut self, id: TypeId) -> bool {
+        if self.uses.get(id.index()).is_none_or(|uses| *uses <= 1) {
+            return false;
+        }
+        let length = self.lengths.get(id.index()).copied().unwrap_or(u32::MAX);
+        if length > SMALL_OPS || length > self.repeats_left {
+            return true;
+        }
+        self.repeats_left -= length;
+        false
     }
 
     fn record(&mut self, id: TypeId, place: u32) {

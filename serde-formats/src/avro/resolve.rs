@@ -1,25 +1,25 @@
 //! How Apache's reader takes a datum of one schema under another.
 //!
-//! [`Resolution`] decides for two types what the reader does; [`Resolution::read`] does it with a
-//! datum and collects every place that it refuses, so that a witness can be shown for each
-//! difference. Reading is laxer than [`super::compatibility`] in one point (names of records do not
+//! [`Resolution`] decides for two types what the reader does; [`super::reading`] does it with a
+//! datum. Reading is laxer than [`super::compatibility`] in one point (names of records do not
 //! count) and stricter in another (aliases of fields count only under the record's full name).
 //! Never on the produce path. Source: Avro Java 1.12 `Resolver` and `Schema.applyAliases`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
-
 use super::canonical;
-use super::json_value::{Segment, default_value, from_latin1, latin1, path_text};
 use super::model::{Field, Kind, Model, Name, TypeId};
+use super::smallest::Step;
 
 /// Most pairs of types looked at in one resolution; beyond, pairs count as matching.
 const PAIRS_MAX: usize = 200_000;
 
-/// Most refusals and misreadings kept of one datum.
-const FINDINGS_MAX: usize = 1000;
+/// Most fields looked up to tell which records fit; beyond, pairs count as matching.
+const LOOKUPS_MAX: usize = 2_000_000;
+
+/// Deepest chain of records looked at to tell whether the first fits; beyond, it counts as fitting.
+const CHAIN_MAX: usize = 256;
 
 /// Two schemas, made ready to be resolved.
 pub(super) struct Resolution<'a> {
@@ -31,6 +31,10 @@ pub(super) struct Resolution<'a> {
     fields: HashMap<TypeId, Vec<&'a str>>,
     /// Whether two records fit so badly that a union passes them by; `None` while undecided.
     misfits: RefCell<HashMap<(TypeId, TypeId), Option<bool>>>,
+    /// Fields looked up for `misfits`.
+    lookups: Cell<usize>,
+    /// Records that are being decided.
+    chain: Cell<usize>,
 }
 
 /// What a reader does with a value of one type under another.
@@ -63,31 +67,6 @@ pub(super) enum Mismatch {
     /// Positions of the reader's fields that have neither a value nor a default.
     MissingFields(Vec<usize>),
     NoBranch,
-}
-
-/// A place of a datum that the reader refuses.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) path: String,
-    pub(super) reason: String,
-    pub(super) pair: (TypeId, TypeId),
-    /// The field that is missing.
-    pub(super) field: Option<String>,
-}
-
-/// A place of a datum that the reader takes for something else.
-#[derive(Debug)]
-pub(super) struct Misreading {
-    pub(super) path: String,
-    pub(super) written: Value,
-    pub(super) read: Value,
-}
-
-/// What became of a datum.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) refusals: Vec<Refusal>,
-    pub(super) misreadings: Vec<Misreading>,
 }
 
 impl<'a> Resolution<'a> {
@@ -126,6 +105,8 @@ impl<'a> Resolution<'a> {
             names: HashMap::new(),
             fields: HashMap::new(),
             misfits: RefCell::default(),
+            lookups: Cell::new(0),
+            chain: Cell::new(0),
         };
         for id in reachable(writer) {
             let ty = writer.get(id);
@@ -200,6 +181,35 @@ impl<'a> Resolution<'a> {
         }
     }
 
+    /// The pairs that reading a value of `pair` leads to.
+    pub(super) fn below(
+        &self,
+        pair: (TypeId, TypeId),
+        action: Action,
+    ) -> Vec<(Step, (TypeId, TypeId))> {
+        match action {
+            Action::Items(reader, writer) => vec![(Step::Item, (reader, writer))],
+            Action::Values(reader, writer) => vec![(Step::Value, (reader, writer))],
+            Action::Fields(positions) => {
+                let (own, written) = (self.reader_fields(pair.0), self.writer_fields(pair.1));
+                let fields = positions.iter().zip(written).enumerate();
+                fields
+                    .filter_map(|(i, (position, written))| {
+                        let field = own.get((*position)?)?;
+                        Some((Step::Field(i), (field.ty, written.ty)))
+                    })
+                    .collect()
+            }
+            Action::Branches(readers) => {
+                let written = self.writer.get(pair.1).children();
+                let branches = readers.into_iter().zip(written).enumerate();
+                branches.map(|(i, pair)| (Step::Branch(i), pair)).collect()
+            }
+            Action::Into(branch) => vec![(Step::Into, (branch, pair.1))],
+            Action::Take | Action::Symbol | Action::Refuse(_) => Vec::new(),
+        }
+    }
+
     fn fields_of(&self, own: &[Field], writer: TypeId) -> Action {
         let written = self.field_names(writer);
         let positions: HashMap<&str, usize> = own
@@ -226,11 +236,13 @@ impl<'a> Resolution<'a> {
         }
     }
 
-    fn field_names(&self, writer: TypeId) -> &[&'a str] {
+    /// The names of a writer's fields as the reader knows them.
+    pub(super) fn field_names(&self, writer: TypeId) -> &[&'a str] {
         self.fields.get(&writer).map_or(&[], Vec::as_slice)
     }
 
-    fn has_same_name(&self, reader: TypeId, writer: TypeId) -> bool {
+    /// Whether two types have the same name, without namespace.
+    pub(super) fn has_same_name(&self, reader: TypeId, writer: TypeId) -> bool {
         let own = self
             .reader
             .get(reader)
@@ -271,17 +283,21 @@ impl<'a> Resolution<'a> {
     /// Whether a record of the writer cannot be read as one of the reader, looking no deeper than
     /// at the fields themselves.
     fn misfits(&self, reader: TypeId, writer: TypeId) -> bool {
+        let (own, written) = (self.reader_fields(reader), self.writer_fields(writer));
+        let lookups = self.lookups.get() + own.len() + written.len();
         {
+            let is_cut = lookups > LOOKUPS_MAX || self.chain.get() >= CHAIN_MAX;
             let mut known = self.misfits.borrow_mut();
             match known.get(&(reader, writer)) {
                 Some(known) => return known.unwrap_or(false),
-                None if known.len() >= PAIRS_MAX => return false,
+                None if is_cut || known.len() >= PAIRS_MAX => return false,
                 None => known.insert((reader, writer), None),
             };
         }
+        self.lookups.set(lookups);
+        self.chain.update(|chain| chain + 1);
         let misfits = match self.action(reader, writer) {
             Action::Fields(positions) => {
-                let (own, written) = (self.reader_fields(reader), self.writer_fields(writer));
                 positions.iter().zip(written).any(|(position, written)| {
                     let field = position.and_then(|position| own.get(position));
                     field.is_some_and(|field| {
@@ -291,6 +307,7 @@ impl<'a> Resolution<'a> {
             }
             action => matches!(action, Action::Refuse(_)),
         };
+        self.chain.update(|chain| chain - 1);
         self.misfits
             .borrow_mut()
             .insert((reader, writer), Some(misfits));
@@ -367,17 +384,6 @@ impl<'a> Resolution<'a> {
             _ => Vec::new(),
         }
     }
-
-    /// Reads a datum of the writer in Avro's JSON encoding.
-    pub(super) fn read(&self, datum: &Value) -> Reading {
-        let mut run = Run {
-            resolution: self,
-            path: Vec::new(),
-            reading: Reading::default(),
-        };
-        run.value(self.reader.root, self.writer.root, datum, false);
-        run.reading
-    }
 }
 
 /// The fields' names under `aliases`; the name that two of them share is an error.
@@ -431,260 +437,4 @@ fn promotes(reader: &Kind, writer: &Kind) -> bool {
             )
             | (Kind::Bytes | Kind::String, Kind::Bytes | Kind::String)
     )
-}
-
-/// One reading. Its depth is that of the datum, which was decoded under a limit.
-struct Run<'a, 'r> {
-    resolution: &'r Resolution<'a>,
-    path: Vec<Segment<'a>>,
-    reading: Reading,
-}
-
-impl<'a> Run<'a, '_> {
-    fn refuse(&mut self, pair: (TypeId, TypeId), reason: String) -> Value {
-        if self.reading.refusals.len() < FINDINGS_MAX {
-            self.reading.refusals.push(Refusal {
-                path: path_text(&self.path),
-                reason,
-                pair,
-                field: None,
-            });
-        }
-        Value::Null
-    }
-
-    fn value(&mut self, reader: TypeId, writer: TypeId, datum: &Value, in_union: bool) -> Value {
-        let resolution = self.resolution;
-        let pair = (reader, writer);
-        match resolution.action(reader, writer) {
-            Action::Take => self.take(reader, writer, datum),
-            Action::Symbol => self.symbol(pair, datum),
-            Action::Items(reader, writer) => {
-                let items = datum.as_array().map_or(&[][..], Vec::as_slice);
-                let read = items.iter().enumerate().map(|(i, item)| {
-                    self.path
-                        .push(Segment::Index(u32::try_from(i).unwrap_or(u32::MAX)));
-                    let value = self.value(reader, writer, item, false);
-                    self.path.pop();
-                    value
-                });
-                Value::Array(read.collect())
-            }
-            Action::Values(reader, writer) => {
-                let mut read = Map::new();
-                for (key, value) in datum.as_object().into_iter().flatten() {
-                    self.path.push(Segment::Key(key.clone()));
-                    read.insert(key.clone(), self.value(reader, writer, value, false));
-                    self.path.pop();
-                }
-                Value::Object(read)
-            }
-            Action::Fields(positions) => self.record(pair, &positions, datum),
-            Action::Branches(readers) => {
-                let Some((index, branch, inner)) = branch_of(resolution.writer, writer, datum)
-                else {
-                    return self.refuse(pair, "datum has no branch of the union".to_owned());
-                };
-                let reader = readers.get(index).copied().unwrap_or(reader);
-                let read = self.value(reader, branch, inner, true);
-                // Read by number, the branch keeps its name; otherwise `Into` has given it one.
-                match &resolution.reader.get(pair.0).kind {
-                    Kind::Union(_) if reader != pair.0 => wrap(resolution.reader, reader, read),
-                    _ => read,
-                }
-            }
-            Action::Into(branch) => {
-                let read = self.value(branch, writer, datum, false);
-                let read = wrap(resolution.reader, branch, read);
-                if in_union && !resolution.has_same_name(branch, writer) {
-                    let written = wrap(resolution.writer, writer, datum.clone());
-                    self.misread(written, read.clone());
-                }
-                read
-            }
-            Action::Refuse(Mismatch::MissingFields(missing)) => {
-                let fields = resolution.reader_fields(reader);
-                for field in missing.iter().filter_map(|i| fields.get(*i)) {
-                    self.path.push(Segment::Field(&field.name));
-                    let reason = format!("field {} was not written and has no default", field.name);
-                    self.refuse(pair, reason);
-                    self.path.pop();
-                    if let Some(refusal) = self.reading.refusals.last_mut() {
-                        refusal.field = Some(field.name.clone());
-                    }
-                }
-                // The fields that are there show what else is wrong.
-                let positions: Vec<Option<usize>> = resolution
-                    .field_names(writer)
-                    .iter()
-                    .map(|name| fields.iter().position(|field| field.name == *name))
-                    .collect();
-                self.record(pair, &positions, datum)
-            }
-            Action::Refuse(mismatch) => {
-                let reason = self.reason(&mismatch, reader, writer);
-                self.refuse(pair, reason)
-            }
-        }
-    }
-
-    fn misread(&mut self, written: Value, read: Value) {
-        if self.reading.misreadings.len() < FINDINGS_MAX {
-            self.reading.misreadings.push(Misreading {
-                path: path_text(&self.path),
-                written,
-                read,
-            });
-        }
-    }
-
-    fn reason(&self, mismatch: &Mismatch, reader: TypeId, writer: TypeId) -> String {
-        let (own, written) = (self.resolution.reader, self.resolution.writer);
-        let (r, w) = (own.get(reader), written.get(writer));
-        match (mismatch, &r.kind, &w.kind) {
-            (Mismatch::Names, _, _) => format!(
-                "{} {} is read as {} {}: the names differ",
-                w.word(),
-                w.branch_name(),
-                r.word(),
-                r.branch_name()
-            ),
-            (Mismatch::Sizes, Kind::Fixed { size: r, .. }, Kind::Fixed { size: w, .. }) => {
-                format!("fixed of {w} bytes is read as fixed of {r} bytes")
-            }
-            (Mismatch::NoBranch, Kind::Union(branches), _) => {
-                let names: Vec<String> =
-                    branches.iter().map(|b| own.get(*b).branch_name()).collect();
-                format!(
-                    "no branch of the union [{}] reads {}",
-                    names.join(", "),
-                    w.branch_name()
-                )
-            }
-            _ => format!("{} cannot be read as {}", w.word(), r.word()),
-        }
-    }
-
-    fn take(&self, reader: TypeId, writer: TypeId, datum: &Value) -> Value {
-        let (r, w) = (
-            self.resolution.reader.get(reader),
-            self.resolution.writer.get(writer),
-        );
-        match (&r.kind, &w.kind, datum) {
-            (Kind::Float | Kind::Double, Kind::Int | Kind::Long, Value::Number(number)) => {
-                number.as_f64().map_or_else(|| datum.clone(), Value::from)
-            }
-            (Kind::Bytes, Kind::String, Value::String(text)) => {
-                Value::String(latin1(text.as_bytes()))
-            }
-            (Kind::String, Kind::Bytes, Value::String(text)) => match from_latin1(text) {
-                Some(bytes) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
-                None => datum.clone(),
-            },
-            _ => datum.clone(),
-        }
-    }
-
-    fn symbol(&mut self, pair: (TypeId, TypeId), datum: &Value) -> Value {
-        let ty = self.resolution.reader.get(pair.0);
-        let Kind::Enum {
-            symbols, default, ..
-        } = &ty.kind
-        else {
-            return Value::Null;
-        };
-        let symbol = datum.as_str().unwrap_or_default();
-        if symbols.iter().any(|own| own == symbol) {
-            return datum.clone();
-        }
-        match default {
-            Some(default) => Value::String(default.clone()),
-            None => {
-                let name = ty.branch_name();
-                let reason = format!("enum {name} has no symbol {symbol} and no default");
-                self.refuse(pair, reason)
-            }
-        }
-    }
-
-    fn record(
-        &mut self,
-        pair: (TypeId, TypeId),
-        positions: &[Option<usize>],
-        datum: &Value,
-    ) -> Value {
-        let own = self.resolution.reader_fields(pair.0);
-        let written = self.resolution.writer_fields(pair.1);
-        let mut values: HashMap<&str, Value> = HashMap::new();
-        for (position, written) in positions.iter().zip(written) {
-            let Some(field) = position.and_then(|position| own.get(position)) else {
-                continue;
-            };
-            self.path.push(Segment::Field(&field.name));
-            let datum = datum.get(&written.name).unwrap_or(&Value::Null);
-            let value = self.value(field.ty, written.ty, datum, false);
-            self.path.pop();
-            values.insert(&field.name, value);
-        }
-        let mut read = Map::new();
-        for field in own {
-            let value = match (values.remove(field.name.as_str()), &field.default) {
-                (Some(value), _) => value,
-                (None, Some(default)) => self.default(pair, field, default),
-                (None, None) => Value::Null,
-            };
-            read.insert(field.name.clone(), value);
-        }
-        Value::Object(read)
-    }
-
-    fn default(
-        &mut self,
-        pair: (TypeId, TypeId),
-        field: &'a Field,
-        default: &super::json_text::Json,
-    ) -> Value {
-        match default_value(self.resolution.reader, field.ty, default) {
-            Ok(value) => value,
-            Err(reason) => {
-                self.path.push(Segment::Field(&field.name));
-                let value = self.refuse(pair, format!("the default does not fit: {reason}"));
-                self.path.pop();
-                value
-            }
-        }
-    }
-}
-
-/// The branch of a writer's union that a datum names, and the value in it.
-fn branch_of<'v>(
-    model: &Model,
-    union: TypeId,
-    datum: &'v Value,
-) -> Option<(usize, TypeId, &'v Value)> {
-    let Kind::Union(branches) = &model.get(union).kind else {
-        return None;
-    };
-    let (name, inner) = match datum {
-        Value::Object(entries) => entries
-            .iter()
-            .next()
-            .map(|(name, inner)| (name.as_str(), inner))?,
-        inner => ("null", inner),
-    };
-    let index = branches
-        .iter()
-        .position(|b| model.get(*b).branch_name() == name)?;
-    Some((index, *branches.get(index)?, inner))
-}
-
-/// A value as one of a union's branch.
-fn wrap(model: &Model, branch: TypeId, value: Value) -> Value {
-    let ty = model.get(branch);
-    if matches!(ty.kind, Kind::Null) {
-        return value;
-    }
-    let mut wrapped = Map::new();
-    wrapped.insert(ty.branch_name(), value);
-    Value::Object(wrapped)
 }

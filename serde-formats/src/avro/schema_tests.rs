@@ -250,14 +250,19 @@ fn limits_are_errors() {
     let chain = format!("[{}]", chain.join(","));
     let error = AvroSchema::parse(&chain, &[], ParseMode::New).unwrap_err();
     assert!(error.message.contains("nest deeper"), "{error}");
-    let many = format!(
-        r#"{{"type":"record","name":"R","fields":[{}]}}"#,
-        (0..100_001)
+    let wide = |name: &str, fields: usize| {
+        let fields: Vec<String> = (0..fields)
             .map(|i| format!(r#"{{"name":"f{i}","type":"int"}}"#))
-            .collect::<Vec<_>>()
-            .join(",")
-    );
-    let error = AvroSchema::parse(&many, &[], ParseMode::New).unwrap_err();
+            .collect();
+        format!(
+            r#"{{"type":"record","name":"{name}","fields":[{}]}}"#,
+            fields.join(",")
+        )
+    };
+    let error = AvroSchema::parse(&wide("R", 100_000), &[], ParseMode::New).unwrap_err();
+    assert!(error.message.contains("more than 250000 values"), "{error}");
+    let reference = reference("Other", &wide("Other", 60_000));
+    let error = AvroSchema::parse(&wide("R", 50_000), &[reference], ParseMode::New).unwrap_err();
     assert!(error.message.contains("more than 100000 types"), "{error}");
 }
 

@@ -10,7 +10,7 @@ use super::model::{DEPTH_MAX, Kind, Model, Type, TypeId};
 /// before it is known.
 const ROUNDS_MAX: usize = 1000;
 
-/// Most types looked at in all rounds.
+/// Most types, and types inside them, looked at in all rounds.
 const VISITS_MAX: usize = 20_000_000;
 
 /// Longest datum built: types shared many times over have a smallest datum without measure.
@@ -45,6 +45,8 @@ impl<'a> Smallest<'a> {
             model,
             sizes: vec![None; model.types.len()],
         };
+        let inner = model.types.iter().map(|ty| ty.children().len());
+        let visits: usize = model.types.len() + inner.sum::<usize>();
         let mut visits_left = VISITS_MAX;
         for _ in 0..ROUNDS_MAX {
             let mut is_settled = true;
@@ -59,7 +61,7 @@ impl<'a> Smallest<'a> {
                     is_settled = false;
                 }
             }
-            visits_left = visits_left.saturating_sub(model.types.len());
+            visits_left = visits_left.saturating_sub(visits);
             if is_settled || visits_left == 0 {
                 break;
             }

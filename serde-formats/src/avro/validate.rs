@@ -368,12 +368,15 @@ impl<'a, const FULL: bool, const LOGICAL: bool, const FRAMES: usize>
                     logical::check_uuid(text)?;
                 }
             }
-            Leaf::TimeMillis if LOGICAL => logical::check_time_millis(self.cursor.int::<FULL>()?)?,
-            Leaf::TimeMillis => self.cursor.skip_int::<FULL>()?,
-            Leaf::TimeMicros if LOGICAL => {
-                logical::check_time_micros(self.cursor.long::<FULL>()?)?;
+            Leaf::Date | Leaf::TimeMillis if !LOGICAL => self.cursor.skip_int::<FULL>()?,
+            Leaf::Date => logical::check_date(self.cursor.int::<FULL>()?)?,
+            Leaf::TimeMillis => logical::check_time_millis(self.cursor.int::<FULL>()?)?,
+            Leaf::TimeMicros | Leaf::TimestampMillis | Leaf::TimestampMicros if !LOGICAL => {
+                self.cursor.skip_long::<FULL>()?;
             }
-            Leaf::TimeMicros => self.cursor.skip_long::<FULL>()?,
+            Leaf::TimeMicros => logical::check_time_micros(self.cursor.long::<FULL>()?)?,
+            Leaf::TimestampMillis => logical::check_timestamp_millis(self.cursor.long::<FULL>()?)?,
+            Leaf::TimestampMicros => logical::check_timestamp_micros(self.cursor.long::<FULL>()?)?,
             Leaf::Decimal(limit) => {
                 let value = self.cursor.sized::<FULL>()?;
                 self.check_decimal(limit as usize, value)?;

@@ -8,9 +8,10 @@ use std::collections::HashSet;
 
 use super::model::{Kind, Model, TypeId};
 use super::places::{self, Place};
-use super::resolve::{Action, Reading, Refusal, Resolution};
+use super::reading::{self, Reading, Refusal};
+use super::resolve::{Action, Resolution};
 use super::smallest::{Smallest, Step};
-use super::{AvroSchema, json_value};
+use super::{AvroSchema, caveats, json_value};
 use crate::compatibility::Incompatibility;
 use crate::witness::{Evidence, Outcome, Witness};
 
@@ -41,7 +42,10 @@ pub fn evidence(
             false => not_found("the schemas are too large to compare"),
         };
     }
-    let places = places::find(&reader.model, &writer.model, difference);
+    let places = match caveats::MISSED.contains(&difference.kind) {
+        true => caveats::places(&resolution, &smallest, difference),
+        false => places::find(&reader.model, &writer.model, difference),
+    };
     let Some(first) = places.first() else {
         return not_found("the place of the difference was not met again");
     };
@@ -170,7 +174,7 @@ impl Hunt<'_> {
 
     fn read(&self, datum: &[u8]) -> Option<Reading> {
         let written = json_value::decode_datum(self.resolution.writer, datum).ok()?;
-        Some(self.resolution.read(&written))
+        Some(reading::read(&self.resolution, &written))
     }
 
     /// The nearest value at or below `place` that the reader refuses.
@@ -206,7 +210,7 @@ impl Hunt<'_> {
                     symbol,
                 });
             }
-            for (step, pair) in self.below(pair, action) {
+            for (step, pair) in self.resolution.below(pair, action) {
                 if nodes.len() >= PAIRS_MAX {
                     self.is_cut = true;
                 } else if self.smallest.size(pair.1).is_some() && seen.insert(pair) {
@@ -216,31 +220,5 @@ impl Hunt<'_> {
             next += 1;
         }
         None
-    }
-
-    /// The pairs that reading a value of `pair` leads to.
-    fn below(&self, pair: (TypeId, TypeId), action: Action) -> Vec<(Step, (TypeId, TypeId))> {
-        match action {
-            Action::Items(reader, writer) => vec![(Step::Item, (reader, writer))],
-            Action::Values(reader, writer) => vec![(Step::Value, (reader, writer))],
-            Action::Fields(positions) => {
-                let own = self.resolution.reader_fields(pair.0);
-                let written = self.resolution.writer_fields(pair.1);
-                let fields = positions.iter().zip(written).enumerate();
-                fields
-                    .filter_map(|(i, (position, written))| {
-                        let field = own.get((*position)?)?;
-                        Some((Step::Field(i), (field.ty, written.ty)))
-                    })
-                    .collect()
-            }
-            Action::Branches(readers) => {
-                let written = self.resolution.writer.get(pair.1).children();
-                let branches = readers.into_iter().zip(written).enumerate();
-                branches.map(|(i, pair)| (Step::Branch(i), pair)).collect()
-            }
-            Action::Into(branch) => vec![(Step::Into, (branch, pair.1))],
-            Action::Take | Action::Symbol | Action::Refuse(_) => Vec::new(),
-        }
     }
 }

@@ -493,6 +493,47 @@ fn levels() {
     assert_ends(&shown, "; bytes 0000000001ffff");
 }
 
+/// Avro's logical types count where the topic says so.
+#[test]
+fn logical_types() {
+    let mut world = World::shop();
+    let text = r#"{"type":"record","name":"Invoice","fields":[
+        {"name":"id","type":{"type":"string","logicalType":"uuid"}},
+        {"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}},
+        {"name":"due","type":{"type":"int","logicalType":"date"}}]}"#;
+    let id = world.register("invoices-value", SchemaFormat::Avro, text);
+    let invoice = |uuid: &str, total: &str, due: &str| {
+        let uuid = uuid.bytes().fold("48".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
+        framed(id, &format!("{uuid}{total}{due}"))
+    };
+    let uuid = "123e4567-e89b-12d3-a456-426614174000";
+    let checked = "assay.avro.logical.types=check";
+    for (value, expected) in [
+        // 99.99 on 9999-12-31.
+        (invoice(uuid, "04270f", "c082e602"), "ok"),
+        (
+            invoice("123e4567-e89b-12d3-a456-42661417400x", "04270f", "00"),
+            "ASY-2208 value breaks the rule of a logical type: schema id=6 (invoices-value v1, \
+             AVRO) at $.id byte 5: expected the text of a uuid",
+        ),
+        (
+            invoice(uuid, "042710", "00"),
+            "ASY-2208 value breaks the rule of a logical type: schema id=6 (invoices-value v1, \
+             AVRO) at $.total byte 42: decimal has more digits than its precision",
+        ),
+        (
+            invoice(uuid, "04270f", "c282e602"),
+            "ASY-2208 value breaks the rule of a logical type: schema id=6 (invoices-value v1, \
+             AVRO) at $.due byte 45: date is outside of the years 1 to 9999",
+        ),
+    ] {
+        assert_starts(&world.value("invoices", checked, &value), expected);
+        assert_eq!(world.value("invoices", "", &value), "ok");
+        let lax = format!("{checked} assay.value.validation.level=decode");
+        assert_eq!(world.value("invoices", &lax, &value), "ok");
+    }
+}
+
 /// A GUID names content: any id of it that is bound to the subject will do.
 #[test]
 fn a_guid_with_several_ids() {

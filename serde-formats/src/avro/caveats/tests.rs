@@ -1,0 +1,124 @@
+//! Each caveat with what it says, and the record that shows what was missed.
+
+use crate::compatibility::{CaveatEffect, CompatibilityPolicy, caveats};
+use crate::witness::{Evidence, Outcome, caveat_evidence};
+use crate::{ParseMode, ParsedSchema, SchemaFormat};
+
+fn schema(text: &str) -> ParsedSchema {
+    ParsedSchema::parse(SchemaFormat::Avro, text, &[], ParseMode::New)
+        .unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// One line a caveat; behind what was missed, the record and what the reader does with it.
+fn check(reader: &str, writer: &str, expected: &[&str]) {
+    let (reader, writer) = (schema(reader), schema(writer));
+    let found = caveats(&reader, &writer, CompatibilityPolicy::Strict);
+    let lines: Vec<String> = found
+        .iter()
+        .map(|caveat| {
+            let line = format!("{} {} {}", caveat.effect.name(), caveat.kind, caveat.path);
+            match (caveat.effect, caveat_evidence(&reader, &writer, caveat)) {
+                (CaveatEffect::Missed, Evidence::Breaks(witness)) => match witness.outcome {
+                    Outcome::Refused { path, reason } => {
+                        format!("{line}: {} -> {path} {reason}", witness.json)
+                    }
+                    outcome @ Outcome::Misread { .. } => panic!("{outcome:?}"),
+                },
+                (CaveatEffect::Missed, other) => panic!("{line}: {other:?}"),
+                (CaveatEffect::Overstated, _) => format!("{line}: {}", caveat.reason),
+            }
+        })
+        .collect();
+    assert_eq!(lines, expected, "{found:?}");
+}
+
+fn record(name: &str, fields: &str) -> String {
+    format!(r#"{{"type":"record","name":"{name}","fields":[{fields}]}}"#)
+}
+
+fn field(name: &str, ty: &str) -> String {
+    format!(r#"{{"name":"{name}","type":{ty}}}"#)
+}
+
+#[test]
+fn what_the_comparison_misses() {
+    let color = |space: &str| {
+        format!(r#"{{"type":"enum","name":"Color","namespace":"{space}","symbols":["RED"]}}"#)
+    };
+    let renamed = r#"{"name":"total","aliases":["sum"],"type":"int"}"#;
+    check(
+        &record("R", &field("c", &format!(r#"["null",{}]"#, color("b")))),
+        &record("R", &field("c", &color("a"))),
+        &[
+            r#"missed NAMESPACE_NOT_COMPARED /fields/0/type: {"c":"RED"} -> $.c no branch of the union [null, b.Color] reads a.Color"#,
+        ],
+    );
+    check(
+        &record("b.R", renamed),
+        &record("a.R", &field("sum", r#""int""#)),
+        &[
+            r#"missed FIELD_ALIAS_NOT_APPLIED /: {"sum":0} -> $.total field total was not written and has no default"#,
+        ],
+    );
+    let either = format!("[{},{}]", record("A", ""), record("B", ""));
+    let both = r#"[{"type":"record","name":"A","aliases":["B"],"fields":[]}]"#;
+    check(
+        both,
+        &either,
+        &[
+            r#"missed ALIASES_COLLIDE /: {"A":{}} -> $ aliases give two branches of a union the name A"#,
+        ],
+    );
+    // The same names, the same record: nothing is missed.
+    check(
+        &record("a.R", renamed),
+        &record("a.R", &field("sum", r#""int""#)),
+        &[],
+    );
+    check(
+        &record("R", &field("c", &color("b"))),
+        &record("R", &field("c", &color("a"))),
+        &[],
+    );
+}
+
+#[test]
+fn what_the_comparison_overstates() {
+    let level = r#"{"type":"enum","name":"E","symbols":["A"],"default":"A"}"#;
+    check(
+        &record("R", &field("level", level)),
+        &record("R", ""),
+        &[
+            "overstated TYPE_MISMATCH /fields/0/type: no type has changed: field level was not \
+             written and has no default; the default of its enum stands for symbols that the \
+             reader does not know",
+        ],
+    );
+    let twice = |ty: &str| {
+        let inner = record("S", &field("x", ty));
+        let fields = [field("a", &inner), field("b", r#""S""#)];
+        record("R", &fields.join(","))
+    };
+    check(
+        &twice(r#""int""#),
+        &twice(r#""string""#),
+        &[
+            "overstated TYPE_MISMATCH /fields/0/type/fields/0/type: the difference stands at \
+             /fields/1/type/fields/0/type; the same types are compared at the path told, or were \
+             when the branches of a union were tried",
+        ],
+    );
+    check(
+        &record("b.R", r#"{"name":"x","aliases":["y"],"type":"int"}"#),
+        &record(
+            "a.R",
+            &[field("x", r#""int""#), field("y", r#""int""#)].join(","),
+        ),
+        &[
+            "overstated UNEXPECTED_EXCEPTION /: only the comparison fails; a reader of the same \
+             schema, or under another name, does not look at the alias",
+        ],
+    );
+    check(&twice(r#""int""#), &twice(r#""int""#), &[]);
+    check(&record("R", ""), &record("R", &field("a", r#""int""#)), &[]);
+}

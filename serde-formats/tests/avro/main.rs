@@ -1,0 +1,7 @@
+//! What Avro costs: a binary of its own, because it counts in the global allocator.
+
+mod allocations;
+mod bombs;
+mod counting;
+#[path = "../../benches/avro/records.rs"]
+mod records;
