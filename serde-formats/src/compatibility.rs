@@ -29,6 +29,41 @@ pub enum CompatibilityPolicy {
     Lenient,
 }
 
+/// Where the reference's verdict is known to be wrong. [`compare`] follows the reference all the
+/// same; this says what is really the case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caveat {
+    /// In which way it is wrong.
+    pub effect: CaveatEffect,
+    /// The difference's own kind when it is overstated, else a name for what is not looked at:
+    /// `LABEL_NOT_COMPARED`, …
+    pub kind: &'static str,
+    /// Where, spelled as [`Incompatibility::path`].
+    pub path: String,
+    /// What is really the case; lower-case, no full stop.
+    pub reason: String,
+}
+
+/// In which way the reference's verdict is wrong at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaveatEffect {
+    /// The reference reports nothing there, yet the reader may refuse or misread a record.
+    Missed,
+    /// The reference reports a difference of this kind at this path that is not as it says.
+    Overstated,
+}
+
+impl CaveatEffect {
+    /// The word for it: `missed` or `overstated`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::Overstated => "overstated",
+        }
+    }
+}
+
 /// Every reason `reader` cannot read what `writer` wrote; empty means it can.
 ///
 /// Different formats are the caller's business: this answers one `FORMAT_CHANGED` entry.
@@ -55,5 +90,22 @@ pub fn compare(
             additional_info: String::new(),
             message: "Incompatible because of different schema type".to_owned(),
         }],
+    }
+}
+
+/// Where [`compare`] says otherwise than is really the case, because the reference does.
+///
+/// A caveat never changes a verdict. [`crate::witness::caveat_evidence`] looks for its record.
+#[must_use]
+pub fn caveats(
+    reader: &ParsedSchema,
+    writer: &ParsedSchema,
+    policy: CompatibilityPolicy,
+) -> Vec<Caveat> {
+    match (reader, writer) {
+        (ParsedSchema::Json(reader), ParsedSchema::Json(writer)) => {
+            crate::json::caveats(reader, writer, policy)
+        }
+        _ => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::compatibility::Incompatibility;
+use crate::compatibility::{Caveat, Incompatibility};
 use crate::schema::ParsedSchema;
 
 /// A concrete record that breaks.
@@ -95,4 +95,17 @@ pub fn evidence(
                 .to_owned(),
         },
     }
+}
+
+/// Looks for a record of `writer` that `reader` refuses or misreads where the reference missed it.
+#[must_use]
+pub fn caveat_evidence(reader: &ParsedSchema, writer: &ParsedSchema, caveat: &Caveat) -> Evidence {
+    let difference = Incompatibility {
+        kind: caveat.kind,
+        path: caveat.path.clone(),
+        description: caveat.reason.clone(),
+        additional_info: String::new(),
+        message: caveat.reason.clone(),
+    };
+    evidence(reader, writer, &difference)
 }

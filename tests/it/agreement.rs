@@ -19,3 +19,8 @@ fn check(format: &str) {
 fn avro_readers_find_no_counterexample() {
     check("avro");
 }
+
+#[test]
+fn json_validators_find_no_counterexample() {
+    check("json");
+}

@@ -4,19 +4,22 @@
 //! A line has `old` and `new` (schema texts), `compatible` (can `new` read what `old` wrote),
 //! `records` (payloads of `old`: hex, and the JSON they mean) and, for an incompatible pair,
 //! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does).
-//! Protobuf lines also have both descriptors in base64.
+//! `caveats` look the same: what the verdict misses, or overstates, as the reference does.
+//! Protobuf lines also have both descriptors in base64. JSON lines have values instead of payloads:
+//! some do not fit, and each says what we find under both schemas (`old` and `new`).
 //! The peers in `tests/agreement` read the lines and check each claim.
 
 mod avro;
+mod json;
 mod protobuf;
 mod random;
 
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use serde_formats::compatibility::{CompatibilityPolicy, compare};
+use serde_formats::compatibility::{CompatibilityPolicy, caveats, compare};
 use serde_formats::json_value;
-use serde_formats::witness::{Evidence, Outcome, evidence};
+use serde_formats::witness::{Evidence, Outcome, caveat_evidence, evidence};
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
 use serde_json::{Value, json};
 
@@ -26,7 +29,7 @@ struct Pair {
     new: String,
     /// Protobuf message path of the records; empty for the other formats.
     indexes: Vec<i32>,
-    /// In the JSON form that [`json_value::encode`] takes.
+    /// In the JSON form that [`json_value::encode`] takes; for JSON Schema any value.
     records: Vec<Value>,
 }
 
@@ -35,6 +38,7 @@ type Generator = fn(seed: u64) -> Pair;
 
 const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[
     ("avro", SchemaFormat::Avro, avro::pair),
+    ("json", SchemaFormat::Json, json::pair),
     ("protobuf", SchemaFormat::Protobuf, protobuf::pair),
 ];
 
@@ -79,44 +83,24 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
             return json!({ "seed": seed, "old": pair.old, "new": pair.new, "errors": errors });
         }
     };
-    let mut records = Vec::new();
-    let mut errors = Vec::new();
-    for record in &pair.records {
-        match json_value::encode(&old, &pair.indexes, record) {
-            Ok(payload) => records.push(json!({ "payload": hex(&payload), "json": record })),
-            Err(error) => errors.push(error.to_string()),
-        }
-    }
+    let (records, errors) = match format {
+        SchemaFormat::Json => json::judged(&old, &new, &pair.records),
+        SchemaFormat::Avro | SchemaFormat::Protobuf => encoded(&old, pair),
+    };
     let differences = compare(&new, &old, CompatibilityPolicy::Strict);
     let witnesses: Vec<Value> = differences
         .iter()
-        .map(|difference| {
-            let evidence = evidence(&new, &old, difference);
-            let mut line = json!({
-                "kind": difference.kind, "path": difference.path, "label": evidence.label(),
-            });
-            match evidence {
-                Evidence::Breaks(witness) => {
-                    line["payload"] = json!(hex(&witness.payload));
-                    line["indexes"] = json!(witness.indexes);
-                    line["json"] = witness.json;
-                    line["outcome"] = match witness.outcome {
-                        Outcome::Refused { path, reason } => {
-                            json!({ "refused": { "path": path, "reason": reason } })
-                        }
-                        Outcome::Misread {
-                            path,
-                            written,
-                            read,
-                        } => {
-                            json!({ "misread": { "path": path, "written": written, "read": read } })
-                        }
-                    };
-                }
-                Evidence::Convention { reason } | Evidence::NotFound { reason } => {
-                    line["reason"] = json!(reason);
-                }
-            }
+        .map(|found| shown(found.kind, &found.path, evidence(&new, &old, found)))
+        .collect();
+    let caveats: Vec<Value> = caveats(&new, &old, CompatibilityPolicy::Strict)
+        .iter()
+        .map(|found| {
+            let mut line = shown(
+                found.kind,
+                &found.path,
+                caveat_evidence(&new, &old, found),
+            );
+            line["effect"] = json!(found.effect.name());
             line
         })
         .collect();
@@ -128,11 +112,52 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
         "compatible": differences.is_empty(),
         "records": records,
         "witnesses": witnesses,
+        "caveats": caveats,
         "errors": errors,
     });
     if format == SchemaFormat::Protobuf {
         line["old_descriptor"] = json!(old.text(TextForm::Serialized));
         line["new_descriptor"] = json!(new.text(TextForm::Serialized));
+    }
+    line
+}
+
+/// The records as payloads of the old schema, and why some are none.
+fn encoded(old: &ParsedSchema, pair: &Pair) -> (Vec<Value>, Vec<String>) {
+    let (mut records, mut errors) = (Vec::new(), Vec::new());
+    for record in &pair.records {
+        match json_value::encode(old, &pair.indexes, record) {
+            Ok(payload) => records.push(json!({ "payload": hex(&payload), "json": record })),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    (records, errors)
+}
+
+/// A claim with what proves it.
+fn shown(kind: &str, path: &str, evidence: Evidence) -> Value {
+    let mut line = json!({ "kind": kind, "path": path, "label": evidence.label() });
+    match evidence {
+        Evidence::Breaks(witness) => {
+            line["payload"] = json!(hex(&witness.payload));
+            line["indexes"] = json!(witness.indexes);
+            line["json"] = witness.json;
+            line["outcome"] = match witness.outcome {
+                Outcome::Refused { path, reason } => {
+                    json!({ "refused": { "path": path, "reason": reason } })
+                }
+                Outcome::Misread {
+                    path,
+                    written,
+                    read,
+                } => {
+                    json!({ "misread": { "path": path, "written": written, "read": read } })
+                }
+            };
+        }
+        Evidence::Convention { reason } | Evidence::NotFound { reason } => {
+            line["reason"] = json!(reason);
+        }
     }
     line
 }

@@ -442,7 +442,7 @@ impl<'r> Loader<'r> {
         seen: &mut Seen,
     ) -> Result<Class, ParseError> {
         let keywords = Keywords { members, path };
-        Ok(match name {
+        let mut class = match name {
             "string" => {
                 seen.string = true;
                 self.string(&keywords)?
@@ -462,7 +462,15 @@ impl<'r> Loader<'r> {
                 self.object(members, scope, path)?
             }
             other => return Err(error(path, &format!("unknown type: [{other}]"))),
-        })
+        };
+        match &mut class {
+            Class::String(class) => class.is_typed = true,
+            Class::Number(class) => class.is_typed = true,
+            Class::Object(class) => class.is_typed = true,
+            Class::Array(class) => class.is_typed = true,
+            _ => {}
+        }
+        Ok(class)
     }
 
     fn array(
@@ -483,6 +491,8 @@ impl<'r> Loader<'r> {
             min_contains: None,
             max_contains: None,
             contains: None,
+            is_rest_vain: false,
+            is_typed: false,
         };
         let (tuple, additional) = if scope.draft == Draft::Draft202012 {
             ("prefixItems", "items")
@@ -523,6 +533,9 @@ impl<'r> Loader<'r> {
             || class.all_items.is_some() && additional == "items")
         {
             class.additional = self.rest(additional, members, scope, path)?;
+            class.is_rest_vain = additional == "additionalItems"
+                && class.additional != Rest::Allowed
+                && !members.get(tuple).is_some_and(Value::is_array);
         }
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedItems", members, scope, path)?;
@@ -555,6 +568,7 @@ impl<'r> Loader<'r> {
             dependent_required: Vec::new(),
             dependent_schemas: Vec::new(),
             property_names: None,
+            is_typed: false,
         };
         for (pattern, _) in &class.patterns {
             self.check_pattern(pattern, &format!("{path}/patternProperties"))?;

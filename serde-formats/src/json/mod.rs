@@ -37,7 +37,7 @@ mod witness;
 use serde_json::Value;
 
 pub use canonical::canonical_text;
-pub use compatibility::compare;
+pub use compatibility::{caveats, compare};
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};
 pub use witness::evidence;

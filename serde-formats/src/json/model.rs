@@ -110,6 +110,8 @@ pub(super) struct StringClass {
     pub(super) pattern: Option<String>,
     /// Never compared.
     pub(super) format: Option<String>,
+    /// `type` names it; otherwise its keywords were met without one, and other types are allowed.
+    pub(super) is_typed: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -120,6 +122,8 @@ pub(super) struct NumberClass {
     pub(super) exclusive_minimum: Option<Number>,
     pub(super) exclusive_maximum: Option<Number>,
     pub(super) multiple_of: Option<Number>,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 /// Whether members or items that no keyword names are allowed, and under which schema.
@@ -143,6 +147,8 @@ pub(super) struct ObjectClass {
     pub(super) dependent_schemas: Vec<(String, NodeId)>,
     /// Never compared.
     pub(super) property_names: Option<NodeId>,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -158,6 +164,10 @@ pub(super) struct ArrayClass {
     pub(super) max_contains: Option<i64>,
     /// Never compared.
     pub(super) contains: Option<NodeId>,
+    /// `additionalItems` has no positions before it: compared, but without a meaning.
+    pub(super) is_rest_vain: bool,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 impl Model {

@@ -1,11 +1,13 @@
 //! Every difference between two JSON Schemas, and which of them break a reader.
 //!
 //! Follows the reference: what it compares is compared, what it never looks at (`format`,
-//! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is not. Where the
-//! reference gives no answer at all, the answer here is an incompatibility.
+//! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is no difference
+//! but a caveat, see `caveat.rs`. Where the reference gives no answer at all, the answer here is an
+//! incompatibility.
 //! Next: `scalar.rs`, `object.rs`, `array.rs`, `combined.rs`, one per group of classes.
 
 mod array;
+mod caveat;
 mod combined;
 mod difference;
 mod object;
@@ -17,6 +19,7 @@ use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
 use crate::compatibility::{CompatibilityPolicy, Incompatibility};
 
+pub use caveat::caveats;
 pub(super) use difference::{Difference, Trail};
 use difference::{Kind, Stop};
 
@@ -42,7 +45,9 @@ pub(super) fn differences(
     writer: &JsonSchema,
     policy: CompatibilityPolicy,
 ) -> Vec<Difference> {
-    run(reader, writer, policy, None)
+    let mut found = run(reader, writer, policy, None);
+    found.retain(|difference| !difference.kind.is_unseen());
+    found
 }
 
 /// How the comparison comes to `wanted`, which it reported under one of the policies.
@@ -88,8 +93,12 @@ fn run(
             alike: HashSet::new(),
             steps,
             trials: 0,
+            asserts_formats: caveat::asserts_formats(reader),
             matchers: HashMap::new(),
         };
+        if reader.documents().draft != writer.documents().draft {
+            comparison.add(&difference::DRAFT_NOT_COMPARED);
+        }
         comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
         // that is in doubt, so choose again knowing it. Every round knows one pair more.
@@ -173,6 +182,8 @@ struct Comparison<'m> {
     steps: usize,
     /// Trials under way: differences found now may be thrown away.
     trials: usize,
+    /// Whether `format` refuses records.
+    asserts_formats: bool,
     matchers: HashMap<&'m str, Option<Matcher>>,
 }
 
@@ -280,16 +291,22 @@ impl<'m> Comparison<'m> {
         let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
             return self.add(&difference::TYPE_CHANGED);
         };
+        let found_before = self.found.len();
         if self.compare_with_member(old, new) {
+            self.note_evaluated(old, new, found_before);
             return;
         }
         if std::mem::discriminant(&old_node.class) != std::mem::discriminant(&new_node.class) {
             let widens = matches!(old_node.class, Class::False)
                 || matches!(new_node.class, Class::Empty | Class::True)
                 || (old_node.is_connect_bytes && new_node.is_connect_bytes);
-            if !widens {
-                self.add(&difference::TYPE_CHANGED);
-            }
+            self.add(if widens {
+                // No difference to the reference, but where it does not compare one counts.
+                &difference::WIDENED
+            } else {
+                &difference::TYPE_CHANGED
+            });
+            self.note_bytes(old_node, new_node);
             return;
         }
         if old_node.id != new_node.id {
@@ -314,8 +331,12 @@ impl<'m> Comparison<'m> {
             (Class::Array(a), Class::Array(b)) => self.compare_arrays(old, a, new, b),
             (Class::Combined(a, old_members), Class::Combined(b, new_members)) => {
                 self.compare_combined(old, (*a, old_members), new, (*b, new_members));
+                self.note_evaluated(old, new, found_before);
             }
-            // Booleans and nulls have nothing more; conditionals are not looked into.
+            (Class::Conditional(a), Class::Conditional(b)) => {
+                self.note_conditions(old, *a, new, *b);
+            }
+            // Booleans and nulls have nothing more.
             _ => {}
         }
     }

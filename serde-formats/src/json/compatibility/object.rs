@@ -23,6 +23,10 @@ impl<'m> Comparison<'m> {
         (old, old_class): (Side, &'m ObjectClass),
         (new, new_class): (Side, &'m ObjectClass),
     ) {
+        let found_before = self.found.len();
+        self.note_type(old_class.is_typed, new_class.is_typed);
+        self.note_required(old_class, new_class);
+        self.note_property_schemas((old, old_class), (new, new_class));
         self.compare_required(new, old_class, new_class);
         self.compare_properties((old, old_class), (new, new_class));
         self.compare_dependencies(old, old_class, new, new_class);
@@ -60,6 +64,13 @@ impl<'m> Comparison<'m> {
             new_class.min_properties.as_ref(),
             &bound_kinds!(MIN_PROPERTIES_ADDED MIN_PROPERTIES_REMOVED MIN_PROPERTIES_INCREASED MIN_PROPERTIES_DECREASED),
         );
+        let is_evaluated_elsewhere = |class: &ObjectClass| {
+            class.unevaluated != Rest::Allowed && !class.dependent_schemas.is_empty()
+        };
+        let is_doubtful = is_evaluated_elsewhere(old_class) || is_evaluated_elsewhere(new_class);
+        if is_doubtful && self.found.len() > found_before {
+            self.add(&difference::EVALUATED_NOT_COMPARED);
+        }
     }
 
     /// Properties both schemas name, required by only one of them.
@@ -82,6 +93,9 @@ impl<'m> Comparison<'m> {
             };
             self.path.push("required".to_owned());
             self.add_at(name, kind);
+            if *kind == difference::REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED {
+                self.add_at(name, &difference::MISSING_DEFAULT_NOT_COMPARED);
+            }
             self.path.pop();
         }
     }
@@ -174,6 +188,9 @@ impl<'m> Comparison<'m> {
         old_class: &'m ObjectClass,
     ) {
         let has_default = self.has_default(property);
+        if is_required && has_default {
+            self.add(&difference::MISSING_DEFAULT_NOT_COMPARED);
+        }
         let model = self.content_model(old_class, name);
         if let ContentModel::Open = model {
             let is_empty = matches!(self.class(property), Class::Empty | Class::True);
@@ -196,6 +213,11 @@ impl<'m> Comparison<'m> {
                 &difference::PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL,
                 &difference::PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL,
             );
+        }
+        let is_open_but_for_patterns =
+            old_class.additional == Rest::Allowed && old_class.unevaluated == Rest::Allowed;
+        if matches!(model, ContentModel::Closed) && is_open_but_for_patterns {
+            self.add(&difference::OPEN_PATTERNS_NOT_COMPARED);
         }
         self.add(match (is_required, has_default) {
             (true, true) => {

@@ -8,6 +8,8 @@ use crate::json::model::{NumberClass, StringClass};
 
 impl Comparison<'_> {
     pub(super) fn compare_strings(&mut self, old: &StringClass, new: &StringClass) {
+        self.note_type(old.is_typed, new.is_typed);
+        self.note_format(old, new);
         self.compare_bound(
             "maxLength",
             old.max_length.as_ref(),
@@ -30,6 +32,7 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_numbers(&mut self, old: &NumberClass, new: &NumberClass) {
+        self.note_type(old.is_typed, new.is_typed);
         let bound = |number: &Option<Number>| number.as_ref().map(Bound::of);
         self.compare_bound(
             "maximum",
@@ -77,6 +80,7 @@ impl Comparison<'_> {
             (Some(old), Some(new)) if new < old && new_maximum.is_none_or(|max| old > max) => {
                 &difference::EXCLUSIVE_MAXIMUM_DECREASED
             }
+            (Some(old), Some(new)) if new < old => &difference::EXCLUSIVE_MAXIMUM_NOT_COMPARED,
             _ => return,
         };
         self.add_at("exclusiveMaximum", kind);
@@ -128,16 +132,23 @@ impl Comparison<'_> {
         let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
             return;
         };
+        self.path.push("not".to_owned());
+        let mut backwards: Vec<Difference> = self.trial(new, old);
         if old_node.fingerprint == new_node.fingerprint && !old_node.fingerprint.never_equal {
+            // Written the same, but what is referred to may have changed.
+            if !backwards.is_empty() {
+                self.add(&difference::NEGATION_NOT_COMPARED);
+            }
+            self.path.pop();
             return;
         }
-        self.path.push("not".to_owned());
-        let backwards: Vec<Difference> = self.trial(new, old);
         let kind = if self.is_compatible(&backwards) {
             &difference::NOT_TYPE_NARROWED
         } else {
             &difference::NOT_TYPE_EXTENDED
         };
+        backwards.retain(|difference| difference.kind.is_unseen());
+        self.found.extend(backwards);
         self.add(kind);
         self.path.pop();
     }
