@@ -67,7 +67,9 @@ pub(crate) fn judged(
             .over_the_tape()
             .validate(payload.as_bytes(), options, &mut scratch);
         if fast != slow {
-            errors.push(format!("{record}: {fast:?} in one pass, {slow:?} over the tape"));
+            errors.push(format!(
+                "{record}: {fast:?} in one pass, {slow:?} over the tape"
+            ));
         }
         slow.is_ok()
     };
@@ -303,7 +305,11 @@ impl<'a> Maker<'a> {
 
     /// A format of the draft: `date` came with draft 7.
     fn format(&mut self) -> Value {
-        let known = if self.draft < Draft::Seven { 1 } else { FORMATS.len() };
+        let known = if self.draft < Draft::Seven {
+            1
+        } else {
+            FORMATS.len()
+        };
         json!(self.random.pick(&FORMATS[..known]).0)
     }
 
@@ -424,7 +430,10 @@ impl<'a> Maker<'a> {
         }
         if self.random.chance(6) {
             let pattern = *self.random.pick(&["^x-", "^[a-c]$"]);
-            put("patternProperties", json!({pattern: self.schema(depth + 2)}));
+            put(
+                "patternProperties",
+                json!({pattern: self.schema(depth + 2)}),
+            );
         }
         for (keyword, low) in [("minProperties", 0), ("maxProperties", 2)] {
             if self.random.chance(6) {

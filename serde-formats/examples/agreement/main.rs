@@ -95,11 +95,7 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
     let caveats: Vec<Value> = caveats(&new, &old, CompatibilityPolicy::Strict)
         .iter()
         .map(|found| {
-            let mut line = shown(
-                found.kind,
-                &found.path,
-                caveat_evidence(&new, &old, found),
-            );
+            let mut line = shown(found.kind, &found.path, caveat_evidence(&new, &old, found));
             line["effect"] = json!(found.effect.name());
             line
         })

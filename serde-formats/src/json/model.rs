@@ -6,6 +6,8 @@
 
 use serde_json::{Number, Value};
 
+use super::patterns::PatternTotals;
+
 /// Index of a node in its [`Model`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u32);
@@ -18,6 +20,8 @@ pub(super) struct Model {
     /// With `$dynamicRef` only the payload tells which schema applies: then no way through the
     /// schemas is longer than there are schemas, which is this number. Zero without it.
     pub(super) dynamic_schemas: usize,
+    /// Regular expressions, as often as they are written.
+    pub(super) patterns: PatternTotals,
 }
 
 /// What judging one value can take, through references and combined schemas.

@@ -60,8 +60,14 @@ fn places_of(schema: &Value, at: &str, places: &mut Vec<String>) {
                 }
             }
             (
-                "items" | "not" | "if" | "then" | "contains" | "propertyNames"
-                | "additionalProperties" | "additionalItems",
+                "items"
+                | "not"
+                | "if"
+                | "then"
+                | "contains"
+                | "propertyNames"
+                | "additionalProperties"
+                | "additionalItems",
                 schema,
             ) => places_of(schema, &format!("{at}/{keyword}"), places),
             _ => {}

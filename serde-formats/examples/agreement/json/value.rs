@@ -125,7 +125,10 @@ impl Maker<'_> {
             spoken.find_map(|(keyword, name)| members.contains_key(*keyword).then_some(*name))
         };
         match named {
-            Some(named) => TYPES.into_iter().find(|name| *name == named).unwrap_or("any"),
+            Some(named) => TYPES
+                .into_iter()
+                .find(|name| *name == named)
+                .unwrap_or("any"),
             // Without a type any value fits that the keywords do not speak of.
             None if self.random.chance(70) => spoken().unwrap_or("any"),
             None => "any",

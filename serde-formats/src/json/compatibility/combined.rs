@@ -44,6 +44,9 @@ impl Comparison<'_> {
         marker: Option<&'static difference::Kind>,
     ) -> bool {
         for (old, new) in pairs {
+            if self.is_exhausted {
+                return true;
+            }
             let differences = self.trial(*old, *new);
             if self.is_compatible(&differences) {
                 self.found.extend(differences);
@@ -116,9 +119,15 @@ impl Comparison<'_> {
         let mut edges: Vec<Vec<Option<Vec<Difference>>>> = Vec::new();
         self.path.push(criterion.keyword().to_owned());
         for (index, old_member) in old.iter().enumerate() {
+            if self.is_exhausted {
+                break;
+            }
             self.path.push(index.to_string());
             let mut row = Vec::new();
             for new_member in new {
+                if self.is_exhausted {
+                    break;
+                }
                 let differences = self.trial(*old_member, *new_member);
                 row.push(self.is_compatible(&differences).then_some(differences));
             }

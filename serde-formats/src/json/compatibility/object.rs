@@ -1,6 +1,6 @@
 //! Objects: required members, properties under content models, dependencies, bounds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::difference::{self, Kind};
 use super::{Comparison, Matcher, RestKinds, Side, bound_kinds};
@@ -76,13 +76,14 @@ impl<'m> Comparison<'m> {
     /// Properties both schemas name, required by only one of them.
     fn compare_required(&mut self, new: Side, old_class: &ObjectClass, new_class: &ObjectClass) {
         let old_names: HashMap<&str, NodeId> = by_name(&old_class.properties);
+        let (old_required, new_required) = (names(&old_class.required), names(&new_class.required));
         for (name, property) in &new_class.properties {
             if !old_names.contains_key(name.as_str()) {
                 continue;
             }
             let kind = match (
-                old_class.required.contains(name),
-                new_class.required.contains(name),
+                old_required.contains(name.as_str()),
+                new_required.contains(name.as_str()),
             ) {
                 (true, false) => &difference::REQUIRED_ATTRIBUTE_REMOVED,
                 (false, true) if self.has_default(new.at(*property)) => {
@@ -94,7 +95,7 @@ impl<'m> Comparison<'m> {
             self.path.push("required".to_owned());
             self.add_at(name, kind);
             if *kind == difference::REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED {
-                self.add_at(name, &difference::MISSING_DEFAULT_NOT_COMPARED);
+                self.add_at(name, &difference::DEFAULT_NOT_APPLIED);
             }
             self.path.pop();
         }
@@ -102,9 +103,14 @@ impl<'m> Comparison<'m> {
 
     /// What `class` takes under a name it does not give a schema itself.
     fn content_model(&mut self, class: &'m ObjectClass, name: &str) -> ContentModel {
+        self.spend(class.patterns.len());
+        let are_compiled = !self.is_exhausted
+            && self.old.patterns.check().is_ok()
+            && self.new.patterns.check().is_ok();
         for (pattern, id) in &class.patterns {
             let matcher = self.matchers.entry(pattern).or_insert_with(|| {
-                pattern_matcher(pattern).map(|matches| Box::new(matches) as Matcher)
+                let matcher = are_compiled.then(|| pattern_matcher(pattern)).flatten();
+                matcher.map(|matches| Box::new(matches) as Matcher)
             });
             // A pattern that does not compile covers nothing, which is the stricter reading.
             if matcher.as_ref().is_some_and(|matches| matches(name)) {
@@ -129,6 +135,7 @@ impl<'m> Comparison<'m> {
     ) {
         let old_names = by_name(&old_class.properties);
         let new_names = by_name(&new_class.properties);
+        let new_required = names(&new_class.required);
         self.path.push("properties".to_owned());
         for (name, old_property) in &old_class.properties {
             self.within(name, |comparison| {
@@ -141,7 +148,7 @@ impl<'m> Comparison<'m> {
         }
         for (name, new_property) in &new_class.properties {
             if !old_names.contains_key(name.as_str()) {
-                let is_required = new_class.required.contains(name);
+                let is_required = new_required.contains(name.as_str());
                 self.within(name, |comparison| {
                     let property = new.at(*new_property);
                     comparison.property_added(name, property, is_required, old, old_class);
@@ -189,7 +196,7 @@ impl<'m> Comparison<'m> {
     ) {
         let has_default = self.has_default(property);
         if is_required && has_default {
-            self.add(&difference::MISSING_DEFAULT_NOT_COMPARED);
+            self.add(&difference::DEFAULT_NOT_APPLIED);
         }
         let model = self.content_model(old_class, name);
         if let ContentModel::Open = model {
@@ -261,8 +268,7 @@ impl<'m> Comparison<'m> {
             .map(|(name, names)| (name.as_str(), names))
             .collect();
         for (name, old_names) in &old_class.dependent_required {
-            let within =
-                |inner: &[String], outer: &[String]| inner.iter().all(|name| outer.contains(name));
+            let within = |inner: &[String], outer: &[String]| names(inner).is_subset(&names(outer));
             let kind = match new_required.get(name.as_str()) {
                 None => &difference::DEPENDENCY_ARRAY_REMOVED,
                 Some(new_names) => {
@@ -276,12 +282,13 @@ impl<'m> Comparison<'m> {
             };
             self.add_at(name, kind);
         }
+        let old_required: HashSet<&str> = old_class
+            .dependent_required
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         for (name, _) in &new_class.dependent_required {
-            if !old_class
-                .dependent_required
-                .iter()
-                .any(|(old, _)| old == name)
-            {
+            if !old_required.contains(name.as_str()) {
                 self.add_at(name, &difference::DEPENDENCY_ARRAY_ADDED);
             }
         }
@@ -304,7 +311,11 @@ impl<'m> Comparison<'m> {
     }
 }
 
-fn by_name(schemas: &[(String, NodeId)]) -> HashMap<&str, NodeId> {
+fn names(names: &[String]) -> HashSet<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+pub(super) fn by_name(schemas: &[(String, NodeId)]) -> HashMap<&str, NodeId> {
     schemas
         .iter()
         .map(|(name, id)| (name.as_str(), *id))

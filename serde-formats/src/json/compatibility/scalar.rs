@@ -1,5 +1,7 @@
 //! Strings, numbers, enumerations, constants and negations.
 
+use std::collections::HashSet;
+
 use serde_json::{Number, Value};
 
 use super::difference::{self, Difference};
@@ -109,9 +111,8 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_enums(&mut self, old: &[Value], new: &[Value]) {
-        let within =
-            |inner: &[Value], outer: &[Value]| inner.iter().all(|value| outer.contains(value));
-        let kind = match (within(old, new), within(new, old)) {
+        let (old, new) = (distinct(old), distinct(new));
+        let kind = match (old.is_subset(&new), new.is_subset(&old)) {
             (true, true) => return,
             (true, false) => &difference::ENUM_ARRAY_EXTENDED,
             (false, true) => &difference::ENUM_ARRAY_NARROWED,
@@ -152,6 +153,43 @@ impl Comparison<'_> {
         self.add(kind);
         self.path.pop();
     }
+}
+
+/// Values by a text that is the same for equal ones: the members of objects in the order of names.
+fn distinct(values: &[Value]) -> HashSet<String> {
+    fn write(value: &Value, text: &mut String) {
+        match value {
+            Value::Array(items) => {
+                text.push('[');
+                for item in items {
+                    write(item, text);
+                    text.push(',');
+                }
+                text.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<(&String, &Value)> = members.iter().collect();
+                members.sort_unstable_by_key(|(name, _)| *name);
+                text.push('{');
+                for (name, member) in members {
+                    text.push_str(&Value::from(name.as_str()).to_string());
+                    text.push(':');
+                    write(member, text);
+                    text.push(',');
+                }
+                text.push('}');
+            }
+            scalar => text.push_str(&scalar.to_string()),
+        }
+    }
+    values
+        .iter()
+        .map(|value| {
+            let mut text = String::new();
+            write(value, &mut text);
+            text
+        })
+        .collect()
 }
 
 /// A number to compare: exact for integers of 64 bits, a double otherwise.
