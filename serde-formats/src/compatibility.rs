@@ -106,6 +106,9 @@ pub fn caveats(
         (ParsedSchema::Json(reader), ParsedSchema::Json(writer)) => {
             crate::json::caveats(reader, writer, policy)
         }
+        (ParsedSchema::Protobuf(reader), ParsedSchema::Protobuf(writer)) => {
+            crate::protobuf::caveats(reader, writer)
+        }
         _ => Vec::new(),
     }
 }

@@ -20,6 +20,10 @@ pub(super) struct Linked {
     /// The schema's own file is the last.
     pub(super) linked: Arc<Vec<LinkedFile>>,
     /// The same files as descriptors, for reflection.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "only tests look at single descriptors")
+    )]
     pub(super) files: Late<Vec<FileDescriptorProto>>,
     /// The descriptors as reflection holds them; empty when it cannot hold them.
     pub(super) pool: Late<DescriptorPool>,

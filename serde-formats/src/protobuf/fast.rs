@@ -16,12 +16,12 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// Reads a tag of one or two bytes; answers it and the byte after it.
 #[inline]
-pub(super) fn tag(content: &[u8], at: usize) -> Option<(u32, usize)> {
-    let first = *content.get(at)?;
+pub(super) fn tag(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    let first = *bytes.get(at)?;
     if first < 0x80 {
         return Some((u32::from(first), at + 1));
     }
-    let second = *content.get(at + 1)?;
+    let second = *bytes.get(at + 1)?;
     (second < 0x80).then(|| {
         let tag = u32::from(first & 0x7f) | u32::from(second) << 7;
         (tag, at + 2)
@@ -30,28 +30,28 @@ pub(super) fn tag(content: &[u8], at: usize) -> Option<(u32, usize)> {
 
 /// The byte after a varint that fits 64 bits.
 #[inline]
-pub(super) fn varint(content: &[u8], at: usize) -> Option<usize> {
-    if *content.get(at)? < 0x80 {
+pub(super) fn varint(bytes: &[u8], at: usize) -> Option<usize> {
+    if *bytes.get(at)? < 0x80 {
         return Some(at + 1);
     }
-    let stops = !word(content, at)? & TOPS;
+    let stops = !word(bytes, at)? & TOPS;
     if stops != 0 {
         return Some(at + stops.trailing_zeros() as usize / 8 + 1);
     }
     // Negative numbers: ten bytes, of which the last holds one bit.
-    let ninth = *content.get(at + 8)?;
+    let ninth = *bytes.get(at + 8)?;
     if ninth < 0x80 {
         return Some(at + 9);
     }
-    (*content.get(at + 9)? <= 1).then_some(at + 10)
+    (*bytes.get(at + 9)? <= 1).then_some(at + 10)
 }
 
-/// Where the content of a length begins and ends, when it ends within `content`.
+/// Where the content of a length begins and ends, when it ends within the bytes.
 #[inline]
-pub(super) fn length(content: &[u8], at: usize) -> Option<(usize, usize)> {
-    let (length, start) = tag(content, at)?;
+pub(super) fn length(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let (length, start) = tag(bytes, at)?;
     let stop = start + length as usize;
-    (stop <= content.len()).then_some((start, stop))
+    (stop <= bytes.len()).then_some((start, stop))
 }
 
 /// Whether the bytes are UTF-8.

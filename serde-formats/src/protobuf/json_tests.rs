@@ -616,6 +616,64 @@ fn packing_is_as_declared() {
 }
 
 #[test]
+fn editions_choose_presence_packing_and_form() {
+    let schema = schema(
+        r#"edition = "2023"; package t;
+        message All {
+          int32 explicit = 1;
+          int32 implicit = 2 [features.field_presence = IMPLICIT];
+          int32 required = 3 [features.field_presence = LEGACY_REQUIRED];
+          repeated int32 packed = 4;
+          repeated int32 expanded = 5 [features.repeated_field_encoding = EXPANDED];
+          All delimited = 6 [features.message_encoding = DELIMITED];
+          map<string, Open> opens = 7;
+          repeated Closed closed = 8;
+          oneof choice { string word = 9; bytes raw = 10; }
+          enum Open { NONE = 0; SOME = 1; }
+          enum Closed { option features.enum_type = CLOSED; ONE = 1; TWO = 2; }
+        }"#,
+    );
+    let cases: [(Json, &[u8]); 5] = [
+        (
+            json!({"implicit": 0, "required": 0, "packed": [], "expanded": [], "opens": {}, "closed": []}),
+            &[0x18, 0],
+        ),
+        (
+            json!({"explicit": 0, "implicit": 5, "required": 1, "packed": [1, 2], "expanded": [1, 2], "opens": {}, "closed": ["TWO"]}),
+            &[
+                8, 0, 0x10, 5, 0x18, 1, 0x22, 2, 1, 2, 0x28, 1, 0x28, 2, 0x42, 1, 2,
+            ],
+        ),
+        (
+            json!({"implicit": 0, "required": 1, "packed": [], "expanded": [], "delimited": {"implicit": 0, "required": 2, "packed": [], "expanded": [], "opens": {}, "closed": []}, "opens": {}, "closed": []}),
+            &[0x18, 1, 0x33, 0x18, 2, 0x34],
+        ),
+        (
+            json!({"implicit": 0, "required": 1, "packed": [], "expanded": [], "opens": {"a": "SOME", "b": 7}, "closed": []}),
+            &[
+                0x18, 1, 0x3a, 5, 0x0a, 1, b'a', 0x10, 1, 0x3a, 5, 0x0a, 1, b'b', 0x10, 7,
+            ],
+        ),
+        (
+            json!({"implicit": 0, "required": 1, "packed": [], "expanded": [], "opens": {}, "closed": [], "word": ""}),
+            &[0x18, 1, 0x4a, 0],
+        ),
+    ];
+    for (json, bytes) in cases {
+        assert_eq!(encode_json(&schema, &[0], &json).unwrap(), bytes, "{json}");
+        assert_eq!(decode_json(&schema, &[0], bytes).unwrap(), json);
+    }
+    let refused = [
+        (json!({}), "$.required"),
+        (json!({"required": 1, "closed": [3]}), "$.closed[0]"),
+    ];
+    for (json, path) in refused {
+        assert_eq!(encode_json(&schema, &[0], &json).unwrap_err().path, path);
+    }
+    assert!(decode_json(&schema, &[0], &[0x18, 1, 0x4a, 1, 0xff]).is_err());
+}
+
+#[test]
 fn trees_write_what_they_were_read_from() {
     let schema = schema(PROTO2);
     let types = schema.types().unwrap();

@@ -6,12 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prost_types::field_descriptor_proto::Type;
-use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
-};
-
-use super::resolve::join;
+use super::ast::Scalar;
+use super::link::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage, Presence};
 use super::tables::{ProtobufValidator, Shape};
 use super::well_known::WellKnown;
 use crate::validator::MessageId;
@@ -57,8 +53,8 @@ pub(super) struct FieldType {
     pub(super) required: bool,
     /// Of an enum whose numbers are all there is.
     pub(super) closed: bool,
-    /// Place of the oneof among those of its message; none for a made-up one.
-    pub(super) oneof: Option<i32>,
+    /// Place of its oneof among those of its message.
+    pub(super) oneof: Option<usize>,
     pub(super) extension: bool,
 }
 
@@ -194,7 +190,7 @@ impl Types {
     /// When a type name does not resolve.
     pub(super) fn build(
         validator: ProtobufValidator,
-        files: &[FileDescriptorProto],
+        files: &[LinkedFile],
     ) -> Result<Self, String> {
         let mut by_name = HashMap::new();
         let mut messages = Vec::with_capacity(validator.messages.len());
@@ -216,11 +212,14 @@ impl Types {
             enums: HashMap::new(),
         };
         for file in files {
-            builder.declare(file.package(), file.package(), &file.message_type);
-            builder.declare_enums(file.package(), &file.enum_type);
+            builder.declare(&file.package, &file.messages);
+            builder.declare_enums(&file.enums);
         }
         for file in files {
-            builder.fill(file)?;
+            builder.fill_extensions(&file.extensions)?;
+            for message in &file.messages {
+                builder.fill_message(message)?;
+            }
         }
         let mut types = builder.types;
         for message in &mut types.messages {
@@ -276,32 +275,21 @@ struct Builder {
     enums: HashMap<String, u32>,
 }
 
-/// What fields are when they do not say it.
-#[derive(Clone, Copy)]
-struct Defaults {
-    implicit: bool,
-    packed: bool,
-}
-
 impl Builder {
-    fn declare(&mut self, package: &str, scope: &str, messages: &[DescriptorProto]) {
+    fn declare(&mut self, package: &str, messages: &[LinkedMessage]) {
         for message in messages {
-            let name = join(scope, message.name());
-            let position = self.types.position(&name);
+            let name = message.full_name.as_str();
+            let position = self.types.position(name);
             if let Some(own) = position.and_then(|at| self.message_mut(at)) {
-                own.is_map_entry = message.options.as_ref().is_some_and(|it| it.map_entry());
-                own.oneofs = message
-                    .oneof_decl
-                    .iter()
-                    .map(|oneof| oneof.name().to_owned())
-                    .collect();
+                own.is_map_entry = message.map_entry;
+                own.oneofs.clone_from(&message.oneofs);
                 own.local = name
                     .strip_prefix(package)
-                    .map_or(name.as_str(), |rest| rest.trim_start_matches('.'))
+                    .map_or(name, |rest| rest.trim_start_matches('.'))
                     .to_owned();
             }
-            self.declare_enums(&name, &message.enum_type);
-            self.declare(package, &name, &message.nested_type);
+            self.declare_enums(&message.enums);
+            self.declare(package, &message.messages);
         }
     }
 
@@ -309,155 +297,111 @@ impl Builder {
         self.types.messages.get_mut(usize::try_from(position).ok()?)
     }
 
-    fn declare_enums(&mut self, scope: &str, enums: &[EnumDescriptorProto]) {
-        for descriptor in enums {
-            let name = join(scope, descriptor.name());
+    fn declare_enums(&mut self, enums: &[LinkedEnum]) {
+        for linked in enums {
             let mut own = EnumNames {
-                first: descriptor.value.first().map_or(0, |first| first.number()),
-                is_null: name == "google.protobuf.NullValue",
+                first: linked.values.first().map_or(0, |(_, number)| *number),
+                is_null: linked.full_name == "google.protobuf.NullValue",
                 ..EnumNames::default()
             };
-            for value in &descriptor.value {
-                own.numbers.insert(value.name().to_owned(), value.number());
-                own.names
-                    .entry(value.number())
-                    .or_insert_with(|| value.name().to_owned());
+            for (name, number) in &linked.values {
+                own.numbers.insert(name.clone(), *number);
+                own.names.entry(*number).or_insert_with(|| name.clone());
             }
             if let Ok(place) = u32::try_from(self.types.enums.len()) {
-                self.enums.insert(name, place);
+                self.enums.insert(linked.full_name.clone(), place);
                 self.types.enums.push(own);
             }
         }
     }
 
-    fn fill(&mut self, file: &FileDescriptorProto) -> Result<(), String> {
-        let proto3 = file.syntax() == "proto3";
-        let defaults = Defaults {
-            implicit: proto3,
-            packed: proto3,
-        };
-        self.fill_extensions(&file.extension, defaults)?;
-        for message in &file.message_type {
-            self.fill_message(file.package(), message, defaults)?;
+    fn fill_message(&mut self, message: &LinkedMessage) -> Result<(), String> {
+        for field in &message.fields {
+            self.add(&message.full_name, field)?;
         }
-        Ok(())
+        self.fill_extensions(&message.extensions)?;
+        message
+            .messages
+            .iter()
+            .try_for_each(|nested| self.fill_message(nested))
     }
 
-    fn fill_message(
-        &mut self,
-        scope: &str,
-        message: &DescriptorProto,
-        defaults: Defaults,
-    ) -> Result<(), String> {
-        let name = join(scope, message.name());
-        for field in &message.field {
-            self.add(&name, field, false, defaults)?;
-        }
-        self.fill_extensions(&message.extension, defaults)?;
-        for nested in &message.nested_type {
-            self.fill_message(&name, nested, defaults)?;
-        }
-        Ok(())
+    fn fill_extensions(&mut self, extensions: &[LinkedField]) -> Result<(), String> {
+        extensions.iter().try_for_each(|field| {
+            let extendee = field.extendee.as_deref().unwrap_or_default();
+            self.add(extendee, field)
+        })
     }
 
-    fn fill_extensions(
-        &mut self,
-        extensions: &[FieldDescriptorProto],
-        defaults: Defaults,
-    ) -> Result<(), String> {
-        for field in extensions {
-            let extendee = field.extendee().trim_start_matches('.').to_owned();
-            self.add(&extendee, field, true, defaults)?;
-        }
-        Ok(())
-    }
-
-    fn add(
-        &mut self,
-        message: &str,
-        field: &FieldDescriptorProto,
-        extension: bool,
-        defaults: Defaults,
-    ) -> Result<(), String> {
+    fn add(&mut self, message: &str, field: &LinkedField) -> Result<(), String> {
         let undeclared = || format!("message {message} is not declared");
         let position = self.types.position(message).ok_or_else(undeclared)?;
-        let table = self.types.validator.messages.get(position as usize);
-        let number = u32::try_from(field.number()).unwrap_or_default();
+        let table = usize::try_from(position)
+            .ok()
+            .and_then(|at| self.types.validator.messages.get(at));
+        let number = u32::try_from(field.number).unwrap_or_default();
         let rule = table
             .and_then(|table| table.fields.get(usize::from(table.find(number)?)))
             .ok_or_else(|| format!("message {message} has no field {number}"))?;
-        let (name, repeated, required) = (
-            rule.name.to_string(),
-            rule.repeated,
-            rule.required.is_some(),
-        );
-        let closed = matches!(rule.shape, Shape::ClosedEnum(_));
-        let delimited = matches!(rule.shape, Shape::Group(_));
-        let kind = self.kind(field, delimited)?;
+        let kind = self.kind(&field.kind)?;
         let entry = kind.message().and_then(|at| self.types.message(at));
-        let count = match repeated {
+        let count = match rule.repeated {
             true if entry.is_some_and(|entry| entry.is_map_entry) => Count::Map,
             true => Count::Many {
-                packed: kind.is_packable()
-                    && field
-                        .options
-                        .as_ref()
-                        .and_then(|options| options.packed)
-                        .unwrap_or(defaults.packed),
+                packed: field.packed && kind.is_packable(),
             },
             false => Count::One,
         };
-        let made_up = field.proto3_optional();
-        let in_oneof = field.oneof_index.is_some();
+        let extension = field.extendee.is_some();
+        let implicit = field.presence == Presence::Implicit && kind.message().is_none();
         let own = FieldType {
             number,
-            name,
+            name: rule.name.to_string(),
             kind,
             count,
-            implicit: count != Count::One
-                || defaults.implicit && !in_oneof && !extension && kind.message().is_none(),
-            required,
-            closed,
-            oneof: field.oneof_index.filter(|_| !made_up),
+            implicit: count != Count::One || implicit,
+            required: rule.required.is_some(),
+            closed: matches!(rule.shape, Shape::ClosedEnum(_)),
+            oneof: field.oneof,
             extension,
         };
-        let json_name = field.json_name().to_owned();
         let message = self.message_mut(position).ok_or_else(undeclared)?;
         message.fields.push(own);
-        if !extension && !json_name.is_empty() {
-            message.json_names.push((json_name, number));
+        if let Some(json_name) = field.json_name.as_ref().filter(|_| !extension) {
+            message.json_names.push((json_name.clone(), number));
         }
         Ok(())
     }
 
-    fn kind(&self, field: &FieldDescriptorProto, delimited: bool) -> Result<Kind, String> {
-        let type_name = field.type_name().trim_start_matches('.');
-        let undeclared = || format!("type {type_name} is not declared");
-        Ok(match field.r#type() {
-            Type::Double => Kind::Double,
-            Type::Float => Kind::Float,
-            Type::Int32 => Kind::Int32,
-            Type::Int64 => Kind::Int64,
-            Type::Uint32 => Kind::Uint32,
-            Type::Uint64 => Kind::Uint64,
-            Type::Sint32 => Kind::Sint32,
-            Type::Sint64 => Kind::Sint64,
-            Type::Fixed32 => Kind::Fixed32,
-            Type::Fixed64 => Kind::Fixed64,
-            Type::Sfixed32 => Kind::Sfixed32,
-            Type::Sfixed64 => Kind::Sfixed64,
-            Type::Bool => Kind::Bool,
-            Type::String => Kind::Text,
-            Type::Bytes => Kind::Bytes,
-            Type::Enum => Kind::Enum(*self.enums.get(type_name).ok_or_else(undeclared)?),
-            Type::Message | Type::Group => {
-                let position = self.types.position(type_name).ok_or_else(undeclared)?;
-                if delimited {
-                    Kind::Group(position)
-                } else {
-                    Kind::Message(position)
-                }
+    fn kind(&self, kind: &LinkedKind) -> Result<Kind, String> {
+        let message = |name: &str| {
+            let position = self.types.position(name);
+            position.ok_or_else(|| format!("message {name} is not declared"))
+        };
+        Ok(match kind {
+            LinkedKind::Scalar(scalar) => match scalar {
+                Scalar::Double => Kind::Double,
+                Scalar::Float => Kind::Float,
+                Scalar::Int32 => Kind::Int32,
+                Scalar::Int64 => Kind::Int64,
+                Scalar::Uint32 => Kind::Uint32,
+                Scalar::Uint64 => Kind::Uint64,
+                Scalar::Sint32 => Kind::Sint32,
+                Scalar::Sint64 => Kind::Sint64,
+                Scalar::Fixed32 => Kind::Fixed32,
+                Scalar::Fixed64 => Kind::Fixed64,
+                Scalar::Sfixed32 => Kind::Sfixed32,
+                Scalar::Sfixed64 => Kind::Sfixed64,
+                Scalar::Bool => Kind::Bool,
+                Scalar::String => Kind::Text,
+                Scalar::Bytes => Kind::Bytes,
+            },
+            LinkedKind::Enum(name) => {
+                let place = self.enums.get(name);
+                Kind::Enum(*place.ok_or_else(|| format!("enum {name} is not declared"))?)
             }
+            LinkedKind::Message(name) => Kind::Message(message(name)?),
+            LinkedKind::Group(name) => Kind::Group(message(name)?),
         })
     }
 }

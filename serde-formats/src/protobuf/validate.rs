@@ -4,6 +4,10 @@
 //! scratch makes a valid record cost no allocation. Where the path of a violation needs the place
 //! of an element in a repeated field, the bytes before it are counted then, not on the way.
 
+mod numbers;
+mod place;
+mod unknown;
+
 use super::fast;
 use super::tables::{FieldRule, MessageTable, ProtobufValidator, Shape};
 use crate::validator::{
@@ -134,131 +138,135 @@ impl<'a> Walk<'a, '_> {
             .validator
             .table(frame.table)
             .map_or(0, |table| table.required_count.div_ceil(64));
-        self.scratch.seen.resize(frame.seen_base + words, 0);
+        if words > 0 {
+            self.scratch.seen.resize(frame.seen_base + words, 0);
+        }
         self.scratch.frames.push(frame);
     }
 
     fn run(&mut self) -> Result<(), Violation> {
         let mut at = 0;
-        while let Some(frame) = self.scratch.frames.last().copied() {
+        'message: while let Some(frame) = self.scratch.frames.last().copied() {
             let Some(table) = self.validator.table(frame.table) else {
                 let fault = Fault::new(ViolationReason::Malformed, 0, "no such message");
                 return Err(self.violation(fault, None));
             };
-            if let Some(next) = self.message(frame, table, at)? {
-                at = next;
-            } else {
-                return Ok(());
+            loop {
+                match self.plain_fields(&frame, table, &mut at) {
+                    Plain::Message(inner) => {
+                        at = inner.start;
+                        self.open(inner);
+                        continue 'message;
+                    }
+                    Plain::End if frame.group == 0 && table.required_count == 0 => {
+                        self.scratch.frames.pop();
+                        continue 'message;
+                    }
+                    Plain::End | Plain::Other => {}
+                }
+                if let Some(next) = self.field(frame, table, &mut at)? {
+                    let Some(next) = next else {
+                        return Ok(());
+                    };
+                    at = next;
+                    continue 'message;
+                }
             }
         }
         Ok(())
     }
 
-    /// Walks on in one message until it ends or another opens; answers where to go on, `None`
-    /// after the outermost message.
-    fn message(
-        &mut self,
-        frame: Frame,
-        table: &'a MessageTable,
-        mut at: usize,
-    ) -> Result<Option<usize>, Violation> {
-        let content = self.payload.get(..frame.end).unwrap_or(&[]);
-        loop {
-            let Some(field) = self.plain_fields(frame, table, content, &mut at) else {
-                if let Some(next) = self.field(frame, table, &mut at)? {
-                    return Ok(next);
-                }
-                continue;
+    /// Walks over fields that are as their schema has them, and short; stops before any other.
+    ///
+    /// What is read may reach past the end of the message, though never of the payload: whether it
+    /// does is asked once a field, when its end is known.
+    #[inline]
+    fn plain_fields(&mut self, frame: &Frame, table: &'a MessageTable, at: &mut usize) -> Plain {
+        while *at < frame.end {
+            let Some(plain) = self.plain_field(frame, table, *at) else {
+                return Plain::Other;
             };
-            self.open(field);
-            return Ok(Some(field.start));
+            match plain {
+                Ok(next) if next <= frame.end => *at = next,
+                Err(inner) if inner.end <= frame.end => return Plain::Message(inner),
+                Ok(_) | Err(_) => return Plain::Other,
+            }
         }
+        Plain::End
     }
 
-    /// Walks over fields that are as their schema has them, and short; stops before any other,
-    /// and answers the message that opens next.
-    fn plain_fields(
+    /// The byte after a plain field, or the message that it opens.
+    #[inline]
+    fn plain_field(
         &mut self,
-        frame: Frame,
+        frame: &Frame,
         table: &'a MessageTable,
-        content: &'a [u8],
-        at: &mut usize,
-    ) -> Option<Frame> {
-        loop {
-            let tag_at = *at;
-            let (tag, start) = fast::tag(content, tag_at)?;
-            let (number, wire) = (tag >> 3, tag & 7);
-            let position = table.find(number)?;
-            let field = table.fields.get(usize::from(position))?;
-            let next = match (field.shape, wire) {
-                (Shape::Varint, VARINT) => fast::varint(content, start)?,
-                (Shape::Utf8, LENGTH) => {
-                    let (start, stop) = fast::length(content, start)?;
-                    if !fast::is_utf8(content.get(start..stop)?) {
-                        return None;
-                    }
-                    stop
+        tag_at: usize,
+    ) -> Option<Result<usize, Frame>> {
+        let payload = self.payload;
+        let (tag, start) = fast::tag(payload, tag_at)?;
+        let (number, wire) = (tag >> 3, tag & 7);
+        let position = table.find(number)?;
+        let field = table.fields.get(usize::from(position))?;
+        let next = match (field.shape, wire) {
+            (Shape::Varint, VARINT) => fast::varint(payload, start)?,
+            (Shape::Utf8, LENGTH) => {
+                let (start, stop) = fast::length(payload, start)?;
+                if !fast::is_utf8(payload.get(start..stop)?) {
+                    return None;
                 }
-                (Shape::Message(inner), LENGTH) => {
-                    let (start, stop) = fast::length(content, start)?;
-                    if self.scratch.frames.len() > MAX_DEPTH {
-                        return None;
-                    }
-                    self.mark(frame, field);
-                    return Some(Frame {
-                        table: inner,
-                        start,
-                        end: stop,
-                        group: 0,
-                        tag_at,
-                        field: position,
-                        seen_base: 0,
-                    });
-                }
-                (Shape::Bytes, LENGTH) => fast::length(content, start)?.1,
-                (Shape::Bool, VARINT) => {
-                    if *content.get(start)? > 1 {
-                        return None;
-                    }
-                    start + 1
-                }
-                (Shape::Fixed64, FIXED64) => within(content, start + 8)?,
-                (Shape::Fixed32, FIXED32) => within(content, start + 4)?,
-                (Shape::ClosedEnum(numbers), VARINT) => {
-                    let value = *content.get(start)?;
-                    if value >= 0x80 || self.full && !self.is_constant(numbers, value.into()) {
-                        return None;
-                    }
-                    start + 1
-                }
-                (Shape::Varint, LENGTH) if field.repeated => {
-                    let (start, stop) = fast::length(content, start)?;
-                    if !fast::is_varints(content.get(start..stop)?) {
-                        return None;
-                    }
-                    stop
-                }
-                (Shape::Fixed64, LENGTH) if field.repeated => {
-                    let (start, stop) = fast::length(content, start)?;
-                    if !(stop - start).is_multiple_of(8) {
-                        return None;
-                    }
-                    stop
-                }
-                (Shape::Fixed32, LENGTH) if field.repeated => {
-                    let (start, stop) = fast::length(content, start)?;
-                    if !(stop - start).is_multiple_of(4) {
-                        return None;
-                    }
-                    stop
-                }
-                _ => return None,
-            };
-            if field.required.is_some() {
-                self.mark(frame, field);
+                stop
             }
-            *at = next;
+            (Shape::Message(inner), LENGTH) => {
+                let (start, stop) = fast::length(payload, start)?;
+                if self.scratch.frames.len() > MAX_DEPTH || stop > frame.end {
+                    return None;
+                }
+                self.mark(frame, field);
+                return Some(Err(Frame {
+                    table: inner,
+                    start,
+                    end: stop,
+                    group: 0,
+                    tag_at,
+                    field: position,
+                    seen_base: 0,
+                }));
+            }
+            (Shape::Bytes, LENGTH) => fast::length(payload, start)?.1,
+            (Shape::Bool, VARINT) => {
+                if *payload.get(start)? > 1 {
+                    return None;
+                }
+                start + 1
+            }
+            (Shape::Fixed64, FIXED64) => start + 8,
+            (Shape::Fixed32, FIXED32) => start + 4,
+            (Shape::ClosedEnum(numbers), VARINT) => {
+                let value = *payload.get(start)?;
+                if value >= 0x80 || self.full && !self.is_constant(numbers, value.into()) {
+                    return None;
+                }
+                start + 1
+            }
+            (Shape::Varint | Shape::Fixed64 | Shape::Fixed32, LENGTH) if field.repeated => {
+                let (start, stop) = fast::length(payload, start)?;
+                let fits = match field.shape {
+                    Shape::Fixed64 => (stop - start).is_multiple_of(8),
+                    Shape::Fixed32 => (stop - start).is_multiple_of(4),
+                    _ => fast::is_varints(payload.get(start..stop)?),
+                };
+                if !fits {
+                    return None;
+                }
+                stop
+            }
+            _ => return None,
+        };
+        if field.required.is_some() && next <= frame.end {
+            self.mark(frame, field);
         }
+        Some(Ok(next))
     }
 
     /// Walks over any one field, or the end of the message; answers where to go on when another
@@ -314,7 +322,7 @@ impl<'a> Walk<'a, '_> {
         };
         match self.value(field, wire, at, frame.end) {
             Ok(Step::Next(next)) => {
-                self.mark(frame, field);
+                self.mark(&frame, field);
                 *place = next;
                 Ok(None)
             }
@@ -324,7 +332,7 @@ impl<'a> Walk<'a, '_> {
                 end,
                 group,
             }) => {
-                self.mark(frame, field);
+                self.mark(&frame, field);
                 if self.scratch.frames.len() > MAX_DEPTH {
                     let detail = format!("messages nest deeper than {MAX_DEPTH}");
                     let fault = Fault::new(ViolationReason::LimitExceeded, tag_at, detail);
@@ -356,7 +364,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn mark(&mut self, frame: Frame, field: &FieldRule) {
+    #[inline]
+    fn mark(&mut self, frame: &Frame, field: &FieldRule) {
         let Some(bit) = field.required else {
             return;
         };
@@ -510,245 +519,16 @@ impl<'a> Walk<'a, '_> {
             numbers.is_some_and(|numbers| numbers.binary_search(&number).is_ok())
         })
     }
-
-    fn fixed(&self, at: usize, end: usize, size: usize) -> Result<usize, Fault> {
-        if end.saturating_sub(at) < size {
-            let detail = format!("expected {size} bytes, found {}", end.saturating_sub(at));
-            return Err(Fault::new(self.cut_reason(end), at, detail));
-        }
-        Ok(at + size)
-    }
-
-    /// Reads a length; answers where its content starts and stops.
-    fn length(&self, at: usize, end: usize) -> Result<(usize, usize), Fault> {
-        let (length, start) = self.varint(at, end)?;
-        let left = end.saturating_sub(start);
-        match usize::try_from(length) {
-            Ok(length) if length <= left => Ok((start, start + length)),
-            _ => {
-                let detail = format!("expected {length} bytes, found {left}");
-                Err(Fault::new(self.cut_reason(end), at, detail))
-            }
-        }
-    }
-
-    /// What it means that a value does not fit before `end`.
-    fn cut_reason(&self, end: usize) -> ViolationReason {
-        if end == self.payload.len() {
-            ViolationReason::Truncated
-        } else {
-            ViolationReason::Malformed
-        }
-    }
-
-    #[inline]
-    fn varint(&self, at: usize, end: usize) -> Result<(u64, usize), Fault> {
-        let bytes = self.payload.get(at..end).unwrap_or(&[]);
-        if let Some(byte) = bytes.first()
-            && *byte < 0x80
-        {
-            return Ok((u64::from(*byte), at + 1));
-        }
-        self.long_varint(bytes, at, end)
-    }
-
-    fn long_varint(&self, bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
-        let mut value = 0_u64;
-        for (index, byte) in bytes.iter().take(10).enumerate() {
-            // Runtimes drop the bits that do not fit; a writer never makes them.
-            if index == 9 && (*byte > 1 && self.full || *byte >= 0x80) {
-                let detail = "a varint does not fit 64 bits";
-                return Err(Fault::new(ViolationReason::Malformed, at, detail));
-            }
-            value |= u64::from(*byte & 0x7f) << (index * 7);
-            if *byte < 0x80 {
-                return Ok((value, at + index + 1));
-            }
-        }
-        let detail = "a varint is cut off";
-        Err(Fault::new(self.cut_reason(end), at, detail))
-    }
-
-    fn tag(&self, at: usize, end: usize) -> Result<(u32, usize), Fault> {
-        let (tag, next) = self.varint(at, end)?;
-        let tag = u32::try_from(tag).map_err(|_| {
-            Fault::new(
-                ViolationReason::Malformed,
-                at,
-                "a field tag does not fit 32 bits",
-            )
-        })?;
-        Ok((tag, next))
-    }
-
-    /// Refuses or skips a field the message does not declare.
-    fn unknown(
-        &mut self,
-        table: &MessageTable,
-        number: u32,
-        wire: u32,
-        tag_at: usize,
-        at: usize,
-        end: usize,
-    ) -> Result<usize, Violation> {
-        if self.reject_unknown && !table.is_extension(number) {
-            let detail = format!("message {} has no field {number}", table.name);
-            let fault = Fault::new(ViolationReason::UnknownField, tag_at, detail);
-            return Err(self.violation(fault, None));
-        }
-        self.skip(number, wire, at, end)
-            .map_err(|fault| self.violation(fault, None))
-    }
-
-    /// Steps over a value nobody declared; answers the byte after it.
-    fn skip(&mut self, number: u32, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
-        if wire != START_GROUP {
-            return self.skip_one(wire, at, end);
-        }
-        let mut groups = std::mem::take(&mut self.scratch.groups);
-        groups.clear();
-        groups.push(number);
-        let result = self.skip_groups(&mut groups, at, end);
-        self.scratch.groups = groups;
-        result
-    }
-
-    fn skip_groups(&self, groups: &mut Vec<u32>, at: usize, end: usize) -> Result<usize, Fault> {
-        let mut at = at;
-        while let Some(open) = groups.last().copied() {
-            if self.scratch.frames.len() + groups.len() > MAX_DEPTH + 1 {
-                let detail = format!("messages nest deeper than {MAX_DEPTH}");
-                return Err(Fault::new(ViolationReason::LimitExceeded, at, detail));
-            }
-            if at >= end {
-                let detail = format!("group {open} is not closed");
-                return Err(Fault::new(self.cut_reason(end), at, detail));
-            }
-            let tag_at = at;
-            let (tag, next) = self.tag(at, end)?;
-            at = next;
-            let (number, wire) = (tag >> 3, tag & 7);
-            match wire {
-                _ if number == 0 => {
-                    return Err(Fault::new(
-                        ViolationReason::Malformed,
-                        tag_at,
-                        "field number 0",
-                    ));
-                }
-                START_GROUP => groups.push(number),
-                END_GROUP if number == open => {
-                    groups.pop();
-                }
-                END_GROUP => {
-                    let detail = format!("end of group {number} without its start");
-                    return Err(Fault::new(ViolationReason::Malformed, tag_at, detail));
-                }
-                _ => at = self.skip_one(wire, at, end)?,
-            }
-        }
-        Ok(at)
-    }
-
-    fn skip_one(&self, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
-        match wire {
-            VARINT => self.varint(at, end).map(|(_, next)| next),
-            FIXED64 => self.fixed(at, end, 8),
-            LENGTH => self.length(at, end).map(|(_, stop)| stop),
-            FIXED32 => self.fixed(at, end, 4),
-            _ => {
-                let detail = format!("wire type {wire} does not exist");
-                Err(Fault::new(ViolationReason::Malformed, at, detail))
-            }
-        }
-    }
-
-    #[cold]
-    fn violation(&self, fault: Fault, leaf: Option<Leaf<'_>>) -> Violation {
-        let mut path = "$".to_owned();
-        let frames = &self.scratch.frames;
-        for (outer, inner) in frames.iter().zip(frames.iter().skip(1)) {
-            let field = self
-                .validator
-                .table(outer.table)
-                .and_then(|table| table.fields.get(usize::from(inner.field)));
-            if let Some(field) = field {
-                let leaf = Leaf {
-                    field,
-                    tag_at: inner.tag_at,
-                    in_run: 0,
-                };
-                self.push_step(&mut path, outer.start, leaf);
-            }
-        }
-        if let (Some(frame), Some(leaf)) = (frames.last(), leaf) {
-            self.push_step(&mut path, frame.start, leaf);
-        }
-        Violation {
-            reason: fault.reason,
-            path,
-            byte_offset: fault.at,
-            detail: fault.detail,
-        }
-    }
-
-    /// Appends `.name`, with the element's place when the field repeats.
-    fn push_step(&self, path: &mut String, start: usize, leaf: Leaf<'_>) {
-        path.push('.');
-        path.push_str(&leaf.field.name);
-        if leaf.field.repeated {
-            let before = self.count(leaf.field, start, leaf.tag_at) + leaf.in_run;
-            path.push_str(&format!("[{before}]"));
-        }
-    }
-
-    /// Elements of `field` among the fields from `at` to `stop`, all of which were walked before.
-    fn count(&self, field: &FieldRule, mut at: usize, stop: usize) -> usize {
-        let mut elements = 0;
-        let mut open_groups = 0_usize;
-        while at < stop {
-            let Ok((tag, next)) = self.tag(at, stop) else {
-                return elements;
-            };
-            at = next;
-            let (number, wire) = (tag >> 3, tag & 7);
-            let counts = number == field.number && open_groups == 0;
-            match wire {
-                START_GROUP => {
-                    elements += usize::from(counts);
-                    open_groups += 1;
-                    continue;
-                }
-                END_GROUP => {
-                    open_groups = open_groups.saturating_sub(1);
-                    continue;
-                }
-                LENGTH if counts && is_packable(field.shape) => {
-                    let Ok((mut next, end)) = self.length(at, stop) else {
-                        return elements;
-                    };
-                    while next < end {
-                        let Ok(after) = self.scalar(field.shape, next, end) else {
-                            return elements;
-                        };
-                        next = after;
-                        elements += 1;
-                    }
-                }
-                _ => elements += usize::from(counts),
-            }
-            let Ok(next) = self.skip_one(wire, at, stop) else {
-                return elements;
-            };
-            at = next;
-        }
-        elements
-    }
 }
 
-/// `end`, when it is within `content`.
-fn within(content: &[u8], end: usize) -> Option<usize> {
-    (end <= content.len()).then_some(end)
+/// Where a walk over plain fields stopped.
+enum Plain {
+    /// At the end of the message.
+    End,
+    /// Before a message, which this opens.
+    Message(Frame),
+    /// Before a field that is not plain, or the end of a group.
+    Other,
 }
 
 /// What reading a value leads to.
@@ -764,13 +544,6 @@ enum Step {
     },
     /// The wire type is not one the field can have.
     Mismatch,
-}
-
-fn is_packable(shape: Shape) -> bool {
-    matches!(
-        shape,
-        Shape::Varint | Shape::Bool | Shape::ClosedEnum(_) | Shape::Fixed32 | Shape::Fixed64
-    )
 }
 
 fn expected(field: &FieldRule) -> &'static str {

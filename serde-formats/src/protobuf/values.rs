@@ -458,10 +458,8 @@ fn write_fields(types: &Types, position: u32, message: &Message, out: &mut Vec<u
                 for (own, item) in entries {
                     let mut entry = Vec::new();
                     for (part, content) in [(key, &own.value()), (value, &item.value)] {
-                        // A message is written even when it is empty, so that its presence is.
-                        if !part.implicit || !is_zero(content) {
-                            write_item(types, part, content, &mut entry);
-                        }
+                        // Zeros too, as runtimes do: an entry always says both.
+                        write_item(types, part, content, &mut entry);
                     }
                     write_tag(field.number, LENGTH, out);
                     write_bytes(&entry, out);

@@ -94,6 +94,10 @@ impl<'a> Search<'a> {
             "MULTIPLE_FIELDS_MOVED_TO_ONEOF" | "FIELD_MOVED_TO_EXISTING_ONEOF" => {
                 self.gathered_oneof(path)
             }
+            // A caveat of a oneof, whose name ends the path where a field's number would.
+            "GROUP_NOT_COMPARED" if !path.ends_with(|last: char| last.is_ascii_digit()) => {
+                self.gathered_oneof(path)
+            }
             _ => self.field(path, difference.kind),
         };
         if let Some(witness) = found {
@@ -157,7 +161,7 @@ impl<'a> Search<'a> {
         for step in pairs::targets(&steps, self, &local_name(message)) {
             let pair = steps.get(step)?;
             let (writer, reader) = self.messages(pair)?;
-            let place = i32::try_from(reader.oneofs.iter().position(|name| name == oneof)?).ok();
+            let place = reader.oneofs.iter().position(|name| name == oneof);
             let members: Vec<&FieldType> = reader
                 .fields
                 .iter()
@@ -243,23 +247,26 @@ impl<'a> Search<'a> {
             step,
             number,
         };
-        let required = reader.field(number).is_some_and(|field| field.required);
-        if required {
-            let mut message = self.base(pair)?;
-            message.fields.remove(&number);
-            if let Some(witness) = self.attempt(&place, message) {
-                return Some(witness);
+        let bases = self.bases(pair);
+        let samples = writer.field(number);
+        let samples = samples.map(|field| samples::of_field(self.writer.types, field));
+        for sample in samples.unwrap_or_default() {
+            for mut message in bases.clone() {
+                if self.attempts >= ATTEMPTS_MAX {
+                    return None;
+                }
+                message.fields.insert(number, sample.clone());
+                if let Some(witness) = self.attempt(&place, message) {
+                    return Some(witness);
+                }
             }
         }
-        let field = writer.field(number)?;
-        for sample in samples::of_field(self.writer.types, field) {
-            if self.attempts >= ATTEMPTS_MAX {
-                return None;
-            }
-            let mut message = self.base(pair)?;
-            message.fields.insert(number, sample);
-            if let Some(witness) = self.attempt(&place, message) {
-                return Some(witness);
+        if reader.field(number).is_some_and(|field| field.required) {
+            for mut message in bases {
+                message.fields.remove(&number);
+                if let Some(witness) = self.attempt(&place, message) {
+                    return Some(witness);
+                }
             }
         }
         None
@@ -383,6 +390,15 @@ impl<'a> Search<'a> {
             }
         }
         Some(message)
+    }
+
+    /// [`Self::base`], and the same without what only the reader requires, which may be what it
+    /// cannot read, or a member of the oneof that is looked at.
+    fn bases(&self, pair: &Step) -> Vec<Message> {
+        let least = samples::required(self.writer.types, pair.writer, 0);
+        let mut bases: Vec<Message> = [self.base(pair), least].into_iter().flatten().collect();
+        bases.dedup();
+        bases
     }
 
     /// A message with something in it, if it can hold anything.

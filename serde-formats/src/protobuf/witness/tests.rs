@@ -214,6 +214,14 @@ fn labels_break_where_values_are_lost() {
                 "REQUIRED_FIELD_REMOVED #/M/1 convention: a reader without the field skips it; it protects readers that still require it from records written without it",
             ],
         ),
+        (
+            "repeated int32 f = 1 [packed = true];",
+            "required M f = 1; required int32 g = 2;",
+            &[
+                "FIELD_KIND_CHANGED #/M/1 0a0101 refused $.f: field number 0",
+                "REQUIRED_FIELD_ADDED #/M/2  refused $.g: required field \"g\" is missing",
+            ],
+        ),
         // One difference does not hide another.
         (
             "optional int32 f = 1;",
