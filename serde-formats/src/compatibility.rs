@@ -100,11 +100,14 @@ pub fn compare(
 pub fn caveats(
     reader: &ParsedSchema,
     writer: &ParsedSchema,
-    _policy: CompatibilityPolicy,
+    policy: CompatibilityPolicy,
 ) -> Vec<Caveat> {
     match (reader, writer) {
         (ParsedSchema::Avro(reader), ParsedSchema::Avro(writer)) => {
             crate::avro::caveats(reader, writer)
+        }
+        (ParsedSchema::Json(reader), ParsedSchema::Json(writer)) => {
+            crate::json::caveats(reader, writer, policy)
         }
         (ParsedSchema::Protobuf(reader), ParsedSchema::Protobuf(writer)) => {
             crate::protobuf::caveats(reader, writer)

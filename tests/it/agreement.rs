@@ -21,6 +21,11 @@ fn avro_readers_find_no_counterexample() {
 }
 
 #[test]
+fn json_validators_find_no_counterexample() {
+    check("json");
+}
+
+#[test]
 fn the_protobuf_runtime_finds_no_counterexample() {
     check("protobuf");
 }

@@ -5,10 +5,12 @@
 //! `records` (payloads of `old`: hex, and the JSON they mean) and, for an incompatible pair,
 //! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does), and
 //! `caveats` (the same with `effect`; what is missed has a witness too).
-//! Protobuf lines also have both descriptors in base64.
+//! Protobuf lines also have both descriptors in base64. JSON lines have values instead of payloads:
+//! some do not fit, and each says what we find under both schemas (`old` and `new`).
 //! The peers in `tests/agreement` read the lines and check each claim.
 
 mod avro;
+mod json;
 mod protobuf;
 mod random;
 
@@ -27,7 +29,7 @@ struct Pair {
     new: String,
     /// Protobuf message path of the records; empty for the other formats.
     indexes: Vec<i32>,
-    /// In the JSON form that [`json_value::encode`] takes.
+    /// In the JSON form that [`json_value::encode`] takes; for JSON Schema any value.
     records: Vec<Value>,
 }
 
@@ -36,6 +38,7 @@ type Generator = fn(seed: u64) -> Pair;
 
 const GENERATORS: &[(&str, SchemaFormat, Generator)] = &[
     ("avro", SchemaFormat::Avro, avro::pair),
+    ("json", SchemaFormat::Json, json::pair),
     ("protobuf", SchemaFormat::Protobuf, protobuf::pair),
 ];
 
@@ -80,14 +83,10 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
             return json!({ "seed": seed, "old": pair.old, "new": pair.new, "errors": errors });
         }
     };
-    let mut records = Vec::new();
-    let mut errors = Vec::new();
-    for record in &pair.records {
-        match json_value::encode(&old, &pair.indexes, record) {
-            Ok(payload) => records.push(json!({ "payload": hex(&payload), "json": record })),
-            Err(error) => errors.push(error.to_string()),
-        }
-    }
+    let (records, errors) = match format {
+        SchemaFormat::Json => json::judged(&old, &new, &pair.records),
+        SchemaFormat::Avro | SchemaFormat::Protobuf => encoded(&old, pair),
+    };
     let differences = compare(&new, &old, CompatibilityPolicy::Strict);
     let witnesses: Vec<Value> = differences
         .iter()
@@ -101,6 +100,7 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
         .map(|caveat| {
             let line = json!({
                 "kind": caveat.kind, "path": caveat.path, "effect": caveat.effect.name(),
+                "label": "convention",
             });
             match caveat.effect {
                 CaveatEffect::Missed => shown(line, caveat_evidence(&new, &old, caveat)),
@@ -124,6 +124,18 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
         line["new_descriptor"] = json!(new.text(TextForm::Serialized));
     }
     line
+}
+
+/// The records as payloads of the old schema, and why some are none.
+fn encoded(old: &ParsedSchema, pair: &Pair) -> (Vec<Value>, Vec<String>) {
+    let (mut records, mut errors) = (Vec::new(), Vec::new());
+    for record in &pair.records {
+        match json_value::encode(old, &pair.indexes, record) {
+            Ok(payload) => records.push(json!({ "payload": hex(&payload), "json": record })),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    (records, errors)
 }
 
 /// Adds to a line what shows it.

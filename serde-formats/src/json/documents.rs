@@ -99,7 +99,7 @@ impl Documents {
             .draft(self.draft)
             .add(
                 self.base_uri()?.as_str(),
-                self.draft.create_resource(self.root.clone()),
+                self.draft.create_resource_ref(&self.root),
             )
             .map_err(|error| ParseError::new(error.to_string()))?
             .prepare()

@@ -120,6 +120,7 @@ pub(super) fn string_class(keywords: &Keywords<'_, '_>) -> Result<Class, ParseEr
         max_length: keywords.integer("maxLength")?,
         pattern: pattern.map(str::to_owned),
         format: keywords.string("format")?.map(str::to_owned),
+        is_typed: false,
     }))
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Schemas that no keyword reaches (unused definitions) are not looked at, as in the reference.
 //! `$ref` targets are loaded from a worklist, so that long chains do not deepen the stack.
+//! Next: `load/containers.rs`, objects and arrays.
 
-use std::collections::HashMap;
+mod containers;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
@@ -11,12 +14,12 @@ use jsonschema::{Draft, Registry, Uri};
 use serde_json::{Map, Value};
 
 use super::documents::{Documents, unresolved};
-use super::keywords::{Keywords, error, kind_name, number_class, string_class, strings};
-use super::model::{
-    ArrayClass, Class, Conditional, Criterion, Fingerprint, Model, Node, NodeId, ObjectClass, Rest,
-};
+use super::keywords::{Keywords, error, kind_name, number_class, string_class};
+use super::model::{Class, Conditional, Criterion, Fingerprint, Model, Node, NodeId};
+use super::patterns::PatternTotals;
 use super::text::SCHEMA_DEPTH_MAX;
 use crate::schema::{ParseError, ParseMode};
+use containers::{ARRAY_KEYWORDS, OBJECT_KEYWORDS, more_array_keywords, more_object_keywords};
 
 /// Loads the root document and everything it refers to.
 ///
@@ -32,6 +35,8 @@ pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, Pars
         waiting: Vec::new(),
         fingerprints: HashMap::new(),
         is_dynamic: false,
+        patterns: PatternTotals::default(),
+        sound_patterns: HashSet::new(),
         checks_patterns: mode == ParseMode::New,
     };
     let root_uri = base.as_str().to_owned();
@@ -58,6 +63,7 @@ pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, Pars
         nodes: loader.nodes,
         root,
         dynamic_schemas,
+        patterns: loader.patterns,
     })
 }
 
@@ -72,16 +78,6 @@ const NUMBER_KEYWORDS: &[&str] = &[
     "exclusiveMaximum",
     "multipleOf",
 ];
-const OBJECT_KEYWORDS: &[&str] = &[
-    "properties",
-    "required",
-    "minProperties",
-    "maxProperties",
-    "patternProperties",
-    "additionalProperties",
-];
-const ARRAY_KEYWORDS: &[&str] = &["items", "minItems", "maxItems", "uniqueItems"];
-
 /// Where a schema stands: what its `$ref`s are relative to, and its language.
 #[derive(Debug, Clone)]
 struct Scope {
@@ -109,6 +105,9 @@ struct Loader<'r> {
     fingerprints: HashMap<usize, Fingerprint>,
     /// `$dynamicRef` or `$recursiveRef` is used.
     is_dynamic: bool,
+    patterns: PatternTotals,
+    /// Patterns that were compiled already.
+    sound_patterns: HashSet<&'r str>,
     checks_patterns: bool,
 }
 
@@ -195,7 +194,7 @@ impl<'r> Loader<'r> {
     }
 
     /// The node for a `$ref` target: loaded later, from the worklist.
-    fn target(&mut self, reference: &str, scope: &Scope, path: &str) -> Result<NodeId, ParseError> {
+    fn target(&mut self, reference: &str, scope: &Scope) -> Result<NodeId, ParseError> {
         let resolver = self.registry.resolver((*scope.base).clone());
         let resolved = resolver
             .lookup(reference)
@@ -213,8 +212,8 @@ impl<'r> Loader<'r> {
             depth: 0,
             is_entered: true,
         };
-        self.waiting
-            .push((id, value, scope, format!("{path}/$ref({reference})")));
+        // Not below `path`: with every reference followed the paths would only grow.
+        self.waiting.push((id, value, scope, reference.to_owned()));
         Ok(id)
     }
 
@@ -301,7 +300,7 @@ impl<'r> Loader<'r> {
                 None => {}
                 Some(Value::String(reference)) => {
                     self.is_dynamic |= keyword != "$ref";
-                    parts.push(Class::Reference(self.target(reference, scope, path)?));
+                    parts.push(Class::Reference(self.target(reference, scope)?));
                     if !scope.is_modern() {
                         break;
                     }
@@ -442,7 +441,7 @@ impl<'r> Loader<'r> {
         seen: &mut Seen,
     ) -> Result<Class, ParseError> {
         let keywords = Keywords { members, path };
-        Ok(match name {
+        let mut class = match name {
             "string" => {
                 seen.string = true;
                 self.string(&keywords)?
@@ -462,183 +461,18 @@ impl<'r> Loader<'r> {
                 self.object(members, scope, path)?
             }
             other => return Err(error(path, &format!("unknown type: [{other}]"))),
-        })
-    }
-
-    fn array(
-        &mut self,
-        members: &'r Map<String, Value>,
-        scope: &Scope,
-        path: &str,
-    ) -> Result<Class, ParseError> {
-        let keywords = Keywords { members, path };
-        let mut class = ArrayClass {
-            min_items: keywords.integer("minItems")?,
-            max_items: keywords.integer("maxItems")?,
-            unique_items: keywords.boolean("uniqueItems")?.unwrap_or(false),
-            all_items: None,
-            items: Vec::new(),
-            additional: Rest::Allowed,
-            unevaluated: Rest::Allowed,
-            min_contains: None,
-            max_contains: None,
-            contains: None,
         };
-        let (tuple, additional) = if scope.draft == Draft::Draft202012 {
-            ("prefixItems", "items")
-        } else {
-            ("items", "additionalItems")
-        };
-        let items_are_rest =
-            scope.is_modern() && members.get("items").is_some_and(Value::is_boolean);
-        match members.get(tuple) {
-            Some(Value::Array(schemas)) => {
-                for (index, schema) in schemas.iter().enumerate() {
-                    let path = format!("{path}/{tuple}/{index}");
-                    class.items.push(self.schema(schema, scope, &path)?);
-                }
-            }
-            Some(Value::Bool(_)) if items_are_rest => {
-                class.additional = self.rest("items", members, scope, path)?;
-            }
-            Some(schema) if tuple == "items" => {
-                class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
-            }
-            Some(other) => {
-                let found = kind_name(other);
-                return Err(error(
-                    &format!("{path}/{tuple}"),
-                    &format!("expected type: JsonArray, found: {found}"),
-                ));
-            }
-            None if additional == "items" && !items_are_rest => {
-                if let Some(schema) = members.get("items") {
-                    class.all_items = Some(self.schema(schema, scope, &format!("{path}/items"))?);
-                }
-            }
-            None => {}
+        match &mut class {
+            Class::String(class) => class.is_typed = true,
+            Class::Number(class) => class.is_typed = true,
+            Class::Object(class) => class.is_typed = true,
+            Class::Array(class) => class.is_typed = true,
+            _ => {}
         }
-        // A boolean `items` without positions allows or forbids items at all.
-        if !(items_are_rest && tuple == "items"
-            || class.all_items.is_some() && additional == "items")
-        {
-            class.additional = self.rest(additional, members, scope, path)?;
-        }
-        if scope.is_modern() {
-            class.unevaluated = self.rest("unevaluatedItems", members, scope, path)?;
-            if members.contains_key("contains") {
-                class.min_contains = Some(keywords.integer("minContains")?.unwrap_or(1));
-                class.max_contains = keywords.integer("maxContains")?;
-            }
-        }
-        if scope.draft != Draft::Draft4 {
-            class.contains = self.optional("contains", members, scope, path)?;
-        }
-        Ok(Class::Array(Box::new(class)))
+        Ok(class)
     }
 
-    fn object(
-        &mut self,
-        members: &'r Map<String, Value>,
-        scope: &Scope,
-        path: &str,
-    ) -> Result<Class, ParseError> {
-        let keywords = Keywords { members, path };
-        let mut class = ObjectClass {
-            properties: self.named_schemas("properties", members, scope, path)?,
-            required: keywords.strings("required")?,
-            min_properties: keywords.integer("minProperties")?,
-            max_properties: keywords.integer("maxProperties")?,
-            additional: self.rest("additionalProperties", members, scope, path)?,
-            unevaluated: Rest::Allowed,
-            patterns: self.named_schemas("patternProperties", members, scope, path)?,
-            dependent_required: Vec::new(),
-            dependent_schemas: Vec::new(),
-            property_names: None,
-        };
-        for (pattern, _) in &class.patterns {
-            self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
-        }
-        if scope.is_modern() {
-            class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
-            for (name, value) in keywords.object("dependentRequired")?.into_iter().flatten() {
-                let path = format!("{path}/dependentRequired/{name}");
-                class
-                    .dependent_required
-                    .push((name.clone(), strings(value, &path)?));
-            }
-            class.dependent_schemas =
-                self.named_schemas("dependentSchemas", members, scope, path)?;
-        } else {
-            for (name, value) in keywords.object("dependencies")?.into_iter().flatten() {
-                let path = format!("{path}/dependencies/{name}");
-                if value.is_array() {
-                    class
-                        .dependent_required
-                        .push((name.clone(), strings(value, &path)?));
-                } else {
-                    let id = self.schema(value, scope, &path)?;
-                    class.dependent_schemas.push((name.clone(), id));
-                }
-            }
-        }
-        if scope.draft != Draft::Draft4 {
-            class.property_names = self.optional("propertyNames", members, scope, path)?;
-        }
-        Ok(Class::Object(Box::new(class)))
-    }
-
-    fn named_schemas(
-        &mut self,
-        keyword: &str,
-        members: &'r Map<String, Value>,
-        scope: &Scope,
-        path: &str,
-    ) -> Result<Vec<(String, NodeId)>, ParseError> {
-        let mut schemas = Vec::new();
-        for (name, schema) in (Keywords { members, path })
-            .object(keyword)?
-            .into_iter()
-            .flatten()
-        {
-            let id = self.schema(schema, scope, &format!("{path}/{keyword}/{name}"))?;
-            schemas.push((name.clone(), id));
-        }
-        Ok(schemas)
-    }
-
-    /// The schema that a keyword holds, if it is there.
-    fn optional(
-        &mut self,
-        keyword: &str,
-        members: &'r Map<String, Value>,
-        scope: &Scope,
-        path: &str,
-    ) -> Result<Option<NodeId>, ParseError> {
-        members
-            .get(keyword)
-            .map(|schema| self.schema(schema, scope, &format!("{path}/{keyword}")))
-            .transpose()
-    }
-
-    /// `additional…` and `unevaluated…`: a boolean or a schema, allowed when absent.
-    fn rest(
-        &mut self,
-        keyword: &str,
-        members: &'r Map<String, Value>,
-        scope: &Scope,
-        path: &str,
-    ) -> Result<Rest, ParseError> {
-        Ok(match members.get(keyword) {
-            None | Some(Value::Bool(true)) => Rest::Allowed,
-            Some(Value::Bool(false)) => Rest::Forbidden,
-            Some(schema) => {
-                Rest::Schema(self.schema(schema, scope, &format!("{path}/{keyword}"))?)
-            }
-        })
-    }
-
-    fn string(&self, keywords: &Keywords<'_, '_>) -> Result<Class, ParseError> {
+    fn string(&mut self, keywords: &Keywords<'r, '_>) -> Result<Class, ParseError> {
         if let Some(pattern) = keywords.string("pattern")? {
             self.check_pattern(pattern, &format!("{}/pattern", keywords.path))?;
         }
@@ -646,8 +480,14 @@ impl<'r> Loader<'r> {
     }
 
     /// Whether a pattern can be executed, within the validator's limits.
-    fn check_pattern(&self, pattern: &str, path: &str) -> Result<(), ParseError> {
-        if !self.checks_patterns || super::validate::pattern_matcher(pattern).is_some() {
+    fn check_pattern(&mut self, pattern: &'r str, path: &str) -> Result<(), ParseError> {
+        self.patterns.add(pattern);
+        if !self.checks_patterns || self.sound_patterns.contains(pattern) {
+            return Ok(());
+        }
+        self.patterns.check()?;
+        if super::validate::pattern_matcher(pattern).is_some() {
+            self.sound_patterns.insert(pattern);
             return Ok(());
         }
         Err(error(
@@ -675,40 +515,6 @@ struct Seen {
     number: bool,
     array: bool,
     object: bool,
-}
-
-const fn more_array_keywords(draft: Draft) -> &'static [&'static str] {
-    match draft {
-        Draft::Draft4 => &["additionalItems"],
-        Draft::Draft201909 => &[
-            "additionalItems",
-            "contains",
-            "minContains",
-            "maxContains",
-            "unevaluatedItems",
-        ],
-        Draft::Draft202012 => &[
-            "prefixItems",
-            "contains",
-            "minContains",
-            "maxContains",
-            "unevaluatedItems",
-        ],
-        _ => &["additionalItems", "contains"],
-    }
-}
-
-const fn more_object_keywords(draft: Draft) -> &'static [&'static str] {
-    match draft {
-        Draft::Draft4 => &["dependencies"],
-        Draft::Draft201909 | Draft::Draft202012 => &[
-            "propertyNames",
-            "dependentRequired",
-            "dependentSchemas",
-            "unevaluatedProperties",
-        ],
-        _ => &["dependencies", "propertyNames"],
-    }
 }
 
 /// Unkeyed, because fingerprints of two models are compared.

@@ -6,12 +6,13 @@
 //! | `parse.rs` | [`JsonSchema`]: does this text parse, what is it called |
 //! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
 //! | `load.rs`, `keywords.rs`, `model.rs` | the object model the reference compares |
+//! | `patterns.rs` | how large the regular expressions of a schema become |
 //! | `compatibility/` | every difference between two models |
 //! | `witness/` | a record that shows a difference |
-//! | `tape.rs`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |
+//! | `tape.rs`, `tape/`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |
 //! | `fast/` | schemas of common keywords, judged while the payload is read once |
 //! | `spans.rs` | which bytes say which value |
-//! | `validate.rs` | [`JsonValidator`]: do these bytes obey the schema |
+//! | `validate.rs`, `explain.rs` | [`JsonValidator`]: do these bytes obey the schema, and if not, why |
 //!
 //! Read `parse.rs` first.
 
@@ -20,6 +21,7 @@ mod compatibility;
 #[cfg(test)]
 mod conformance;
 mod documents;
+mod explain;
 mod fast;
 mod keywords;
 mod lex;
@@ -27,6 +29,7 @@ mod load;
 mod model;
 mod node;
 mod parse;
+mod patterns;
 mod spans;
 mod tags;
 mod tape;
@@ -37,7 +40,7 @@ mod witness;
 use serde_json::Value;
 
 pub use canonical::canonical_text;
-pub use compatibility::compare;
+pub use compatibility::{caveats, compare};
 pub use parse::JsonSchema;
 pub use validate::{JsonScratch, JsonValidator};
 pub use witness::evidence;

@@ -6,6 +6,8 @@
 
 use serde_json::{Number, Value};
 
+use super::patterns::PatternTotals;
+
 /// Index of a node in its [`Model`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u32);
@@ -18,6 +20,8 @@ pub(super) struct Model {
     /// With `$dynamicRef` only the payload tells which schema applies: then no way through the
     /// schemas is longer than there are schemas, which is this number. Zero without it.
     pub(super) dynamic_schemas: usize,
+    /// Regular expressions, as often as they are written.
+    pub(super) patterns: PatternTotals,
 }
 
 /// What judging one value can take, through references and combined schemas.
@@ -110,6 +114,8 @@ pub(super) struct StringClass {
     pub(super) pattern: Option<String>,
     /// Never compared.
     pub(super) format: Option<String>,
+    /// `type` names it; otherwise its keywords were met without one, and other types are allowed.
+    pub(super) is_typed: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -120,6 +126,8 @@ pub(super) struct NumberClass {
     pub(super) exclusive_minimum: Option<Number>,
     pub(super) exclusive_maximum: Option<Number>,
     pub(super) multiple_of: Option<Number>,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 /// Whether members or items that no keyword names are allowed, and under which schema.
@@ -143,6 +151,8 @@ pub(super) struct ObjectClass {
     pub(super) dependent_schemas: Vec<(String, NodeId)>,
     /// Never compared.
     pub(super) property_names: Option<NodeId>,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -158,6 +168,10 @@ pub(super) struct ArrayClass {
     pub(super) max_contains: Option<i64>,
     /// Never compared.
     pub(super) contains: Option<NodeId>,
+    /// `additionalItems` has no positions before it: compared, but without a meaning.
+    pub(super) is_rest_vain: bool,
+    /// As for strings.
+    pub(super) is_typed: bool,
 }
 
 impl Model {

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::hash::{BuildHasher as _, RandomState};
 
 use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, JsonNumber, Node, NodeIdentity, Object};
 use serde_json::{Number, Value};
 
-use super::tape::{Entry, Kind, SCANNED_MEMBERS_MAX, Tape, Unescape, compare_raw};
+use super::tape::{Entry, Kind, SCANNED_MEMBERS_MAX, Tape, Unescape, compare_raw, name_hash};
 
 /// The tape as a representation of JSON.
 #[derive(Debug)]
@@ -59,15 +60,25 @@ pub(super) enum TapeNode<'a> {
     Name(&'a str),
 }
 
+/// A member name that a schema asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    name: String,
+    hash: u32,
+}
+
 impl Json for TapeJson {
     type Node<'a> = TapeNode<'a>;
-    type PreparedKey = String;
+    type PreparedKey = Key;
     type StringBuffer = ();
 
     const ACYCLIC: bool = true;
 
-    fn prepare_key(key: &str) -> String {
-        key.to_owned()
+    fn prepare_key(key: &str) -> Key {
+        Key {
+            hash: name_hash(key.as_bytes()),
+            name: key.to_owned(),
+        }
     }
 
     fn with_string_node<T>((): &mut (), string: &str, f: impl FnOnce(TapeNode<'_>) -> T) -> T {
@@ -319,11 +330,11 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    fn matches(&self, name: u32, key: &str) -> std::cmp::Ordering {
-        match self.view.entry(name) {
-            Some(entry) => compare_raw(Tape::raw(self.view.text, entry), entry.escaped, key, false),
-            None => std::cmp::Ordering::Less,
-        }
+    /// Where a name stands beside a key, in the order of hashes.
+    fn compare(&self, name: &Entry, key: &str, hash: u32) -> Ordering {
+        name.key
+            .cmp(&hash)
+            .then_with(|| compare_raw(Tape::raw(self.view.text, name), name.escaped, key, false))
     }
 
     /// Elements, or members with duplicates counted once.
@@ -333,10 +344,17 @@ impl<'a> Members<'a> {
 
     /// The member called `key`.
     pub(super) fn member(&self, key: &str) -> Option<TapeNode<'a>> {
+        self.hashed_member(key, name_hash(key.as_bytes()))
+    }
+
+    fn hashed_member(&self, key: &str, hash: u32) -> Option<TapeNode<'a>> {
         if self.entry.count > SCANNED_MEMBERS_MAX {
             let names = self.view.tape.sorted_names(self.entry);
             let found = names
-                .binary_search_by(|name| self.matches(*name, key))
+                .binary_search_by(|name| match self.view.entry(*name) {
+                    Some(name) => self.compare(name, key, hash),
+                    None => Ordering::Less,
+                })
                 .ok()
                 .and_then(|position| names.get(position))?;
             return Some(TapeNode::At(self.view, found + 1));
@@ -344,7 +362,8 @@ impl<'a> Members<'a> {
         let mut index = self.index + 1;
         while index < self.entry.next {
             let name = self.view.entry(index)?;
-            if name.kind == Kind::Name && self.matches(index, key).is_eq() {
+            if name.key == hash && name.kind == Kind::Name && self.compare(name, key, hash).is_eq()
+            {
                 return Some(TapeNode::At(self.view, index + 1));
             }
             index = self.view.entry(index + 1)?.next;
@@ -367,8 +386,8 @@ impl<'a> Object<'a, TapeJson> for Members<'a> {
         self.entry.count as usize
     }
 
-    fn get(&self, key: &String) -> Option<TapeNode<'a>> {
-        self.member(key)
+    fn get(&self, key: &Key) -> Option<TapeNode<'a>> {
+        self.hashed_member(&key.name, key.hash)
     }
 
     fn members(&self) -> MembersIter<'a> {

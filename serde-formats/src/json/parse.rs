@@ -9,8 +9,9 @@ use super::fast::{self, FastSchema};
 use super::load::load;
 use super::model::Model;
 use super::node::TapeJson;
+use super::patterns::PatternTotals;
 use super::tape::PAYLOAD_DEPTH_MAX;
-use super::text::Json;
+use super::text::{Json, Room};
 use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
@@ -54,7 +55,8 @@ impl JsonSchema {
         references: &[ResolvedReference],
         mode: ParseMode,
     ) -> Result<Self, ParseError> {
-        let root = Json::parse(text)?;
+        let mut room = Room::default();
+        let root = Json::parse_part(text, &mut room)?;
         if !matches!(root, Json::Object(_) | Json::Bool(_)) {
             let found = root.kind_name();
             return Err(ParseError::new(format!(
@@ -64,10 +66,11 @@ impl JsonSchema {
         let references = references
             .iter()
             .map(|reference| {
-                let json = Json::parse(&reference.schema).map_err(|error| ParseError {
-                    message: format!("reference {:?}: {}", reference.name, error.message),
-                    position: error.position,
-                })?;
+                let json =
+                    Json::parse_part(&reference.schema, &mut room).map_err(|error| ParseError {
+                        message: format!("reference {:?}: {}", reference.name, error.message),
+                        position: error.position,
+                    })?;
                 Ok((reference.name.clone(), json))
             })
             .collect::<Result<Vec<_>, ParseError>>()?;
@@ -126,13 +129,15 @@ impl JsonSchema {
     /// out of reach, or a regular expression is unknown or past the size limit.
     pub fn compile(&self) -> Result<JsonValidator, CompileError> {
         let unusable = |error: &ParseError| CompileError(error.message.clone());
-        let burden = if self.inner.documents.has_dialect() {
+        let (burden, patterns) = if self.inner.documents.has_dialect() {
             let judged = self.inner.documents.for_validation();
             let model = load(&judged, ParseMode::Existing).map_err(|error| unusable(&error))?;
-            model.burden()
+            (model.burden(), model.patterns)
         } else {
-            self.model().map_err(unusable)?.burden()
+            let model = self.model().map_err(unusable)?;
+            (model.burden(), model.patterns)
         };
+        patterns.check().map_err(|error| unusable(&error))?;
         if burden.depth >= LEVELS_MAX || burden.visits > VISITS_PER_VALUE_MAX {
             return Err(CompileError(format!(
                 "{} schemas, {} deep, have to be judged for one value; at most \
@@ -140,7 +145,7 @@ impl JsonSchema {
                 burden.visits, burden.depth
             )));
         }
-        let compiled = self.compiled(burden.depth)?;
+        let compiled = self.compiled(burden.depth, patterns)?;
         Ok(JsonValidator::new(
             self.record_name(),
             compiled.validator,
@@ -159,13 +164,17 @@ impl JsonSchema {
         self.inner.model.as_ref()
     }
 
-    fn compiled(&self, schemas_per_value: usize) -> Result<Compiled, CompileError> {
+    fn compiled(
+        &self,
+        schemas_per_value: usize,
+        patterns: PatternTotals,
+    ) -> Result<Compiled, CompileError> {
         let compile = || {
-            let documents = &self.inner.documents;
+            let documents = &self.inner.documents.for_validation();
             // Payloads that nest deeper are refused over the tape, so not accepted before.
             let depth_max = (LEVELS_MAX / (schemas_per_value + 1)).saturating_sub(1);
             Ok(Compiled {
-                validator: Arc::new(validate::compile(documents)?),
+                validator: Arc::new(validate::compile(documents, patterns)?),
                 fast: fast::compile(documents, depth_max.min(PAYLOAD_DEPTH_MAX)).map(Arc::new),
             })
         };

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use jsonschema::json::{Array as _, Node as _, Object as _};
 
+use super::explain::push_member;
 use super::node::{TapeNode, View};
 use super::tape::Tape;
-use super::validate::{check_syntax, push_member};
+use super::validate::check_syntax;
 use crate::json_value::FieldSpan;
 use crate::validator::Violation;
 

@@ -1,13 +1,15 @@
 //! A payload's JSON as a flat list of positions: checked once, then read in place.
 //!
-//! Parsing is strict RFC 8259 over UTF-8, iterative, and keeps its memory from payload to payload.
 //! Nothing is copied out of the payload. Knows nothing of schemas; `node.rs` lets the validator
 //! walk a tape.
+//! Next: `tape/parse.rs`, which checks and records.
+
+mod parse;
 
 use std::cmp::Ordering;
 
-use super::lex::plain_end;
 use crate::validator::ViolationReason;
+use parse::Parser;
 
 /// Where and why a payload is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +46,9 @@ pub(super) struct Entry {
     pub(super) next: u32,
     /// Arrays: elements. Objects: members, duplicates counted once.
     pub(super) count: u32,
-    /// Objects of more than [`SCANNED_MEMBERS_MAX`] members: start of their sorted names.
-    pub(super) sorted_at: u32,
+    /// Objects of more than [`SCANNED_MEMBERS_MAX`] members: start of their sorted names. Names:
+    /// their [`name_hash`].
+    pub(super) key: u32,
     pub(super) kind: Kind,
     /// Strings and names: there is at least one escape.
     pub(super) escaped: bool,
@@ -55,20 +58,20 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Tape {
     entries: Vec<Entry>,
-    /// Name entries of large objects, sorted by name, duplicates removed.
+    /// Name entries of large objects, sorted by hash and then by name, duplicates removed.
     sorted: Vec<u32>,
     /// Open containers while parsing.
     open: Vec<u32>,
-    /// Scratch for sorting names.
-    names: Vec<u32>,
+    /// Scratch for sorting names: hash and entry.
+    names: Vec<u64>,
+    /// Scratch for a name with its escapes undone.
+    text: String,
     depth: usize,
 }
 
 /// Containers that may be open at once, one less than `serde_json` counts: the innermost value
 /// counts as a level there.
 pub(super) const PAYLOAD_DEPTH_MAX: usize = 127;
-/// Values and names in one payload; an entry is larger than the two bytes a value can take.
-const ENTRIES_MAX: usize = 1 << 22;
 /// Capacity kept between payloads, so that one large payload does not hold memory for ever.
 const ENTRIES_KEPT: usize = 1 << 16;
 /// Objects up to this size are scanned; larger ones are searched by sorted name.
@@ -89,9 +92,9 @@ impl Tape {
         self.entries.get(index as usize)
     }
 
-    /// Name entries of a large object in name order.
+    /// Name entries of a large object in the order of hashes.
     pub(super) fn sorted_names(&self, object: &Entry) -> &[u32] {
-        let start = object.sorted_at as usize;
+        let start = object.key as usize;
         self.sorted
             .get(start..start + object.count as usize)
             .unwrap_or_default()
@@ -107,13 +110,7 @@ impl Tape {
                 detail: "payload is larger than 4 GiB",
             });
         }
-        Parser {
-            tape: self,
-            text,
-            bytes: text.as_bytes(),
-            at: 0,
-        }
-        .document()
+        Parser::new(self, text).document()
     }
 
     fn reset(&mut self) {
@@ -122,6 +119,9 @@ impl Tape {
         self.open.clear();
         self.names.clear();
         self.depth = 0;
+        if self.text.capacity() > ENTRIES_KEPT {
+            self.text = String::new();
+        }
         if self.entries.capacity() > ENTRIES_KEPT {
             self.entries.shrink_to(ENTRIES_KEPT);
             self.sorted.shrink_to(ENTRIES_KEPT);
@@ -134,6 +134,29 @@ impl Tape {
         text.get(entry.start as usize + 1..(entry.end as usize).saturating_sub(1))
             .unwrap_or("")
     }
+}
+
+/// A number that is seldom the same for two names: of their length, first and last bytes. Names with
+/// one hash are told apart by comparing them, so nothing but speed depends on it.
+pub(super) fn name_hash(name: &[u8]) -> u32 {
+    let whole = |bytes: &[u8]| {
+        let bytes = bytes.iter().rev();
+        bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                let word = |chunk: &[u8; 4]| u64::from(u32::from_le_bytes(*chunk));
+                (word(first), word(last))
+            }
+            _ => (whole(name), 0),
+        },
+    };
+    let length = name.len() as u64;
+    let mixed = (first ^ last.rotate_left(29) ^ length.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    u32::try_from(mixed >> 32).unwrap_or(0)
 }
 
 /// Compares two strings as written, by the characters they stand for.
@@ -196,559 +219,5 @@ impl Iterator for Unescape<'_> {
             }
             other => other,
         })
-    }
-}
-
-struct Parser<'p> {
-    tape: &'p mut Tape,
-    text: &'p str,
-    bytes: &'p [u8],
-    at: usize,
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "offsets and indexes are below the u32 text length checked in Tape::parse"
-)]
-impl Parser<'_> {
-    fn document(&mut self) -> Result<(), SyntaxError> {
-        loop {
-            self.skip_whitespace();
-            if self.value()? {
-                // A container with something in it: its first value is next.
-                continue;
-            }
-            loop {
-                let Some(container) = self.tape.open.last().copied() else {
-                    self.skip_whitespace();
-                    if self.at < self.bytes.len() {
-                        return Err(self.error_as(
-                            ViolationReason::TrailingBytes,
-                            "bytes after the end of the value",
-                        ));
-                    }
-                    return Ok(());
-                };
-                let is_object = self
-                    .tape
-                    .entry(container)
-                    .is_some_and(|entry| entry.kind == Kind::Object);
-                self.skip_whitespace();
-                match (self.peek(), is_object) {
-                    (Some(b','), true) => {
-                        self.at += 1;
-                        self.skip_whitespace();
-                        self.name()?;
-                        break;
-                    }
-                    (Some(b','), false) => {
-                        self.at += 1;
-                        break;
-                    }
-                    (Some(b'}'), true) | (Some(b']'), false) => self.close(),
-                    (_, true) => return Err(self.unexpected("expected `,` or `}`")),
-                    (_, false) => return Err(self.unexpected("expected `,` or `]`")),
-                }
-            }
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn skip_whitespace(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn error_as(&self, reason: ViolationReason, detail: &'static str) -> SyntaxError {
-        SyntaxError {
-            reason,
-            offset: self.at,
-            detail,
-        }
-    }
-
-    fn malformed(&self, detail: &'static str) -> SyntaxError {
-        self.error_as(ViolationReason::Malformed, detail)
-    }
-
-    /// `detail` at this byte, or the payload's end.
-    fn unexpected(&self, detail: &'static str) -> SyntaxError {
-        if self.at >= self.bytes.len() {
-            return self.error_as(ViolationReason::Truncated, "payload ends inside a value");
-        }
-        self.malformed(detail)
-    }
-
-    fn push(&mut self, kind: Kind, start: usize, escaped: bool) -> Result<u32, SyntaxError> {
-        let index = self.tape.entries.len();
-        if index >= ENTRIES_MAX {
-            return Err(self.error_as(
-                ViolationReason::LimitExceeded,
-                "payload holds more than 4194304 values",
-            ));
-        }
-        self.tape.entries.push(Entry {
-            start: start as u32,
-            end: self.at as u32,
-            next: index as u32 + 1,
-            count: 0,
-            sorted_at: 0,
-            kind,
-            escaped,
-        });
-        Ok(index as u32)
-    }
-
-    /// Counts a completed element in the open array; object members are counted when closed.
-    fn count_element(&mut self) {
-        if let Some(container) = self.tape.open.last().copied()
-            && let Some(entry) = self.tape.entries.get_mut(container as usize)
-            && entry.kind == Kind::Array
-        {
-            entry.count += 1;
-        }
-    }
-
-    /// Reads one value; true when it is a container whose first value (and name) is next.
-    fn value(&mut self) -> Result<bool, SyntaxError> {
-        let start = self.at;
-        self.count_element();
-        match self.peek() {
-            Some(b'{') => return self.open(Kind::Object, b'}'),
-            Some(b'[') => return self.open(Kind::Array, b']'),
-            Some(b'"') => {
-                let escaped = self.string()?;
-                self.push(Kind::String, start, escaped)?;
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                self.push(Kind::Number, start, false)?;
-            }
-            Some(b't') => self.word("true", Kind::True)?,
-            Some(b'f') => self.word("false", Kind::False)?,
-            Some(b'n') => self.word("null", Kind::Null)?,
-            _ => return Err(self.unexpected("expected a JSON value")),
-        }
-        Ok(false)
-    }
-
-    fn open(&mut self, kind: Kind, close: u8) -> Result<bool, SyntaxError> {
-        if self.tape.open.len() >= PAYLOAD_DEPTH_MAX {
-            return Err(self.error_as(
-                ViolationReason::LimitExceeded,
-                "payload nests deeper than 127 containers",
-            ));
-        }
-        let start = self.at;
-        self.at += 1;
-        let index = self.push(kind, start, false)?;
-        self.tape.open.push(index);
-        self.tape.depth = self.tape.depth.max(self.tape.open.len());
-        self.skip_whitespace();
-        if self.peek() == Some(close) {
-            self.close();
-            return Ok(false);
-        }
-        if kind == Kind::Object {
-            self.name()?;
-        }
-        Ok(true)
-    }
-
-    /// Closes the innermost container at its closing bracket.
-    fn close(&mut self) {
-        self.at += 1;
-        let end = self.at as u32;
-        let next = self.tape.entries.len() as u32;
-        let Some(container) = self.tape.open.pop() else {
-            return;
-        };
-        let Some(entry) = self.tape.entries.get_mut(container as usize) else {
-            return;
-        };
-        entry.end = end;
-        entry.next = next;
-        if entry.kind == Kind::Object {
-            self.settle_names(container, next);
-        }
-    }
-
-    /// Counts an object's members, hides names that a later duplicate replaces, and sorts the
-    /// names of a large object.
-    fn settle_names(&mut self, object: u32, end: u32) {
-        let tape = &mut *self.tape;
-        let text = self.text;
-        tape.names.clear();
-        let mut index = object + 1;
-        while index < end {
-            tape.names.push(index);
-            index = match tape.entries.get(index as usize + 1) {
-                Some(value) => value.next,
-                None => end,
-            };
-        }
-        let entries = &mut tape.entries;
-        let order = |entries: &[Entry], a: u32, b: u32| match (
-            entries.get(a as usize),
-            entries.get(b as usize),
-        ) {
-            (Some(a), Some(b)) => {
-                compare_raw(Tape::raw(text, a), a.escaped, Tape::raw(text, b), b.escaped)
-            }
-            _ => Ordering::Equal,
-        };
-        let mut hidden = 0;
-        if tape.names.len() <= SCANNED_MEMBERS_MAX as usize {
-            for (position, name) in tape.names.iter().enumerate() {
-                let replaced = tape
-                    .names
-                    .iter()
-                    .skip(position + 1)
-                    .any(|later| order(entries, *name, *later).is_eq());
-                if replaced && let Some(entry) = entries.get_mut(*name as usize) {
-                    entry.kind = Kind::ShadowedName;
-                    hidden += 1;
-                }
-            }
-        } else {
-            tape.names
-                .sort_unstable_by(|a, b| order(entries, *a, *b).then(a.cmp(b)));
-            let sorted_at = tape.sorted.len() as u32;
-            for (position, name) in tape.names.iter().enumerate() {
-                let replaced = tape
-                    .names
-                    .get(position + 1)
-                    .is_some_and(|later| order(entries, *name, *later).is_eq());
-                if !replaced {
-                    tape.sorted.push(*name);
-                } else if let Some(entry) = entries.get_mut(*name as usize) {
-                    entry.kind = Kind::ShadowedName;
-                    hidden += 1;
-                }
-            }
-            if let Some(entry) = entries.get_mut(object as usize) {
-                entry.sorted_at = sorted_at;
-            }
-        }
-        if let Some(entry) = entries.get_mut(object as usize) {
-            // A large object that shrinks below the limit keeps its sorted names: both ways of
-            // reading see the same members, and readers choose by this count.
-            entry.count = tape.names.len() as u32 - hidden;
-        }
-    }
-
-    fn name(&mut self) -> Result<(), SyntaxError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected("expected a double-quoted member name"));
-        }
-        let start = self.at;
-        let escaped = self.string()?;
-        self.push(Kind::Name, start, escaped)?;
-        self.skip_whitespace();
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected("expected `:`"));
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn word(&mut self, word: &'static str, kind: Kind) -> Result<(), SyntaxError> {
-        let start = self.at;
-        for expected in word.bytes() {
-            if self.peek() != Some(expected) {
-                return Err(self.unexpected("expected `true`, `false` or `null`"));
-            }
-            self.at += 1;
-        }
-        self.push(kind, start, false).map(|_| ())
-    }
-
-    fn digits(&mut self) -> Result<(), SyntaxError> {
-        if !matches!(self.peek(), Some(b'0'..=b'9')) {
-            return Err(self.unexpected("expected a digit"));
-        }
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), SyntaxError> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'0'..=b'9')) {
-                return Err(self.malformed("leading zeros are not allowed"));
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        let mut exponent = false;
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            exponent = true;
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        // Only these can leave a double's range; a bound on such a number could not be judged.
-        if exponent || self.at - start > 300 {
-            let text = self.text.get(start..self.at).unwrap_or_default();
-            if !text.parse::<f64>().is_ok_and(f64::is_finite) {
-                return Err(SyntaxError {
-                    reason: ViolationReason::Malformed,
-                    offset: start,
-                    detail: "number out of a double's range",
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Skips a string from its opening quote; true when it holds an escape.
-    fn string(&mut self) -> Result<bool, SyntaxError> {
-        self.at += 1;
-        let mut escaped = false;
-        loop {
-            self.at = plain_end(self.bytes, self.at);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(_) => return Err(self.malformed("unescaped control character in a string")),
-                None => return Err(self.unexpected("expected `\"`")),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), SyntaxError> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 1;
-                Ok(())
-            }
-            Some(b'u') => {
-                self.at += 1;
-                let first = self.hex()?;
-                if (0xDC00..0xE000).contains(&first) {
-                    return Err(self.malformed("unpaired surrogate in a string"));
-                }
-                if (0xD800..0xDC00).contains(&first) {
-                    if self.peek() != Some(b'\\') {
-                        return Err(self.unexpected("unpaired surrogate in a string"));
-                    }
-                    self.at += 1;
-                    if self.peek() != Some(b'u') {
-                        return Err(self.unexpected("unpaired surrogate in a string"));
-                    }
-                    self.at += 1;
-                    if !(0xDC00..0xE000).contains(&self.hex()?) {
-                        return Err(self.malformed("unpaired surrogate in a string"));
-                    }
-                }
-                Ok(())
-            }
-            _ => Err(self.unexpected("unknown escape in a string")),
-        }
-    }
-
-    fn hex(&mut self) -> Result<u32, SyntaxError> {
-        let mut code = 0;
-        for _ in 0..4 {
-            let digit = self
-                .peek()
-                .and_then(|byte| char::from(byte).to_digit(16))
-                .ok_or_else(|| self.unexpected("expected four hexadecimal digits"))?;
-            code = code << 4 | digit;
-            self.at += 1;
-        }
-        Ok(code)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn agrees(bytes: &[u8]) {
-        let serde = serde_json::from_slice::<serde_json::Value>(bytes);
-        let own = std::str::from_utf8(bytes).map(|text| Tape::default().parse(text));
-        let own_valid = matches!(own, Ok(Ok(())));
-        assert_eq!(
-            own_valid,
-            serde.is_ok(),
-            "{:?}: own {own:?}, serde_json {serde:?}",
-            String::from_utf8_lossy(bytes)
-        );
-    }
-
-    #[test]
-    fn agrees_on_edge_cases() {
-        for text in [
-            "",
-            " ",
-            "1",
-            "-",
-            "-0",
-            "00",
-            "01",
-            "1.",
-            "1.0",
-            ".5",
-            "1e",
-            "1e+",
-            "1e400",
-            "-1e400",
-            "1e-400",
-            "tru",
-            "true",
-            "truex",
-            "null ",
-            "nul",
-            "\"",
-            "\"a",
-            "\"\\",
-            "\"\\u12\"",
-            "\"\\ud800\"",
-            "\"\\ud83d\\ude00\"",
-            "\"\\ud83d\\u0041\"",
-            "\"\\udc00\"",
-            "\"\\x\"",
-            "\"\u{1}\"",
-            "\"\u{7f}\"",
-            "{}",
-            "{",
-            "}",
-            "{\"a\"}",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{\"a\":1}",
-            "{a:1}",
-            "{\"a\":1 \"b\":2}",
-            "[]",
-            "[",
-            "]",
-            "[1,]",
-            "[,]",
-            "[1 2]",
-            "[1,2]",
-            "[]]",
-            "{} {}",
-            "{}x",
-            "/**/1",
-            "\u{feff}1",
-            "NaN",
-            "Infinity",
-            "'a'",
-            "[[[[]]]]",
-            "\t\r\n 1 \n",
-            "\u{a0}1",
-            "1\u{0}",
-        ] {
-            agrees(text.as_bytes());
-        }
-        for depth in [126, 127, 128, 129, 5000] {
-            agrees(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).as_bytes());
-            agrees(format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)).as_bytes());
-        }
-    }
-
-    #[test]
-    fn last_duplicate_wins() {
-        for members in [3, 40] {
-            let mut text = String::from("{");
-            for index in 0..members {
-                text.push_str(&format!("\"k{index}\":{index},"));
-            }
-            text.push_str("\"\\u006b1\":\"last\"}");
-            let mut tape = Tape::default();
-            tape.parse(&text).expect("valid");
-            assert_eq!(tape.entry(0).map(|entry| entry.count), Some(members));
-        }
-    }
-
-    #[test]
-    fn names_the_first_bad_byte() {
-        for (text, reason, offset) in [
-            ("", ViolationReason::Truncated, 0),
-            ("{\"a\":", ViolationReason::Truncated, 5),
-            ("{} x", ViolationReason::TrailingBytes, 3),
-            ("[1,,2]", ViolationReason::Malformed, 3),
-            ("[1e999]", ViolationReason::Malformed, 1),
-            ("{\"a\":\"\\q\"}", ViolationReason::Malformed, 7),
-        ] {
-            let error = Tape::default().parse(text).expect_err(text);
-            assert_eq!((error.reason, error.offset), (reason, offset), "{text}");
-        }
-    }
-
-    fn json_text() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            Just("null".to_owned()),
-            Just("true".to_owned()),
-            any::<i64>().prop_map(|number| number.to_string()),
-            any::<f32>().prop_map(|number| serde_json::Value::from(number).to_string()),
-            "[a-z\\\\\"\\PC]{0,12}".prop_map(|text| serde_json::Value::from(text).to_string()),
-            Just("\"\\u00e9\\ud83d\\ude00\"".to_owned()),
-        ];
-        leaf.prop_recursive(5, 64, 12, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..12)
-                    .prop_map(|items| format!("[{}]", items.join(" , "))),
-                prop::collection::vec(("[a-c]{1,2}", inner), 0..12).prop_map(|members| {
-                    let members: Vec<String> = members
-                        .into_iter()
-                        .map(|(name, value)| format!("\"{name}\" :{value}"))
-                        .collect();
-                    format!("{{{}}}", members.join(","))
-                }),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_serde_json_on_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            agrees(&bytes);
-        }
-
-        #[test]
-        fn agrees_with_serde_json_on_mutated_json(
-            text in json_text(),
-            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..3),
-        ) {
-            let mut bytes = text.into_bytes();
-            agrees(&bytes);
-            for (index, byte, edit) in edits {
-                if bytes.is_empty() { break; }
-                let at = index.index(bytes.len());
-                match edit {
-                    0 => bytes[at] = byte,
-                    1 => { bytes.remove(at); }
-                    _ => bytes.insert(at, b"{}[]\",:\\0e.-"[byte as usize % 12]),
-                }
-            }
-            agrees(&bytes);
-        }
     }
 }

@@ -30,16 +30,23 @@ impl Json {
     /// Bare `NaN`, `Infinity` and `-Infinity` become strings, as in the reference; comments,
     /// trailing commas, single quotes and trailing text are refused.
     pub(super) fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.len() > SCHEMA_BYTES_MAX {
+        Self::parse_part(text, &mut Room::default())
+    }
+
+    /// Parses one of several documents that share a limit.
+    pub(super) fn parse_part(text: &str, room: &mut Room) -> Result<Self, ParseError> {
+        let Some(bytes_left) = room.bytes.checked_sub(text.len()) else {
             return Err(ParseError::new(format!(
-                "schema of {} bytes is larger than {SCHEMA_BYTES_MAX}",
+                "schema of {} bytes is larger than {SCHEMA_BYTES_MAX}, what it refers to included",
                 text.len()
             )));
-        }
+        };
+        room.bytes = bytes_left;
         let mut reader = Reader {
             text,
             bytes: text.as_bytes(),
             at: 0,
+            values_left: &mut room.values,
         };
         reader.skip_whitespace();
         if reader.at == text.len() {
@@ -143,8 +150,28 @@ impl Json {
     }
 }
 
+/// What may still be read of a schema and those it refers to.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes: usize,
+    values: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            bytes: SCHEMA_BYTES_MAX,
+            values: VALUES_MAX,
+        }
+    }
+}
+
 /// Largest schema text taken: well above any record a log accepts by default.
 const SCHEMA_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Values in one schema. A value of two bytes of text becomes some hundred in every tree made of it.
+const VALUES_MAX: usize = 100_000;
+/// Objects up to this size are searched member by member.
+const SCANNED_MEMBERS_MAX: usize = 8;
 /// Deepest nesting of a schema text; everything that walks a schema recurses at most this deep.
 pub(super) const SCHEMA_DEPTH_MAX: usize = 256;
 /// Longest number text, the reference parser's own limit.
@@ -233,6 +260,7 @@ struct Reader<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
+    values_left: &'t mut usize,
 }
 
 impl Reader<'_> {
@@ -285,12 +313,17 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json, ParseError> {
+        *self.values_left = self
+            .values_left
+            .checked_sub(1)
+            .ok_or_else(|| self.error(format!("more than {VALUES_MAX} values in a schema")))?;
         let text = |text: &str| Json::String(text.to_owned());
         let word = match self.peek() {
             Some(b'{') => return self.object(depth),
             Some(b'[') => return self.array(depth),
             Some(b'"') => return self.string().map(Json::String),
-            Some(b'-' | b'0'..=b'9') => match self.word("-Infinity", text("-Infinity")) {
+            Some(b'0'..=b'9') => return self.number(),
+            Some(b'-') => match self.word("-Infinity", text("-Infinity")) {
                 Some(word) => Some(word),
                 None => return self.number(),
             },
@@ -358,10 +391,21 @@ impl Reader<'_> {
             self.at += 1;
             self.skip_whitespace();
             let value = self.value(depth)?;
-            match positions.get(&name).and_then(|at| members.get_mut(*at)) {
+            let same = if members.len() <= SCANNED_MEMBERS_MAX {
+                members.iter().position(|(known, _)| *known == name)
+            } else {
+                if positions.is_empty() {
+                    let known = members.iter().enumerate();
+                    positions.extend(known.map(|(at, (name, _))| (name.clone(), at)));
+                }
+                positions.get(&name).copied()
+            };
+            match same.and_then(|at| members.get_mut(at)) {
                 Some(member) => member.1 = value,
                 None => {
-                    positions.insert(name.clone(), members.len());
+                    if !positions.is_empty() {
+                        positions.insert(name.clone(), members.len());
+                    }
                     members.push((name, value));
                 }
             }

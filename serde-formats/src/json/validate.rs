@@ -2,19 +2,18 @@
 //!
 //! A valid payload is checked for syntax, put on the tape and judged there; nothing is allocated
 //! once the scratch is warm. Only a refused payload is judged a second time, for its reason.
+//! Next: `explain.rs`, the words for that.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::json::Node as _;
-use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::documents::Documents;
+use super::explain::{Refusal, shortened, violation};
 use super::fast::{FastSchema, FastScratch};
 use super::node::{TapeJson, TapeNode, View};
+use super::patterns::PatternTotals;
 use super::tape::{SyntaxError, Tape};
 use crate::validator::{
     CompileError, ValidationLevel, ValidationOptions, Violation, ViolationReason,
@@ -166,33 +165,9 @@ impl JsonValidator {
             return Vec::new();
         }
         let told = View::new(text, &scratch.tape, u64::MAX);
-        let refusal = |error: &ValidationError<'_>| Refusal {
-            segments: segments(error),
-            keyword: error.kind().keyword().to_owned(),
-            violation: violation(TapeNode::root(&told), error),
-        };
+        let refusal = |error: &ValidationError<'_>| Refusal::of(TapeNode::root(&told), error);
         errors.iter().map(refusal).collect()
     }
-}
-
-/// One reason to refuse a payload.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Names and positions that lead to the refused value.
-    pub(super) segments: Vec<String>,
-    pub(super) keyword: String,
-    pub(super) violation: Violation,
-}
-
-fn segments(error: &ValidationError<'_>) -> Vec<String> {
-    error
-        .instance_path()
-        .segments()
-        .map(|segment| match segment {
-            LocationSegment::Property(name) => name.to_string(),
-            LocationSegment::Index(index) => index.to_string(),
-        })
-        .collect()
 }
 
 /// Reasons told of one payload.
@@ -211,27 +186,34 @@ pub(super) const VISITS_PER_VALUE_MAX: u64 = 50_000;
 /// Largest compiled regular expression, in bytes: room for a few hundred repeats of a Unicode
 /// class.
 const REGEX_BYTES_MAX: usize = 10 << 20;
-/// Largest table of states built while matching, in bytes.
-const REGEX_STATES_BYTES_MAX: usize = 2 << 20;
+/// Tables of states built while matching, in bytes: of all regular expressions of a schema, and
+/// the most and the least of one.
+const REGEX_STATES_BYTES_MAX: usize = 16 << 20;
+const REGEX_STATES_BYTES_MOST: usize = 2 << 20;
+const REGEX_STATES_BYTES_LEAST: usize = 32 << 10;
 /// Steps a backtracking regular expression may take on one string before the payload is refused.
-const REGEX_STEPS_MAX: usize = 100_000;
-/// Longest detail text: an enum of thousands of symbols is not a message.
-const DETAIL_CHARS_MAX: usize = 400;
+const REGEX_STEPS_MAX: usize = 10_000;
+/// Regular expressions that are taken to be compiled beside one that is compiled alone.
+const TEXTS_ALIKE: usize = 64;
 
-fn pattern_options() -> PatternOptions<jsonschema::FancyRegex> {
+/// Limits for each of `count` regular expressions of a schema.
+fn pattern_options(count: usize) -> PatternOptions<jsonschema::FancyRegex> {
+    let states_bytes = REGEX_STATES_BYTES_MAX / count.max(1);
     PatternOptions::fancy_regex()
         .backtrack_limit(REGEX_STEPS_MAX)
         .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_STATES_BYTES_MAX)
+        .dfa_size_limit(states_bytes.clamp(REGEX_STATES_BYTES_LEAST, REGEX_STATES_BYTES_MOST))
 }
 
-/// Compiles the validator of a schema.
-pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, CompileError> {
-    let documents = documents.for_validation();
+/// Compiles the validator of a schema made ready for it by [`Documents::for_validation`].
+pub(super) fn compile(
+    documents: &Documents,
+    patterns: PatternTotals,
+) -> Result<Validator<TapeJson>, CompileError> {
     let mut options = jsonschema::options_for::<TapeJson>()
         .with_draft(documents.draft)
         .with_retriever(documents.known())
-        .with_pattern_options(pattern_options());
+        .with_pattern_options(pattern_options(patterns.count));
     if documents.asserts_formats() {
         options = options.should_validate_formats(true);
     }
@@ -245,7 +227,7 @@ pub(super) fn compile(documents: &Documents) -> Result<Validator<TapeJson>, Comp
 pub(super) fn text_validator(keywords: &Value, draft: Draft) -> Option<Validator<TapeJson>> {
     jsonschema::options_for::<TapeJson>()
         .with_draft(draft)
-        .with_pattern_options(pattern_options())
+        .with_pattern_options(pattern_options(TEXTS_ALIKE))
         .build(keywords)
         .ok()
 }
@@ -254,7 +236,7 @@ pub(super) fn text_validator(keywords: &Value, draft: Draft) -> Option<Validator
 pub(super) fn pattern_matcher(pattern: &str) -> Option<impl Fn(&str) -> bool + use<>> {
     let schema = serde_json::json!({ "pattern": pattern });
     let validator = jsonschema::options()
-        .with_pattern_options(pattern_options())
+        .with_pattern_options(pattern_options(TEXTS_ALIKE))
         .build(&schema)
         .ok()?;
     Some(move |text: &str| validator.is_valid(&Value::String(text.to_owned())))
@@ -284,149 +266,6 @@ pub(super) fn check_syntax<'p>(payload: &'p [u8], tape: &mut Tape) -> Result<&'p
         },
     )?;
     Ok(text)
-}
-
-/// Says where and why, in words that hold no value of the payload.
-fn violation(root: TapeNode<'_>, error: &ValidationError<'_>) -> Violation {
-    let error = most_telling(error);
-    let mut place = Place::new(root);
-    for segment in error.instance_path().segments() {
-        match segment {
-            LocationSegment::Property(name) => place.enter_member(&name),
-            LocationSegment::Index(index) => place.enter_element(index),
-        }
-    }
-    let kind = error.kind();
-    let keyword = kind.keyword();
-    let (reason, detail) = match kind {
-        ValidationErrorKind::Required { property } => (
-            ViolationReason::MissingRequired,
-            format!("required: property {property} is missing"),
-        ),
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            if let Some(name) = unexpected.first() {
-                place.enter_member(name);
-            }
-            (
-                ViolationReason::UnknownField,
-                format!("{keyword}: the schema does not declare this property"),
-            )
-        }
-        ValidationErrorKind::AdditionalItems { limit } => (
-            ViolationReason::Constraint,
-            format!("{keyword}: array has more than {limit} items"),
-        ),
-        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => (
-            ViolationReason::EnumOutOfRange,
-            format!("{keyword}: {}", error.masked_with("value")),
-        ),
-        ValidationErrorKind::Type { .. } => (
-            ViolationReason::Constraint,
-            format!(
-                "{keyword}: {}, found {}",
-                error.masked_with("value"),
-                place.node.json_type()
-            ),
-        ),
-        ValidationErrorKind::PropertyNames { error } => (
-            ViolationReason::Constraint,
-            format!("{keyword}: {}", error.masked_with("a member name")),
-        ),
-        ValidationErrorKind::BacktrackLimitExceeded { .. }
-        | ValidationErrorKind::RegexEngineFailure { .. } => (
-            ViolationReason::LimitExceeded,
-            format!("{keyword}: the regular expression takes too long on this value"),
-        ),
-        ValidationErrorKind::FalseSchema => (
-            ViolationReason::Constraint,
-            "the schema allows no value here".to_owned(),
-        ),
-        _ => (
-            ViolationReason::Constraint,
-            format!("{keyword}: {}", error.masked_with("value")),
-        ),
-    };
-    Violation {
-        reason,
-        path: place.path,
-        byte_offset: place.node.offset(),
-        detail: shortened(detail),
-    }
-}
-
-/// For `anyOf` and `oneOf`, the error of the alternative that was most likely meant: one that got
-/// further into the value, or the only one that took the value's type.
-fn most_telling<'e>(error: &'e ValidationError<'e>) -> &'e ValidationError<'e> {
-    let mut error = error;
-    loop {
-        let (ValidationErrorKind::AnyOf { context }
-        | ValidationErrorKind::OneOfNotValid { context }) = error.kind()
-        else {
-            return error;
-        };
-        let own_depth = error.instance_path().segments().count();
-        let mut candidates = context
-            .iter()
-            .filter_map(|errors| errors.first())
-            .filter(|nested| {
-                nested.instance_path().segments().count() > own_depth
-                    || !matches!(nested.kind(), ValidationErrorKind::Type { .. })
-            });
-        match (candidates.next(), candidates.next()) {
-            (Some(nested), None) => error = nested,
-            _ => return error,
-        }
-    }
-}
-
-fn shortened(detail: String) -> String {
-    match detail.char_indices().nth(DETAIL_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", detail.get(..end).unwrap_or_default()),
-        None => detail,
-    }
-}
-
-/// A value of the payload and the path that leads to it.
-struct Place<'a> {
-    node: TapeNode<'a>,
-    path: String,
-}
-
-impl<'a> Place<'a> {
-    fn new(root: TapeNode<'a>) -> Self {
-        Self {
-            node: root,
-            path: "$".to_owned(),
-        }
-    }
-
-    fn enter_member(&mut self, name: &str) {
-        if let Some(member) = self.node.as_object().and_then(|object| object.member(name)) {
-            self.node = member;
-        }
-        push_member(&mut self.path, name);
-    }
-
-    fn enter_element(&mut self, index: usize) {
-        if let Some(element) = self.node.as_array().and_then(|array| array.element(index)) {
-            self.node = element;
-        }
-        write!(self.path, "[{index}]").unwrap_or_default();
-    }
-}
-
-/// Appends `.name`, or `["name"]` for a name that is not an identifier.
-pub(super) fn push_member(path: &mut String, name: &str) {
-    let plain = name.chars().enumerate().all(|(at, c)| {
-        c == '_' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_alphanumeric())
-    });
-    if plain && !name.is_empty() {
-        path.push('.');
-        path.push_str(name);
-    } else {
-        write!(path, "[{}]", Value::from(name)).unwrap_or_default();
-    }
 }
 
 #[cfg(test)]

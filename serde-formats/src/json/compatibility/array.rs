@@ -12,6 +12,9 @@ impl Comparison<'_> {
         new: Side,
         new_class: &ArrayClass,
     ) {
+        let found_before = self.found.len();
+        self.note_type(old_class.is_typed, new_class.is_typed);
+        self.note_contains((old, old_class), (new, new_class));
         self.compare_item_positions(old, old_class, new, new_class);
         self.within("items", |comparison| {
             comparison.compare(
@@ -69,6 +72,9 @@ impl Comparison<'_> {
             (false, true) => self.add_at("uniqueItems", &difference::UNIQUE_ITEMS_ADDED),
             (true, false) => self.add_at("uniqueItems", &difference::UNIQUE_ITEMS_REMOVED),
             _ => {}
+        }
+        if self.found.len() > found_before {
+            self.note_rest_of_items(old_class, new_class);
         }
     }
 

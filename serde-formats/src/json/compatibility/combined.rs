@@ -18,7 +18,11 @@ impl Comparison<'_> {
                     return false;
                 }
                 let pairs: Vec<_> = members.iter().map(|id| (old, new.at(*id))).collect();
-                self.accept_first(&pairs, Some(&difference::SUM_TYPE_EXTENDED))
+                let is_accepted = self.accept_first(&pairs, Some(&difference::SUM_TYPE_EXTENDED));
+                if is_accepted && *criterion == Criterion::OneOf {
+                    self.note_overlap(new, members);
+                }
+                is_accepted
             }
             (Class::Combined(criterion, members), _) => {
                 if let [only] = members.as_slice() {
@@ -40,6 +44,9 @@ impl Comparison<'_> {
         marker: Option<&'static difference::Kind>,
     ) -> bool {
         for (old, new) in pairs {
+            if self.is_exhausted {
+                return true;
+            }
             let differences = self.trial(*old, *new);
             if self.is_compatible(&differences) {
                 self.found.extend(differences);
@@ -59,6 +66,8 @@ impl Comparison<'_> {
         new: Side,
         (new_criterion, new_members): (Criterion, &[NodeId]),
     ) {
+        let found_before = self.found.len();
+        let (old_written, new_written) = (old_members, new_members);
         let old_members = self.distinct(old, old_members);
         let new_members = self.distinct(new, new_members);
         if old_criterion != new_criterion {
@@ -86,6 +95,10 @@ impl Comparison<'_> {
             });
         }
         self.match_members(old_criterion, &old_members, &new_members);
+        let is_same = self.found.len() == found_before && old_written.len() == new_written.len();
+        if new_criterion == Criterion::OneOf && !is_same {
+            self.note_overlap(new, new_written);
+        }
     }
 
     /// Members without those that are written the same.
@@ -106,9 +119,15 @@ impl Comparison<'_> {
         let mut edges: Vec<Vec<Option<Vec<Difference>>>> = Vec::new();
         self.path.push(criterion.keyword().to_owned());
         for (index, old_member) in old.iter().enumerate() {
+            if self.is_exhausted {
+                break;
+            }
             self.path.push(index.to_string());
             let mut row = Vec::new();
             for new_member in new {
+                if self.is_exhausted {
+                    break;
+                }
                 let differences = self.trial(*old_member, *new_member);
                 row.push(self.is_compatible(&differences).then_some(differences));
             }

@@ -18,6 +18,8 @@ enum Allowance {
     Always,
     Lenient,
     Never,
+    /// The rules do not see it, so it breaks no verdict; see `caveat.rs`.
+    Unseen,
 }
 
 /// One difference between two schemas.
@@ -50,10 +52,15 @@ pub(in crate::json) struct Stop {
 impl Kind {
     pub(super) fn is_compatible(&self, policy: CompatibilityPolicy) -> bool {
         match self.allowance {
-            Allowance::Always => true,
+            Allowance::Always | Allowance::Unseen => true,
             Allowance::Lenient => policy == CompatibilityPolicy::Lenient,
             Allowance::Never => false,
         }
+    }
+
+    /// Whether the reference does not see this difference.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.allowance == Allowance::Unseen
     }
 
     /// The sentence, holding `%s` for the new and the old schema.
@@ -235,4 +242,9 @@ kinds! {
         ITEM_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL
         ENUM_ARRAY_NARROWED ENUM_ARRAY_CHANGED COMBINED_TYPE_CHANGED PRODUCT_TYPE_EXTENDED
         SUM_TYPE_NARROWED COMBINED_TYPE_SUBSCHEMAS_CHANGED NOT_TYPE_EXTENDED;
+    Unseen:
+        DRAFT_NOT_COMPARED TYPE_NOT_COMPARED FORMAT_NOT_COMPARED CONDITION_NOT_COMPARED CONTAINS_NOT_COMPARED
+        PROPERTY_NAMES_NOT_COMPARED PATTERN_PROPERTIES_NOT_COMPARED OPEN_PATTERNS_NOT_COMPARED REQUIRED_NOT_COMPARED
+        DEFAULT_NOT_APPLIED OVERLAP_NOT_COMPARED EVALUATED_NOT_COMPARED ADDITIONAL_ITEMS_NOT_COMPARED
+        EXCLUSIVE_MAXIMUM_NOT_COMPARED CONNECT_BYTES_NOT_COMPARED NEGATION_NOT_COMPARED WIDENED;
 }

@@ -1,11 +1,13 @@
 //! Every difference between two JSON Schemas, and which of them break a reader.
 //!
 //! Follows the reference: what it compares is compared, what it never looks at (`format`,
-//! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is not. Where the
-//! reference gives no answer at all, the answer here is an incompatibility.
+//! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is no difference
+//! but a caveat, see `caveat.rs`. Where the reference gives no answer at all, the answer here is an
+//! incompatibility.
 //! Next: `scalar.rs`, `object.rs`, `array.rs`, `combined.rs`, one per group of classes.
 
 mod array;
+mod caveat;
 mod combined;
 mod difference;
 mod object;
@@ -17,6 +19,7 @@ use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
 use crate::compatibility::{CompatibilityPolicy, Incompatibility};
 
+pub use caveat::caveats;
 pub(super) use difference::{Difference, Trail};
 use difference::{Kind, Stop};
 
@@ -42,7 +45,9 @@ pub(super) fn differences(
     writer: &JsonSchema,
     policy: CompatibilityPolicy,
 ) -> Vec<Difference> {
-    run(reader, writer, policy, None)
+    let mut found = run(reader, writer, policy, None);
+    found.retain(|difference| !difference.kind.is_unseen());
+    found
 }
 
 /// How the comparison comes to `wanted`, which it reported under one of the policies.
@@ -71,7 +76,8 @@ fn run(
         return vec![unjudged()];
     };
     let mut broken = HashSet::new();
-    let mut steps = 0;
+    let mut matchers = HashMap::new();
+    let (mut steps, mut path_bytes) = (0, 0);
     for _ in 0..ROUNDS_MAX {
         let mut comparison = Comparison {
             old,
@@ -87,10 +93,21 @@ fn run(
             assumptions: 0,
             alike: HashSet::new(),
             steps,
+            path_bytes,
+            is_exhausted: false,
             trials: 0,
-            matchers: HashMap::new(),
+            asserts_formats: caveat::asserts_formats(reader),
+            matchers,
         };
+        if reader.documents().draft != writer.documents().draft {
+            comparison.add(&difference::DRAFT_NOT_COMPARED);
+        }
         comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
+        if comparison.is_exhausted {
+            // What was found is so; the rest is not judged.
+            comparison.found.push(unjudged());
+            return comparison.found;
+        }
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
         // that is in doubt, so choose again knowing it. Every round knows one pair more.
         let doubtful: Vec<Pair> = comparison
@@ -102,7 +119,8 @@ fn run(
         if doubtful.is_empty() {
             return comparison.found;
         }
-        steps = comparison.steps;
+        (steps, path_bytes) = (comparison.steps, comparison.path_bytes);
+        matchers = comparison.matchers;
         broken.extend(doubtful);
     }
     // Still in doubt: not judged, so not allowed.
@@ -119,7 +137,11 @@ fn unjudged() -> Difference {
 }
 
 /// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
-const STEPS_MAX: usize = 200_000;
+const STEPS_MAX: usize = 100_000;
+/// Bytes of the paths of all differences, those of trials included; past it likewise.
+const PATH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a name that cost as much as a pair.
+const NAME_BYTES_PER_STEP: usize = 64;
 /// Rounds of the search for incompatible cycles; each knows at least one pair more.
 const ROUNDS_MAX: usize = 64;
 /// Nesting of a comparison; deeper schemas count as incompatible.
@@ -171,8 +193,13 @@ struct Comparison<'m> {
     /// Pairs compared without any difference, and without assuming anything.
     alike: HashSet<Pair>,
     steps: usize,
+    path_bytes: usize,
+    /// There were too many steps or bytes: nothing more is compared.
+    is_exhausted: bool,
     /// Trials under way: differences found now may be thrown away.
     trials: usize,
+    /// Whether `format` refuses records.
+    asserts_formats: bool,
     matchers: HashMap<&'m str, Option<Matcher>>,
 }
 
@@ -192,7 +219,19 @@ impl<'m> Comparison<'m> {
         self.node(side).map_or(&Class::False, |node| &node.class)
     }
 
+    /// Counts steps of work.
+    fn spend(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_add(steps);
+        self.is_exhausted |= self.steps > STEPS_MAX;
+    }
+
     fn add(&mut self, kind: &'static Kind) {
+        let segments = self.path.iter().map(|segment| segment.len() + 1);
+        self.path_bytes += 2 + segments.sum::<usize>();
+        self.is_exhausted |= self.path_bytes > PATH_BYTES_MAX;
+        if self.is_exhausted {
+            return;
+        }
         let path = format!("#/{}", self.path.join("/"));
         let trail = self
             .wanted
@@ -210,6 +249,10 @@ impl<'m> Comparison<'m> {
     }
 
     fn within(&mut self, segment: &str, visit: impl FnOnce(&mut Self)) {
+        self.spend(segment.len() / NAME_BYTES_PER_STEP);
+        if self.is_exhausted {
+            return;
+        }
         self.path.push(segment.to_owned());
         visit(self);
         self.path.pop();
@@ -247,8 +290,11 @@ impl<'m> Comparison<'m> {
         if self.alike.contains(&pair) {
             return;
         }
-        self.steps += 1;
-        if self.steps > STEPS_MAX || self.open.len() > DEPTH_MAX {
+        self.spend(1);
+        if self.is_exhausted {
+            return;
+        }
+        if self.open.len() > DEPTH_MAX {
             return self.add(&difference::TYPE_CHANGED);
         }
         if !self.open.insert(pair) {
@@ -280,16 +326,22 @@ impl<'m> Comparison<'m> {
         let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
             return self.add(&difference::TYPE_CHANGED);
         };
+        let found_before = self.found.len();
         if self.compare_with_member(old, new) {
+            self.note_evaluated(old, new, found_before);
             return;
         }
         if std::mem::discriminant(&old_node.class) != std::mem::discriminant(&new_node.class) {
             let widens = matches!(old_node.class, Class::False)
                 || matches!(new_node.class, Class::Empty | Class::True)
                 || (old_node.is_connect_bytes && new_node.is_connect_bytes);
-            if !widens {
-                self.add(&difference::TYPE_CHANGED);
-            }
+            self.add(if widens {
+                // No difference to the reference, but where it does not compare one counts.
+                &difference::WIDENED
+            } else {
+                &difference::TYPE_CHANGED
+            });
+            self.note_bytes(old_node, new_node);
             return;
         }
         if old_node.id != new_node.id {
@@ -314,8 +366,12 @@ impl<'m> Comparison<'m> {
             (Class::Array(a), Class::Array(b)) => self.compare_arrays(old, a, new, b),
             (Class::Combined(a, old_members), Class::Combined(b, new_members)) => {
                 self.compare_combined(old, (*a, old_members), new, (*b, new_members));
+                self.note_evaluated(old, new, found_before);
             }
-            // Booleans and nulls have nothing more; conditionals are not looked into.
+            (Class::Conditional(a), Class::Conditional(b)) => {
+                self.note_conditions(old, *a, new, *b);
+            }
+            // Booleans and nulls have nothing more.
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Objects: required members, properties under content models, dependencies, bounds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::difference::{self, Kind};
 use super::{Comparison, Matcher, RestKinds, Side, bound_kinds};
@@ -23,6 +23,10 @@ impl<'m> Comparison<'m> {
         (old, old_class): (Side, &'m ObjectClass),
         (new, new_class): (Side, &'m ObjectClass),
     ) {
+        let found_before = self.found.len();
+        self.note_type(old_class.is_typed, new_class.is_typed);
+        self.note_required(old_class, new_class);
+        self.note_property_schemas((old, old_class), (new, new_class));
         self.compare_required(new, old_class, new_class);
         self.compare_properties((old, old_class), (new, new_class));
         self.compare_dependencies(old, old_class, new, new_class);
@@ -60,18 +64,26 @@ impl<'m> Comparison<'m> {
             new_class.min_properties.as_ref(),
             &bound_kinds!(MIN_PROPERTIES_ADDED MIN_PROPERTIES_REMOVED MIN_PROPERTIES_INCREASED MIN_PROPERTIES_DECREASED),
         );
+        let is_evaluated_elsewhere = |class: &ObjectClass| {
+            class.unevaluated != Rest::Allowed && !class.dependent_schemas.is_empty()
+        };
+        let is_doubtful = is_evaluated_elsewhere(old_class) || is_evaluated_elsewhere(new_class);
+        if is_doubtful && self.found.len() > found_before {
+            self.add(&difference::EVALUATED_NOT_COMPARED);
+        }
     }
 
     /// Properties both schemas name, required by only one of them.
     fn compare_required(&mut self, new: Side, old_class: &ObjectClass, new_class: &ObjectClass) {
         let old_names: HashMap<&str, NodeId> = by_name(&old_class.properties);
+        let (old_required, new_required) = (names(&old_class.required), names(&new_class.required));
         for (name, property) in &new_class.properties {
             if !old_names.contains_key(name.as_str()) {
                 continue;
             }
             let kind = match (
-                old_class.required.contains(name),
-                new_class.required.contains(name),
+                old_required.contains(name.as_str()),
+                new_required.contains(name.as_str()),
             ) {
                 (true, false) => &difference::REQUIRED_ATTRIBUTE_REMOVED,
                 (false, true) if self.has_default(new.at(*property)) => {
@@ -82,15 +94,23 @@ impl<'m> Comparison<'m> {
             };
             self.path.push("required".to_owned());
             self.add_at(name, kind);
+            if *kind == difference::REQUIRED_ATTRIBUTE_WITH_DEFAULT_ADDED {
+                self.add_at(name, &difference::DEFAULT_NOT_APPLIED);
+            }
             self.path.pop();
         }
     }
 
     /// What `class` takes under a name it does not give a schema itself.
     fn content_model(&mut self, class: &'m ObjectClass, name: &str) -> ContentModel {
+        self.spend(class.patterns.len());
+        let are_compiled = !self.is_exhausted
+            && self.old.patterns.check().is_ok()
+            && self.new.patterns.check().is_ok();
         for (pattern, id) in &class.patterns {
             let matcher = self.matchers.entry(pattern).or_insert_with(|| {
-                pattern_matcher(pattern).map(|matches| Box::new(matches) as Matcher)
+                let matcher = are_compiled.then(|| pattern_matcher(pattern)).flatten();
+                matcher.map(|matches| Box::new(matches) as Matcher)
             });
             // A pattern that does not compile covers nothing, which is the stricter reading.
             if matcher.as_ref().is_some_and(|matches| matches(name)) {
@@ -115,6 +135,7 @@ impl<'m> Comparison<'m> {
     ) {
         let old_names = by_name(&old_class.properties);
         let new_names = by_name(&new_class.properties);
+        let new_required = names(&new_class.required);
         self.path.push("properties".to_owned());
         for (name, old_property) in &old_class.properties {
             self.within(name, |comparison| {
@@ -127,7 +148,7 @@ impl<'m> Comparison<'m> {
         }
         for (name, new_property) in &new_class.properties {
             if !old_names.contains_key(name.as_str()) {
-                let is_required = new_class.required.contains(name);
+                let is_required = new_required.contains(name.as_str());
                 self.within(name, |comparison| {
                     let property = new.at(*new_property);
                     comparison.property_added(name, property, is_required, old, old_class);
@@ -174,6 +195,9 @@ impl<'m> Comparison<'m> {
         old_class: &'m ObjectClass,
     ) {
         let has_default = self.has_default(property);
+        if is_required && has_default {
+            self.add(&difference::DEFAULT_NOT_APPLIED);
+        }
         let model = self.content_model(old_class, name);
         if let ContentModel::Open = model {
             let is_empty = matches!(self.class(property), Class::Empty | Class::True);
@@ -196,6 +220,11 @@ impl<'m> Comparison<'m> {
                 &difference::PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL,
                 &difference::PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL,
             );
+        }
+        let is_open_but_for_patterns =
+            old_class.additional == Rest::Allowed && old_class.unevaluated == Rest::Allowed;
+        if matches!(model, ContentModel::Closed) && is_open_but_for_patterns {
+            self.add(&difference::OPEN_PATTERNS_NOT_COMPARED);
         }
         self.add(match (is_required, has_default) {
             (true, true) => {
@@ -239,8 +268,7 @@ impl<'m> Comparison<'m> {
             .map(|(name, names)| (name.as_str(), names))
             .collect();
         for (name, old_names) in &old_class.dependent_required {
-            let within =
-                |inner: &[String], outer: &[String]| inner.iter().all(|name| outer.contains(name));
+            let within = |inner: &[String], outer: &[String]| names(inner).is_subset(&names(outer));
             let kind = match new_required.get(name.as_str()) {
                 None => &difference::DEPENDENCY_ARRAY_REMOVED,
                 Some(new_names) => {
@@ -254,12 +282,13 @@ impl<'m> Comparison<'m> {
             };
             self.add_at(name, kind);
         }
+        let old_required: HashSet<&str> = old_class
+            .dependent_required
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         for (name, _) in &new_class.dependent_required {
-            if !old_class
-                .dependent_required
-                .iter()
-                .any(|(old, _)| old == name)
-            {
+            if !old_required.contains(name.as_str()) {
                 self.add_at(name, &difference::DEPENDENCY_ARRAY_ADDED);
             }
         }
@@ -282,7 +311,11 @@ impl<'m> Comparison<'m> {
     }
 }
 
-fn by_name(schemas: &[(String, NodeId)]) -> HashMap<&str, NodeId> {
+fn names(names: &[String]) -> HashSet<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+pub(super) fn by_name(schemas: &[(String, NodeId)]) -> HashMap<&str, NodeId> {
     schemas
         .iter()
         .map(|(name, id)| (name.as_str(), *id))

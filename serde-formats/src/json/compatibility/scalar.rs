@@ -1,5 +1,7 @@
 //! Strings, numbers, enumerations, constants and negations.
 
+use std::collections::HashSet;
+
 use serde_json::{Number, Value};
 
 use super::difference::{self, Difference};
@@ -8,6 +10,8 @@ use crate::json::model::{NumberClass, StringClass};
 
 impl Comparison<'_> {
     pub(super) fn compare_strings(&mut self, old: &StringClass, new: &StringClass) {
+        self.note_type(old.is_typed, new.is_typed);
+        self.note_format(old, new);
         self.compare_bound(
             "maxLength",
             old.max_length.as_ref(),
@@ -30,6 +34,7 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_numbers(&mut self, old: &NumberClass, new: &NumberClass) {
+        self.note_type(old.is_typed, new.is_typed);
         let bound = |number: &Option<Number>| number.as_ref().map(Bound::of);
         self.compare_bound(
             "maximum",
@@ -77,6 +82,7 @@ impl Comparison<'_> {
             (Some(old), Some(new)) if new < old && new_maximum.is_none_or(|max| old > max) => {
                 &difference::EXCLUSIVE_MAXIMUM_DECREASED
             }
+            (Some(old), Some(new)) if new < old => &difference::EXCLUSIVE_MAXIMUM_NOT_COMPARED,
             _ => return,
         };
         self.add_at("exclusiveMaximum", kind);
@@ -105,9 +111,8 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_enums(&mut self, old: &[Value], new: &[Value]) {
-        let within =
-            |inner: &[Value], outer: &[Value]| inner.iter().all(|value| outer.contains(value));
-        let kind = match (within(old, new), within(new, old)) {
+        let (old, new) = (distinct(old), distinct(new));
+        let kind = match (old.is_subset(&new), new.is_subset(&old)) {
             (true, true) => return,
             (true, false) => &difference::ENUM_ARRAY_EXTENDED,
             (false, true) => &difference::ENUM_ARRAY_NARROWED,
@@ -128,19 +133,63 @@ impl Comparison<'_> {
         let (Some(old_node), Some(new_node)) = (self.node(old), self.node(new)) else {
             return;
         };
+        self.path.push("not".to_owned());
+        let mut backwards: Vec<Difference> = self.trial(new, old);
         if old_node.fingerprint == new_node.fingerprint && !old_node.fingerprint.never_equal {
+            // Written the same, but what is referred to may have changed.
+            if !backwards.is_empty() {
+                self.add(&difference::NEGATION_NOT_COMPARED);
+            }
+            self.path.pop();
             return;
         }
-        self.path.push("not".to_owned());
-        let backwards: Vec<Difference> = self.trial(new, old);
         let kind = if self.is_compatible(&backwards) {
             &difference::NOT_TYPE_NARROWED
         } else {
             &difference::NOT_TYPE_EXTENDED
         };
+        backwards.retain(|difference| difference.kind.is_unseen());
+        self.found.extend(backwards);
         self.add(kind);
         self.path.pop();
     }
+}
+
+/// Values by a text that is the same for equal ones: the members of objects in the order of names.
+fn distinct(values: &[Value]) -> HashSet<String> {
+    fn write(value: &Value, text: &mut String) {
+        match value {
+            Value::Array(items) => {
+                text.push('[');
+                for item in items {
+                    write(item, text);
+                    text.push(',');
+                }
+                text.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<(&String, &Value)> = members.iter().collect();
+                members.sort_unstable_by_key(|(name, _)| *name);
+                text.push('{');
+                for (name, member) in members {
+                    text.push_str(&Value::from(name.as_str()).to_string());
+                    text.push(':');
+                    write(member, text);
+                    text.push(',');
+                }
+                text.push('}');
+            }
+            scalar => text.push_str(&scalar.to_string()),
+        }
+    }
+    values
+        .iter()
+        .map(|value| {
+            let mut text = String::new();
+            write(value, &mut text);
+            text
+        })
+        .collect()
 }
 
 /// A number to compare: exact for integers of 64 bits, a double otherwise.

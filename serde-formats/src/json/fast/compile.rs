@@ -8,16 +8,16 @@ use jsonschema::Draft;
 use serde_json::{Map, Value};
 
 use super::super::documents::Documents;
+use super::super::lex::plain_end;
 use super::super::validate::text_validator;
 use super::{ArrayRule, Bound, FastSchema, Field, NumberRule, ObjectRule, Rule, StringRule, types};
 
-/// The rules of a schema, for payloads nested `depth_max` deep; `None` when it has a keyword, a
-/// size or a reference that is not understood here.
+/// The rules of a schema made ready for validation, for payloads nested `depth_max` deep; `None`
+/// when it has a keyword, a size or a reference that is not understood here.
 pub(in crate::json) fn compile(documents: &Documents, depth_max: usize) -> Option<FastSchema> {
     if documents.has_dialect() {
         return None;
     }
-    let documents = documents.for_validation();
     if documents.draft == Draft::Draft4 {
         return None;
     }
@@ -392,6 +392,7 @@ impl<'d> Compiler<'d> {
             for (name, schema) in properties.as_object()? {
                 fields.push(Field {
                     name: name.clone(),
+                    is_plain: is_plain(name),
                     rule: self.rule(schema, 0)?,
                     bit: 0,
                 });
@@ -409,6 +410,7 @@ impl<'d> Compiler<'d> {
             if known.is_none() {
                 fields.push(Field {
                     name: name.to_owned(),
+                    is_plain: is_plain(name),
                     rule: additional,
                     bit: 0,
                 });
@@ -530,6 +532,10 @@ impl<'d> Compiler<'d> {
 
 /// Longest name a field may have.
 const NAME_BYTES_MAX: usize = 1024;
+
+fn is_plain(name: &str) -> bool {
+    plain_end(name.as_bytes(), 0) == name.len()
+}
 
 fn push<T>(rules: &mut Vec<T>, rule: T) -> Option<u16> {
     let index = u16::try_from(rules.len()).ok()?;

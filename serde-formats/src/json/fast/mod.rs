@@ -117,6 +117,8 @@ struct ObjectRule {
 #[derive(Debug)]
 struct Field {
     name: String,
+    /// A payload may write the name as it is, without an escape.
+    is_plain: bool,
     rule: Rule,
     /// Its bit in [`ObjectRule::required`]; zero for an optional field.
     bit: u64,

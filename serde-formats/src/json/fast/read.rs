@@ -3,7 +3,7 @@
 use super::super::lex::{escape_end, plain_end};
 use super::super::node::TapeNode;
 use super::super::tape::Unescape;
-use super::{Bound, FastSchema, NumberRule, ObjectRule, Rule, StringRule, types};
+use super::{Bound, FastSchema, Field, NumberRule, ObjectRule, Rule, StringRule, types};
 
 /// Memory reused from payload to payload.
 #[derive(Debug, Default)]
@@ -182,22 +182,26 @@ impl<'r> Reader<'r> {
                 if self.peek() != Some(b'"') {
                     return false;
                 }
-                let Some((name, escaped)) = self.string() else {
-                    return false;
-                };
-                let member = match rule {
-                    None => Rule::ANY,
-                    Some(rule) => match self.field(rule, name, escaped, expected) {
-                        Some(position) => {
+                let guessed = rule
+                    .and_then(|rule| rule.fields.get(expected))
+                    .filter(|field| self.is_next(field));
+                let member = if let Some(field) = guessed {
+                    self.at += field.name.len() + 2;
+                    expected += 1;
+                    seen |= field.bit;
+                    field.rule
+                } else {
+                    let Some((name, escaped)) = self.string() else {
+                        return false;
+                    };
+                    match rule.and_then(|rule| self.field(rule, name, escaped)) {
+                        Some((position, field)) => {
                             expected = position + 1;
-                            let Some(field) = rule.fields.get(position) else {
-                                return false;
-                            };
                             seen |= field.bit;
                             field.rule
                         }
-                        None => rule.additional,
-                    },
+                        None => rule.map_or(Rule::ANY, |rule| rule.additional),
+                    }
                 };
                 if self.peek() != Some(b':') {
                     self.skip_whitespace();
@@ -227,15 +231,23 @@ impl<'r> Reader<'r> {
         rule.is_none_or(|rule| seen & rule.required == rule.required)
     }
 
-    /// The field of a name: first guessed, because producers write fields in one order.
+    /// Whether the name that comes is that of a field. Guessed first, because producers write
+    /// fields in one order.
     #[inline]
-    fn field(
+    fn is_next(&self, field: &Field) -> bool {
+        let name = field.name.as_bytes();
+        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
+        field.is_plain && rest.starts_with(name) && rest.get(name.len()) == Some(&b'"')
+    }
+
+    /// The field of a name, and its position.
+    #[inline]
+    fn field<'f>(
         &mut self,
-        rule: &ObjectRule,
+        rule: &'f ObjectRule,
         name: &str,
         escaped: bool,
-        expected: usize,
-    ) -> Option<usize> {
+    ) -> Option<(usize, &'f Field)> {
         let name = if escaped {
             self.scratch.clear();
             self.scratch.extend(Unescape::new(name));
@@ -243,22 +255,12 @@ impl<'r> Reader<'r> {
         } else {
             name
         };
-        if rule
-            .fields
-            .get(expected)
-            .is_some_and(|field| field.name == name)
-        {
-            return Some(expected);
-        }
         let alike = rule.by_length.get(name.len())?;
         alike
             .iter()
             .map(|position| usize::from(*position))
-            .find(|position| {
-                rule.fields
-                    .get(*position)
-                    .is_some_and(|field| field.name == name)
-            })
+            .filter_map(|position| Some((position, rule.fields.get(position)?)))
+            .find(|(_, field)| field.name == name)
     }
 
     fn number(&mut self, rule: Rule) -> bool {

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::super::compatibility::Trail;
+use super::super::explain::Refusal;
 use super::super::model::{Model, NodeId};
-use super::super::validate::Refusal;
 use super::pool::Pool;
 use super::sample::{Maker, Member};
 

@@ -4,12 +4,13 @@
 //! makes values that the writer's schema allows at the place and that stand on the edges of the
 //! reader's, [`Frame`] builds the rest of a record around each, and both validators judge it. A
 //! record counts when the writer takes it and the reader refuses it at that place.
-//! Next: `shape.rs` (what a schema asks of one value), `sample.rs`, `text.rs`, `pool.rs`.
+//! Next: `shape.rs` (what a schema asks of one value), `sample.rs`, `scalars.rs`, `text.rs`, `pool.rs`.
 
 mod frame;
 mod pool;
 mod proof;
 mod sample;
+mod scalars;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::compatibility::{Trail, trail};
-use super::validate::{JsonScratch, JsonValidator, Refusal};
+use super::explain::Refusal;
+use super::validate::{JsonScratch, JsonValidator};
 use super::{JsonSchema, model::Model};
 use crate::compatibility::Incompatibility;
 use crate::validator::ValidationOptions;
