@@ -29,7 +29,7 @@ use crate::protocol::produce::{
 use crate::records::check::only_batch;
 use crate::records::{
     BatchError, BatchHeader, BatchView, DecompressionScratch, ProduceLimits, check_produced,
-    check_records, set_max_timestamp,
+    check_records, set_create_time,
 };
 use crate::topics::Topic;
 use crate::transactions::coordinator::{ClientVersion, Producer, TopicPartition};
@@ -333,7 +333,7 @@ async fn store(
     };
     let (receipt, max_timestamp) =
         judge(broker, &settings, &view, &limits, &origin, deadline).await?;
-    if !config.log_append_time && set_max_timestamp(&mut batch, max_timestamp) {
+    if !config.log_append_time && set_create_time(&mut batch, max_timestamp) {
         header = BatchHeader::parse(&batch)?;
     }
     if let Some(transaction) = &transaction {
