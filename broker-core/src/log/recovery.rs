@@ -21,7 +21,10 @@ use super::transaction_index::{self, AbortedEntry};
 use super::{Log, Shutdown, Start, TopicConfig, apply_marker, read_marker};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
-use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION};
+use crate::storage::{
+    Persistence, Storage, StorageFile, TEMPORARY_EXTENSION, WRITE_BYTES_MAX, read_full_at,
+    write_all_at,
+};
 
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -64,7 +67,9 @@ impl Log {
             segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
-        let clean = start.shutdown == Shutdown::Clean && (saved.is_some() || created);
+        let sync_failed = checkpoint::load_sync_failure(opening.storage, &directory)?;
+        let clean =
+            start.shutdown == Shutdown::Clean && (saved.is_some() || created) && !sync_failed;
         let mut newest_epoch = epochs.latest();
         // The gaps that compaction made are no faults, even where the recovery point is lost.
         let compacted_below = recovery_point.max(first_dirty.unwrap_or_default());
@@ -146,7 +151,40 @@ impl Log {
             storage,
             directory,
         };
-        log.after_recovery(clean)
+        let log = log.after_recovery(clean)?;
+        if sync_failed {
+            log.write_again()?;
+        }
+        Ok(log)
+    }
+
+    /// Writes what a failed sync may have left in the page cache alone, where a second sync would
+    /// not look for it, and syncs that.
+    fn write_again(&self) -> io::Result<()> {
+        let storage = self.storage.as_ref();
+        let mut piece = vec![0; WRITE_BYTES_MAX];
+        for (base, file) in &self.unsynced {
+            let mut position = 0;
+            loop {
+                let read = read_full_at(file.as_ref(), &mut piece, position)?;
+                if read == 0 {
+                    break;
+                }
+                write_all_at(
+                    file.as_ref(),
+                    piece.get(..read).unwrap_or_default(),
+                    position,
+                )?;
+                position += u64::try_from(read).unwrap_or(0);
+            }
+            file.sync_data()?;
+            tracing::warn!(
+                directory = %self.directory.display(), segment = %base, bytes = position,
+                "written again: a sync of it failed before"
+            );
+        }
+        storage.sync_dir(&self.directory)?;
+        checkpoint::remove_sync_failure(storage, &self.directory)
     }
 
     /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
@@ -585,7 +623,7 @@ fn begins_batch(
     if position >= size {
         return Ok(false);
     }
-    crate::storage::read_full_at(file, &mut bytes, position)?;
+    read_full_at(file, &mut bytes, position)?;
     let Ok(header) = BatchHeader::parse(&bytes) else {
         return Ok(false);
     };
@@ -633,7 +671,7 @@ pub(super) fn remove_old_snapshots(
     })
 }
 
-fn parse_offset(stem: &str) -> Option<Offset> {
+pub(super) fn parse_offset(stem: &str) -> Option<Offset> {
     let digits = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| stem.parse().ok().map(Offset)).flatten()
 }

@@ -186,6 +186,12 @@ impl SealedSegment {
         Ok(())
     }
 
+    /// Removes the two indexes that look-ups can do without.
+    pub(crate) fn remove_indexes(&self, storage: &dyn Storage) -> io::Result<()> {
+        storage.remove(&index::index_path(&self.directory, self.base))?;
+        storage.remove(&index::time_index_path(&self.directory, self.base))
+    }
+
     /// Removes its files. Readers that have them open finish in peace.
     pub(crate) fn remove(&self, storage: &dyn Storage) -> io::Result<()> {
         remove_segment(storage, &self.directory, self.base)

@@ -15,6 +15,7 @@ mod sync;
 mod tail;
 mod types;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock, Weak};
@@ -34,7 +35,7 @@ pub use types::{
 use crate::broker::Durability;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId};
-use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure};
+use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure, save_sync_failure};
 use crate::records::{
     BatchHeader, TransactionResult, assign_offsets, marker_batch, set_log_append_time,
 };
@@ -85,6 +86,9 @@ pub struct Partition {
     state: Mutex<State>,
     /// Held over a sync, so that two of the same partition do not overlap.
     syncing: Mutex<()>,
+    /// Held while files of sealed segments are exchanged or removed, so that compaction and the
+    /// log start do not step on each other.
+    rearranging: Mutex<()>,
     sync_request: SyncRequest,
     /// The high watermark.
     readable: watch::Sender<i64>,
@@ -159,6 +163,7 @@ impl Partition {
                 appended_since_tick: false,
             }),
             syncing: Mutex::new(()),
+            rearranging: Mutex::new(()),
             sync_request: SyncRequest::default(),
             readable: watch::Sender::new(end),
             durable: watch::Sender::new(durable),
@@ -239,7 +244,8 @@ impl Partition {
         };
         sequence_check(log.producers().verdict(header, now_ms))?;
         if !still_holds() {
-            return Err(AppendError::StaleVerdict);
+            drop(state);
+            return Err(AppendError::StaleVerdict(batch));
         }
         self.write(state, batch, header, now_ms)
     }
@@ -398,8 +404,28 @@ impl Partition {
                 }
                 raise(&self.durable, unsynced.end.0);
             }
-            // The kernel may have dropped the pages: a second sync would succeed and lie.
-            Err(error) => self.fail(&format!("sync failed: {error}")),
+            // The kernel may have dropped the pages' marks: a second sync would succeed and lie.
+            Err(error) => {
+                self.fail(&format!("sync failed: {error}"));
+                self.note_sync_failure();
+            }
+        }
+    }
+
+    /// Tells the next process that what it can read may be on no disk.
+    fn note_sync_failure(&self) {
+        let directory = self
+            .state
+            .lock()
+            .log
+            .as_ref()
+            .map(|log| log.directory().to_owned());
+        let storage = self.context.storage.as_ref();
+        if let Some(directory) = directory
+            && let Err(error) = save_sync_failure(storage, &directory)
+        {
+            tracing::error!(partition = %self.shown(), %error,
+                "the failed sync could not be noted: restart the machine, not the process alone");
         }
     }
 
@@ -425,9 +451,8 @@ impl Partition {
     /// # Errors
     /// [`ReadError::OutOfRange`] above the high watermark or below -1.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, ReadError> {
-        let mut state = self.state.lock();
         self.check_online().map_err(ReadError::Offline)?;
-        let offsets = state.offsets();
+        let offsets = self.offsets();
         let target = if before.0 == -1 {
             offsets.high_watermark
         } else {
@@ -439,11 +464,37 @@ impl Partition {
                 offsets,
             });
         }
-        if let Some(log) = state.log.as_mut() {
-            log.delete_before(target)
-                .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
+        self.move_start(target)
+            .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
+        Ok(self.offsets().log_start)
+    }
+
+    /// Drops what lies before `before`. The new start is durable before it counts, and the lock is
+    /// held for neither the sync nor the removal of files.
+    fn move_start(&self, before: Offset) -> io::Result<()> {
+        let _files_are_ours = self.rearranging.lock();
+        let storage = self.context.storage.as_ref();
+        let planned = self
+            .state
+            .lock()
+            .log
+            .as_ref()
+            .map(|log| log.plan_start(before));
+        let Some(planned) = planned.flatten() else {
+            return Ok(());
+        };
+        planned.save(storage)?;
+        let gone = match self.state.lock().log.as_mut() {
+            Some(log) => log.advance_start(&planned),
+            None => Vec::new(),
+        };
+        for segment in gone {
+            if let Err(error) = segment.remove(storage) {
+                tracing::warn!(partition = %self.shown(), segment = %segment.base, %error,
+                    "old segment not removed: the next start does it");
+            }
         }
-        Ok(state.offsets().log_start)
+        Ok(())
     }
 
     /// Bytes on disk.
@@ -469,22 +520,26 @@ impl Partition {
         else {
             return;
         };
-        let kept = log
+        let planned = log
             .roll_by_time(&config, now_ms)
-            .and_then(|_| log.apply_retention(&config, now_ms));
-        match kept {
-            Ok(0) => {}
-            Ok(segments) => {
-                tracing::info!(partition = %self.shown(), segments, "old segments removed");
-            }
-            Err(error) => tracing::error!(partition = %self.shown(), %error, "retention failed"),
-        }
+            .and_then(|_| log.plan_retention(&config, now_ms));
         log.expire_producers(now_ms);
         if !active {
             tail.shrink(IDLE_TAIL_BYTES);
             log.close_idle_file();
         }
         drop(state);
+        let retained = planned.and_then(|planned| {
+            let Some((keep_from, segments)) = planned else {
+                return Ok(());
+            };
+            self.move_start(keep_from)?;
+            tracing::info!(partition = %self.shown(), segments, "old segments removed");
+            Ok(())
+        });
+        if let Err(error) = retained {
+            tracing::error!(partition = %self.shown(), %error, "retention failed");
+        }
         self.sync_now();
         if let Some(log) = self.state.lock().log.as_mut() {
             log.save_checkpoint(Persistence::Advisory);
