@@ -23,6 +23,7 @@ mod checkpoint;
 mod compaction;
 mod config;
 pub mod epochs;
+pub mod examine;
 mod index;
 mod producer_snapshot;
 pub mod producer_state;

@@ -20,6 +20,10 @@ use parking_lot::Mutex;
 pub use crate::log::TopicConfig;
 pub use open::TopicsOptions;
 
+pub(crate) use catalog::TopicEntry;
+pub(crate) use changes::DELETED_SUFFIX;
+pub(crate) use store::MetadataStore;
+
 use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName};
@@ -27,7 +31,6 @@ use crate::partition::{Partition, PartitionContext, TopicState};
 use crate::validation::{ConfigType, RecordValidator, TopicSettings};
 use catalog::Catalog;
 use config::ConfigTable;
-use store::MetadataStore;
 
 /// Partitions of all topics together: what one node is measured with.
 pub const PARTITIONS_MAX: i64 = 10_000;
