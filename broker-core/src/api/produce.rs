@@ -352,6 +352,7 @@ async fn store(
         if let Some(transaction) = &transaction {
             transaction.enter(broker, context.version).await?;
         }
+        partition.make_room().await;
         let still_holds =
             || broker.validator.still_holds(&settings, &receipt) && is_member().is_ok();
         match partition.append(batch, &header, now_ms, &still_holds) {

@@ -226,6 +226,8 @@ impl Log {
         let base = self.active.base();
         if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
             self.unsynced.push((base, Arc::clone(&file)));
+            // Its name may not be durable yet.
+            self.directory_unsynced |= position == 0;
         }
         if let Err(error) = write_all_at(file.as_ref(), batch, position) {
             // Cut what was written of it: the next append starts at the same place.
@@ -359,6 +361,9 @@ impl Log {
     /// small writes, and no sync unless it is to be durable; does nothing when nothing changed.
     /// Failures are logged: all of it is advisory.
     pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
+        if self.is_untouched() {
+            return;
+        }
         let at = |persistence| Some((self.log_end, self.recovery_point, persistence));
         let durable = persistence == Persistence::Durable;
         if self.checkpointed == at(Persistence::Durable) || self.checkpointed == at(persistence) {
@@ -389,11 +394,24 @@ impl Log {
         }
     }
 
-    /// Closes the active file when everything is synced.
-    pub(crate) fn close_idle_file(&mut self) {
-        if self.unsynced.is_empty() {
+    /// Closes the active file when everything is synced; answers whether it was.
+    pub(crate) fn close_idle_file(&mut self) -> bool {
+        let synced = self.unsynced.is_empty();
+        if synced {
             self.active.close_file();
         }
+        synced
+    }
+
+    /// Whether the active segment's file is open.
+    pub(crate) fn has_open_file(&self) -> bool {
+        self.active.is_open()
+    }
+
+    /// Whether nothing was ever written: then there is nothing to save, and no file that must be
+    /// found again.
+    fn is_untouched(&self) -> bool {
+        self.sealed.is_empty() && self.active.size == 0 && self.log_end == Offset(0)
     }
 
     fn save_snapshot(&self) {

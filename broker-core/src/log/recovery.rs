@@ -68,8 +68,12 @@ impl Log {
             created = true;
         }
         let sync_failed = checkpoint::load_sync_failure(opening.storage, &directory)?;
-        let clean =
-            start.shutdown == Shutdown::Clean && (saved.is_some() || created) && !sync_failed;
+        // A log that nothing was ever written to has no checkpoint, and needs none.
+        let untouched = matches!(segments.as_slice(), [only]
+            if only.size == 0 && only.indexes.base == Offset(0) && saved_start == Offset(0));
+        let clean = start.shutdown == Shutdown::Clean
+            && (saved.is_some() || created || untouched)
+            && !sync_failed;
         let mut newest_epoch = epochs.latest();
         // The gaps that compaction made are no faults, even where the recovery point is lost.
         let compacted_below = recovery_point.max(first_dirty.unwrap_or_default());
@@ -99,21 +103,28 @@ impl Log {
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
         if epochs.is_empty() && (clean || log_start < log_end) {
-            epochs.begin(newest_epoch, log_start);
+            // Without records nothing but the count of unclean starts tells what clients have seen.
+            let floor = if log_start < log_end {
+                newest_epoch
+            } else {
+                newest_epoch.max(start.epoch_floor)
+            };
+            epochs.begin(floor, log_start);
         }
         if !clean {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
         }
         let epochs_changed = epochs != before;
-        // The epoch of a new log is 0 at 0, which needs no record: a topic of many partitions
-        // would wait long for it.
-        let persistence = if created && clean {
+        // The epoch of a log without records needs no record either: it is made again from the count
+        // of unclean starts. A topic of many partitions would wait long for it.
+        let untouched = untouched && log_end == Offset(0) && before.is_empty();
+        let persistence = if untouched {
             Persistence::Advisory
         } else {
             Persistence::Durable
         };
-        if epochs_changed {
+        if epochs_changed && !untouched {
             checkpoint::save_epochs(&epochs, opening.storage, &directory, persistence)?;
         }
         let Some(last) = segments.pop() else {
@@ -145,8 +156,13 @@ impl Log {
             },
             first_dirty: first_dirty.unwrap_or_default().min(log_end),
             unsynced: Vec::new(),
-            directory_unsynced: created,
-            checkpointed: None,
+            directory_unsynced: created && !untouched,
+            // What an orderly stop saved need not be saved again.
+            checkpointed: (clean && saved == Some(log_end) && !epochs_changed).then_some((
+                log_end,
+                log_end,
+                Persistence::Durable,
+            )),
             epochs_unsynced: epochs_changed && persistence == Persistence::Advisory,
             storage,
             directory,
@@ -205,7 +221,7 @@ impl Log {
             unsynced.push((base, file));
         }
         self.unsynced = unsynced;
-        self.directory_unsynced = true;
+        self.directory_unsynced = !self.is_untouched();
         Ok(self)
     }
 }

@@ -10,6 +10,7 @@
 //! Only the answer to acks=all waits, in [`Partition::durable`].
 
 mod compact;
+mod files;
 mod query;
 mod sync;
 mod tail;
@@ -17,7 +18,7 @@ mod types;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -41,6 +42,7 @@ use crate::records::{
 };
 use crate::storage::{Persistence, Storage};
 use crate::validation::TopicSettings;
+use files::{OpenFiles, Ticket};
 use sync::SyncRequest;
 use tail::Tail;
 
@@ -51,6 +53,7 @@ pub(crate) struct PartitionContext {
     pub(crate) syncer: Arc<Syncer>,
     pub(crate) durability: Durability,
     open_segments: OpenSegments,
+    files: OpenFiles,
     tail_bytes: Arc<AtomicUsize>,
 }
 
@@ -60,11 +63,13 @@ impl PartitionContext {
         syncer: Arc<Syncer>,
         durability: Durability,
     ) -> Self {
+        let (active_max, sealed_max) = files::shares();
         Self {
             storage,
             syncer,
             durability,
-            open_segments: OpenSegments::default(),
+            open_segments: OpenSegments::new(sealed_max),
+            files: OpenFiles::new(active_max),
             tail_bytes: Arc::default(),
         }
     }
@@ -90,6 +95,9 @@ pub struct Partition {
     /// log start do not step on each other.
     rearranging: Mutex<()>,
     sync_request: SyncRequest,
+    ticket: Ticket,
+    /// Somebody wants its file closed once it is synced.
+    close_wanted: AtomicBool,
     /// The high watermark.
     readable: watch::Sender<i64>,
     /// Everything below is on disk.
@@ -165,6 +173,8 @@ impl Partition {
             syncing: Mutex::new(()),
             rearranging: Mutex::new(()),
             sync_request: SyncRequest::default(),
+            ticket: Ticket::default(),
+            close_wanted: AtomicBool::new(false),
             readable: watch::Sender::new(end),
             durable: watch::Sender::new(durable),
             offline,
@@ -203,6 +213,33 @@ impl Partition {
         state.log.as_ref().map_or(SequenceVerdict::Append, |log| {
             log.producers().verdict(header, now_ms)
         })
+    }
+
+    /// Waits until the partition may have its file open, which [`Self::append`] needs.
+    pub async fn make_room(&self) {
+        if !self.ticket.is_set() {
+            self.context.files.room().await;
+        }
+    }
+
+    /// Closes the file, after a sync if need be.
+    fn let_go_of_file(&self) {
+        // Whoever holds the lock may wait for this very thread's.
+        if let Some(mut state) = self.state.try_lock()
+            && self.close_if_synced(&mut state)
+        {
+            return;
+        }
+        self.close_wanted.store(true, Ordering::Release);
+        self.context.syncer.request(self);
+    }
+
+    fn close_if_synced(&self, state: &mut State) -> bool {
+        let closed = state.log.as_mut().is_none_or(Log::close_idle_file);
+        if closed {
+            self.context.files.closed(&self.ticket);
+        }
+        closed
     }
 
     /// Appends a checked batch: under the partition's lock the sequence is judged again and
@@ -320,7 +357,11 @@ impl Partition {
             // Index and producer state take the stamped time.
             header = BatchHeader::parse(&batch).unwrap_or(header);
         }
-        if let Err(failure) = log.append(&batch, &header, &config, now_ms) {
+        let written = log.append(&batch, &header, &config, now_ms);
+        if log.has_open_file() {
+            self.context.files.opened(self);
+        }
+        if let Err(failure) = written {
             drop(state);
             return Err(self.write_failed(failure));
         }
@@ -399,10 +440,18 @@ impl Partition {
         });
         match synced {
             Ok(()) => {
-                if let Some(log) = self.state.lock().log.as_mut() {
-                    log.synced(unsynced.end);
+                // Closed before it is asked whether there is need to.
+                let end = unsynced.end;
+                drop(unsynced);
+                let mut state = self.state.lock();
+                if let Some(log) = state.log.as_mut() {
+                    log.synced(end);
                 }
-                raise(&self.durable, unsynced.end.0);
+                if self.close_wanted.swap(false, Ordering::AcqRel) {
+                    self.close_if_synced(&mut state);
+                }
+                drop(state);
+                raise(&self.durable, end.0);
             }
             // The kernel may have dropped the pages' marks: a second sync would succeed and lie.
             Err(error) => {
@@ -526,7 +575,7 @@ impl Partition {
         log.expire_producers(now_ms);
         if !active {
             tail.shrink(IDLE_TAIL_BYTES);
-            log.close_idle_file();
+            self.close_if_synced(&mut state);
         }
         drop(state);
         let retained = planned.and_then(|planned| {
@@ -580,6 +629,7 @@ impl Partition {
         state.log = None;
         state.tail.shrink(0);
         drop(state);
+        self.context.files.closed(&self.ticket);
         self.notify_all();
     }
 
@@ -609,6 +659,12 @@ impl Partition {
 
     fn shown(&self) -> String {
         format!("{}-{}", self.topic.settings.load().name, self.index)
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.context.files.closed(&self.ticket);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::storage::simulated::{Fault, SimulatedStorage};
 mod advisory;
 mod compaction;
 mod faults;
+mod files;
 mod transactions;
 
 const DIRECTORY: &str = "/data/topics/orders-0";

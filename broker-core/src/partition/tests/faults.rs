@@ -272,11 +272,11 @@ fn no_lock_of_a_partition_is_held_while_it_syncs() {
     let (seen, watched) = (Arc::clone(&syncs), Arc::downgrade(&partition));
     rig.disk.on_sync(move || {
         if let Some(partition) = watched.upgrade() {
-            seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            seen.fetch_add(1, Ordering::Relaxed);
             assert!(partition.state.try_lock().is_some(), "locked over a sync");
         }
     });
-    let count = || syncs.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let count = || syncs.swap(0, Ordering::Relaxed);
     let mut builder = BatchBuilder::new(Compression::None, 1);
     builder.append(1, Some(b"key"), Some(&[1; 200]), &[]);
     let keyed = builder.build();
