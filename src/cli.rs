@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{backup, bench, consume, export, import, produce, schema, serve, topic};
+use crate::commands::{backup, bench, consume, doctor, export, import, produce, schema, serve, topic};
 use crate::config::ServeOptions;
 
 /// How a command ended, short of an error.
@@ -80,6 +80,8 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back as a data directory
     Restore(backup::Restore),
+    /// Examine a data directory, explain what is wrong, repair what can be when told
+    Doctor(doctor::Arguments),
     /// Measure a running server with pre-built batches
     Bench {
         #[command(flatten)]
@@ -164,6 +166,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Export { servers, command } => export::run(&servers, command).await,
         Command::Backup(arguments) => backup::backup(arguments).await,
         Command::Restore(arguments) => backup::restore(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Bench { servers, command } => bench::run(&servers, command).await,
     }
 }

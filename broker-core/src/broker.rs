@@ -289,7 +289,7 @@ impl Periodic {
     }
 }
 
-fn lock_directory(data_dir: &Path) -> Result<File, String> {
+pub(crate) fn lock_directory(data_dir: &Path) -> Result<File, String> {
     let shown = data_dir.display();
     fs::create_dir_all(data_dir)
         .map_err(|error| format!("data directory {shown} cannot be created: {error}"))?;
@@ -306,16 +306,30 @@ fn lock_directory(data_dir: &Path) -> Result<File, String> {
     }
 }
 
-fn check_format(storage: &dyn Storage, data_dir: &Path) -> Result<(), String> {
+/// Whether a process has the directory open. Makes no file.
+pub(crate) fn is_locked(data_dir: &Path) -> io::Result<bool> {
+    match File::open(data_dir.join(".lock")) {
+        Ok(lock) => match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The format number of the directory, if it is one that is known here; `None` without the file.
+pub(crate) fn read_format(storage: &dyn Storage, data_dir: &Path) -> Result<Option<u32>, String> {
     let path = data_dir.join("format");
-    let fail = |error: io::Error| format!("{}: {error}", path.display());
-    let Some(found) = read_file(storage, &path, SMALL_FILE_BYTES_MAX).map_err(fail)? else {
-        let text = format!("{FORMAT}\n");
-        return replace_file(storage, &path, text.as_bytes(), Persistence::Durable).map_err(fail);
+    let found = read_file(storage, &path, SMALL_FILE_BYTES_MAX)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let Some(found) = found else {
+        return Ok(None);
     };
     let text = String::from_utf8_lossy(&found);
     match text.trim().parse::<u32>() {
-        Ok(FORMAT) => Ok(()),
+        Ok(FORMAT) => Ok(Some(FORMAT)),
         Ok(newer) if newer > FORMAT => Err(format!(
             "data directory {} has format {newer}, newer than the {FORMAT} known here",
             data_dir.display()
@@ -328,23 +342,52 @@ fn check_format(storage: &dyn Storage, data_dir: &Path) -> Result<(), String> {
     }
 }
 
+fn check_format(storage: &dyn Storage, data_dir: &Path) -> Result<(), String> {
+    if read_format(storage, data_dir)?.is_some() {
+        return Ok(());
+    }
+    let path = data_dir.join("format");
+    let text = format!("{FORMAT}\n");
+    replace_file(storage, &path, text.as_bytes(), Persistence::Durable)
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// The cluster id in `meta.properties`, Kafka's file; made when there is none.
 fn cluster_id(storage: &dyn Storage, data_dir: &Path, node_id: i32) -> Result<String, String> {
+    if let Some(found) = read_cluster_id(storage, data_dir)? {
+        return Ok(found);
+    }
     let path = data_dir.join("meta.properties");
     let fail = |error: io::Error| format!("{}: {error}", path.display());
-    if let Some(found) = read_file(storage, &path, SMALL_FILE_BYTES_MAX).map_err(fail)? {
-        let text = String::from_utf8_lossy(&found);
-        return text
-            .lines()
-            .find_map(|line| line.strip_prefix("cluster.id="))
-            .map(|id| id.trim().to_owned())
-            .filter(|id| !id.is_empty())
-            .ok_or_else(|| format!("{} has no cluster.id", path.display()));
-    }
     let id = encode_id(TopicId(Uuid::new_v4()));
     let text = format!("version=1\nnode.id={node_id}\ncluster.id={id}\n");
     replace_file(storage, &path, text.as_bytes(), Persistence::Durable).map_err(fail)?;
     Ok(id)
+}
+
+/// The cluster id in `meta.properties`; `None` without the file.
+pub(crate) fn read_cluster_id(
+    storage: &dyn Storage,
+    data_dir: &Path,
+) -> Result<Option<String>, String> {
+    let path = data_dir.join("meta.properties");
+    let found = read_file(storage, &path, SMALL_FILE_BYTES_MAX)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&found);
+    text.lines()
+        .find_map(|line| line.strip_prefix("cluster.id="))
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty())
+        .map(Some)
+        .ok_or_else(|| format!("{} has no cluster.id", path.display()))
+}
+
+/// Whether the process that had the directory before stopped in order.
+pub(crate) fn stopped_in_order(storage: &dyn Storage, data_dir: &Path) -> io::Result<bool> {
+    Ok(shutdown_before(storage, data_dir)? == Shutdown::Clean)
 }
 
 /// Whether the mark of an orderly stop is there.

@@ -18,6 +18,7 @@
 //! | [`api`] | one file per Kafka API |
 //! | [`net`] | listener and connections |
 //! | [`broker`] | everything above behind one handle |
+//! | [`doctor`] | examines a data directory that no broker has open |
 //!
 //! Direction inside: `ids, error <- protocol, records <- log <- partition <- topics <-
 //! internal_log <- groups <- transactions <- broker <- api <- net`; `validation` uses only `ids` and `records`.
@@ -25,6 +26,7 @@
 pub mod api;
 pub mod broker;
 pub mod clock;
+pub mod doctor;
 pub mod error;
 pub mod groups;
 pub mod ids;

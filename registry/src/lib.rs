@@ -60,3 +60,13 @@ pub async fn copy_sqlite(from: &std::path::Path, to: &std::path::Path) -> Result
     let copied = store::copy_sqlite(from, to).await;
     copied.map_err(|error| OpenError(error.to_string()))
 }
+
+/// Has SQLite check the file of a registry, which a server may be using: what it complains of, a line
+/// each; nothing when it is sound.
+///
+/// # Errors
+/// When it cannot be read, or is no database.
+pub async fn check_sqlite(path: &std::path::Path) -> Result<Vec<String>, OpenError> {
+    let checked = store::check_sqlite(path).await;
+    checked.map_err(|error| OpenError(error.to_string()))
+}

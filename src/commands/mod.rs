@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod bench;
 pub mod consume;
+pub mod doctor;
 pub mod export;
 pub mod http;
 pub mod import;

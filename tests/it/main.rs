@@ -9,6 +9,7 @@ mod agreement;
 mod clients;
 mod crash;
 mod demo;
+mod doctor;
 mod enforcement;
 mod harness;
 mod operations;

@@ -29,7 +29,7 @@ use crate::protocol::produce::{
 use crate::records::check::only_batch;
 use crate::records::{
     BatchError, BatchHeader, BatchView, DecompressionScratch, ProduceLimits, check_produced,
-    check_records, set_max_timestamp,
+    check_records, set_create_time,
 };
 use crate::topics::Topic;
 use crate::transactions::coordinator::{ClientVersion, Producer, TopicPartition};
@@ -43,6 +43,9 @@ const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Rounds of fetching what the validator lacks, or of judging again what changed meanwhile.
 const JUDGEMENTS_MAX: usize = 5;
+
+/// Times that a batch is judged anew because the registry changed between verdict and append.
+const APPENDS_MAX: u32 = 3;
 
 /// First version of a client that adds partitions to its transaction by producing to them.
 const IMPLICIT_ADD_FROM: i16 = 12;
@@ -135,7 +138,7 @@ impl From<AppendError> for Refused {
             AppendError::Refused { code, .. } => code,
             AppendError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
             // Retriable: the next attempt is judged against the registry as it is then.
-            AppendError::StaleVerdict => ErrorCode::REQUEST_TIMED_OUT,
+            AppendError::StaleVerdict(_) => ErrorCode::REQUEST_TIMED_OUT,
             AppendError::Duplicate { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
         };
         Self::new(code, message)
@@ -324,54 +327,69 @@ async fn store(
     }
 
     let transaction = Membership::of(&header, transactional_id, topic, partition)?;
-    let settings = topic.settings();
     let origin = RequestOrigin {
         client_id: &context.client_id,
         client_software: &context.client_software,
         address: context.address,
         partition: partition.index(),
     };
-    let (receipt, max_timestamp) =
-        judge(broker, &settings, &view, &limits, &origin, deadline).await?;
-    if !config.log_append_time && set_max_timestamp(&mut batch, max_timestamp) {
-        header = BatchHeader::parse(&batch)?;
-    }
-    if let Some(transaction) = &transaction {
-        transaction.enter(broker, context.version).await?;
-    }
     // Under the partition's lock: what ends the transaction needs that lock afterwards.
     let is_member = || {
         transaction.as_ref().map_or(Ok(()), |transaction| {
             transaction.check(broker, context.version)
         })
     };
-    let still_holds = || broker.validator.still_holds(&settings, &receipt) && is_member().is_ok();
-    match partition.append(batch, &header, now_ms, &still_holds) {
-        Ok(appended) => Ok(Stored {
-            base_offset: appended.base_offset,
-            last_offset: appended.last_offset,
-            log_append_time_ms: appended.log_append_time,
-        }),
-        // A retry on another connection won the race between our look-up and the append.
-        Err(AppendError::Duplicate {
-            base_offset,
-            last_offset,
-            timestamp,
-        }) => Ok(Stored {
-            base_offset,
-            last_offset,
-            log_append_time_ms: if config.log_append_time {
-                timestamp
-            } else {
-                -1
-            },
-        }),
-        // Its transaction ended meanwhile?
-        Err(AppendError::StaleVerdict) => {
-            is_member()?;
-            Err(AppendError::StaleVerdict.into())
+    let mut appends_left = APPENDS_MAX;
+    loop {
+        // Anew each time, as is the verdict: the topic's configs may be what changed.
+        let settings = topic.settings();
+        let view = only_batch(&batch)?;
+        let (receipt, max_timestamp) =
+            judge(broker, &settings, &view, &limits, &origin, deadline).await?;
+        if !config.log_append_time && set_create_time(&mut batch, max_timestamp) {
+            header = BatchHeader::parse(&batch)?;
         }
-        Err(error) => Err(error.into()),
+        if let Some(transaction) = &transaction {
+            transaction.enter(broker, context.version).await?;
+        }
+        partition.make_room().await;
+        let still_holds =
+            || broker.validator.still_holds(&settings, &receipt) && is_member().is_ok();
+        match partition.append(batch, &header, now_ms, &still_holds) {
+            Ok(appended) => {
+                return Ok(Stored {
+                    base_offset: appended.base_offset,
+                    last_offset: appended.last_offset,
+                    log_append_time_ms: appended.log_append_time,
+                });
+            }
+            // A retry on another connection won the race between our look-up and the append.
+            Err(AppendError::Duplicate {
+                base_offset,
+                last_offset,
+                timestamp,
+            }) => {
+                return Ok(Stored {
+                    base_offset,
+                    last_offset,
+                    log_append_time_ms: if config.log_append_time {
+                        timestamp
+                    } else {
+                        -1
+                    },
+                });
+            }
+            Err(AppendError::StaleVerdict(given_back)) => {
+                // Its transaction ended meanwhile?
+                is_member()?;
+                appends_left -= 1;
+                if appends_left == 0 {
+                    return Err(AppendError::StaleVerdict(given_back).into());
+                }
+                batch = given_back;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -76,6 +76,25 @@ pub(crate) fn load_first_dirty(
     load_offset(storage, &directory.join(FIRST_DIRTY))
 }
 
+/// Notes that a sync failed: what was written before may be readable and on no disk. Not synced: a
+/// power loss that takes the note takes what could be misread as well.
+pub(crate) fn save_sync_failure(storage: &dyn Storage, directory: &Path) -> io::Result<()> {
+    replace_file(
+        storage,
+        &directory.join(SYNC_FAILED),
+        b"0\n",
+        Persistence::Advisory,
+    )
+}
+
+pub(crate) fn load_sync_failure(storage: &dyn Storage, directory: &Path) -> io::Result<bool> {
+    Ok(read_text(storage, &directory.join(SYNC_FAILED))?.is_some())
+}
+
+pub(crate) fn remove_sync_failure(storage: &dyn Storage, directory: &Path) -> io::Result<()> {
+    storage.remove(&directory.join(SYNC_FAILED))
+}
+
 fn save_offset(
     offset: Offset,
     storage: &dyn Storage,
@@ -188,11 +207,21 @@ fn decode_id(text: &str) -> Option<TopicId> {
 }
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const LOG_START: &str = "log-start-offset-checkpoint";
-const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
-const FIRST_DIRTY: &str = "cleaner-offset-checkpoint";
-const EPOCHS: &str = "leader-epoch-checkpoint";
-const PARTITION_METADATA: &str = "partition.metadata";
+pub(super) const LOG_START: &str = "log-start-offset-checkpoint";
+pub(super) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+pub(super) const FIRST_DIRTY: &str = "cleaner-offset-checkpoint";
+pub(super) const SYNC_FAILED: &str = "sync-failed";
+pub(super) const EPOCHS: &str = "leader-epoch-checkpoint";
+pub(super) const PARTITION_METADATA: &str = "partition.metadata";
+/// All of them.
+pub(super) const NAMES: [&str; 6] = [
+    LOG_START,
+    RECOVERY_POINT,
+    FIRST_DIRTY,
+    EPOCHS,
+    PARTITION_METADATA,
+    SYNC_FAILED,
+];
 const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | `log-start-offset-checkpoint` | first readable offset |
 //! | `recovery-point-offset-checkpoint` | below it all is on disk |
 //! | `cleaner-offset-checkpoint` | below it all is compacted (`compaction.rs`) |
+//! | `sync-failed` | there after a failed sync: the unsynced part is written again |
 //!
 //! Everything but the `.log` files is advisory and rebuilt when missing or odd. `Log` is driven
 //! under its partition's lock and never syncs: it hands out what must be synced
@@ -22,6 +23,7 @@ mod checkpoint;
 mod compaction;
 mod config;
 pub mod epochs;
+pub mod examine;
 mod index;
 mod producer_snapshot;
 pub mod producer_state;
@@ -36,7 +38,7 @@ use std::sync::Arc;
 
 pub use config::TopicConfig;
 
-pub(crate) use checkpoint::{encode_id, load_topic_id, save_topic_id};
+pub(crate) use checkpoint::{encode_id, load_topic_id, save_sync_failure, save_topic_id};
 pub(crate) use compaction::Compaction;
 pub(crate) use segment::OpenSegments;
 
@@ -112,6 +114,33 @@ pub(crate) struct Unsynced {
     pub(crate) end: Offset,
 }
 
+/// A log start to be.
+#[derive(Debug)]
+pub(crate) struct StartMove {
+    log_start: Offset,
+    /// Segments wholly below it.
+    gone: Vec<Arc<SealedSegment>>,
+    directory: PathBuf,
+}
+
+impl StartMove {
+    /// Makes it durable: from then on no record before it may be read. Blocks on disk.
+    pub(crate) fn save(&self, storage: &dyn Storage) -> io::Result<()> {
+        let save = || checkpoint::save_log_start(self.log_start, storage, &self.directory);
+        match save() {
+            // Retention must be able to make room on a full disk: the indexes of what goes can be
+            // had again, should it not go after all.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.gone.is_empty() => {
+                self.gone
+                    .iter()
+                    .try_for_each(|segment| segment.remove_indexes(storage))?;
+                save()
+            }
+            other => other,
+        }
+    }
+}
+
 /// Why a write failed.
 #[derive(Debug)]
 pub(crate) enum WriteFailure {
@@ -137,6 +166,11 @@ impl Log {
 
     pub(crate) fn log_end(&self) -> Offset {
         self.log_end
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Everything below it is synced.
@@ -192,6 +226,8 @@ impl Log {
         let base = self.active.base();
         if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
             self.unsynced.push((base, Arc::clone(&file)));
+            // Its name may not be durable yet.
+            self.directory_unsynced |= position == 0;
         }
         if let Err(error) = write_all_at(file.as_ref(), batch, position) {
             // Cut what was written of it: the next append starts at the same place.
@@ -325,6 +361,9 @@ impl Log {
     /// small writes, and no sync unless it is to be durable; does nothing when nothing changed.
     /// Failures are logged: all of it is advisory.
     pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
+        if self.is_untouched() {
+            return;
+        }
         let at = |persistence| Some((self.log_end, self.recovery_point, persistence));
         let durable = persistence == Persistence::Durable;
         if self.checkpointed == at(Persistence::Durable) || self.checkpointed == at(persistence) {
@@ -355,11 +394,24 @@ impl Log {
         }
     }
 
-    /// Closes the active file when everything is synced.
-    pub(crate) fn close_idle_file(&mut self) {
-        if self.unsynced.is_empty() {
+    /// Closes the active file when everything is synced; answers whether it was.
+    pub(crate) fn close_idle_file(&mut self) -> bool {
+        let synced = self.unsynced.is_empty();
+        if synced {
             self.active.close_file();
         }
+        synced
+    }
+
+    /// Whether the active segment's file is open.
+    pub(crate) fn has_open_file(&self) -> bool {
+        self.active.is_open()
+    }
+
+    /// Whether nothing was ever written: then there is nothing to save, and no file that must be
+    /// found again.
+    fn is_untouched(&self) -> bool {
+        self.sealed.is_empty() && self.active.size == 0 && self.log_end == Offset(0)
     }
 
     fn save_snapshot(&self) {
@@ -379,37 +431,43 @@ impl Log {
         }
     }
 
-    /// Moves the log start forward to `before`, durably, and removes segments wholly below it.
-    /// Never moves it back.
-    pub(crate) fn delete_before(&mut self, before: Offset) -> io::Result<()> {
-        if before <= self.log_start {
-            return Ok(());
-        }
+    /// Where the log start would go to drop everything before `before`; `None` when it is there
+    /// already. Never back. The answer is for [`StartMove::save`], without the lock, and then for
+    /// [`Log::advance_start`].
+    pub(crate) fn plan_start(&self, before: Offset) -> Option<StartMove> {
         let log_start = before.min(self.log_end);
-        checkpoint::save_log_start(log_start, self.storage.as_ref(), &self.directory)?;
-        self.log_start = log_start;
-        self.remove_segments_below_start()
+        let gone = self
+            .sealed
+            .partition_point(|segment| segment.end <= log_start);
+        (log_start > self.log_start).then(|| StartMove {
+            log_start,
+            gone: self.sealed.iter().take(gone).cloned().collect(),
+            directory: self.directory.clone(),
+        })
     }
 
-    fn remove_segments_below_start(&mut self) -> io::Result<()> {
-        while let Some(oldest) = self.sealed.first()
-            && oldest.end <= self.log_start
-        {
-            oldest.remove(self.storage.as_ref())?;
-            self.unsynced.retain(|(base, _)| *base != oldest.base);
-            self.sealed.remove(0);
-        }
-        Ok(())
+    /// Moves the log start to where it was saved to be; the answer are the segments that are
+    /// wholly below it, whose files are the caller's to remove.
+    pub(crate) fn advance_start(&mut self, saved: &StartMove) -> Vec<Arc<SealedSegment>> {
+        self.log_start = self.log_start.max(saved.log_start);
+        let gone = self
+            .sealed
+            .partition_point(|segment| segment.end <= self.log_start);
+        let gone: Vec<_> = self.sealed.drain(..gone).collect();
+        self.unsynced
+            .retain(|(base, _)| gone.iter().all(|segment| segment.base != *base));
+        gone
     }
 
-    /// Removes segments that `retention.ms` and `retention.bytes` let go; answers how many.
-    pub(crate) fn apply_retention(
+    /// Where `retention.ms` and `retention.bytes` want the log start to be, and how many segments
+    /// they let go; `None` when they let nothing go.
+    pub(crate) fn plan_retention(
         &mut self,
         config: &TopicConfig,
         now_ms: i64,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Option<(Offset, usize)>> {
         if !config.delete_old {
-            return Ok(0);
+            return Ok(None);
         }
         let expired = |max_timestamp: i64| {
             config.retention_ms >= 0
@@ -433,10 +491,7 @@ impl Log {
             keep_from = segment.end;
             count += 1;
         }
-        if count > 0 {
-            self.delete_before(keep_from)?;
-        }
-        Ok(count)
+        Ok((count > 0).then_some((keep_from, count)))
     }
 
     /// Where the batch that holds `offset` is, when it is in the log.

@@ -21,7 +21,10 @@ use super::transaction_index::{self, AbortedEntry};
 use super::{Log, Shutdown, Start, TopicConfig, apply_marker, read_marker};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
-use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION};
+use crate::storage::{
+    Persistence, Storage, StorageFile, TEMPORARY_EXTENSION, WRITE_BYTES_MAX, read_full_at,
+    write_all_at,
+};
 
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -64,7 +67,13 @@ impl Log {
             segments.push(opening.create_segment(saved_start)?);
             created = true;
         }
-        let clean = start.shutdown == Shutdown::Clean && (saved.is_some() || created);
+        let sync_failed = checkpoint::load_sync_failure(opening.storage, &directory)?;
+        // A log that nothing was ever written to has no checkpoint, and needs none.
+        let untouched = matches!(segments.as_slice(), [only]
+            if only.size == 0 && only.indexes.base == Offset(0) && saved_start == Offset(0));
+        let clean = start.shutdown == Shutdown::Clean
+            && (saved.is_some() || created || untouched)
+            && !sync_failed;
         let mut newest_epoch = epochs.latest();
         // The gaps that compaction made are no faults, even where the recovery point is lost.
         let compacted_below = recovery_point.max(first_dirty.unwrap_or_default());
@@ -94,21 +103,28 @@ impl Log {
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
         if epochs.is_empty() && (clean || log_start < log_end) {
-            epochs.begin(newest_epoch, log_start);
+            // Without records nothing but the count of unclean starts tells what clients have seen.
+            let floor = if log_start < log_end {
+                newest_epoch
+            } else {
+                newest_epoch.max(start.epoch_floor)
+            };
+            epochs.begin(floor, log_start);
         }
         if !clean {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
         }
         let epochs_changed = epochs != before;
-        // The epoch of a new log is 0 at 0, which needs no record: a topic of many partitions
-        // would wait long for it.
-        let persistence = if created && clean {
+        // The epoch of a log without records needs no record either: it is made again from the count
+        // of unclean starts. A topic of many partitions would wait long for it.
+        let untouched = untouched && log_end == Offset(0) && before.is_empty();
+        let persistence = if untouched {
             Persistence::Advisory
         } else {
             Persistence::Durable
         };
-        if epochs_changed {
+        if epochs_changed && !untouched {
             checkpoint::save_epochs(&epochs, opening.storage, &directory, persistence)?;
         }
         let Some(last) = segments.pop() else {
@@ -140,13 +156,51 @@ impl Log {
             },
             first_dirty: first_dirty.unwrap_or_default().min(log_end),
             unsynced: Vec::new(),
-            directory_unsynced: created,
-            checkpointed: None,
+            directory_unsynced: created && !untouched,
+            // What an orderly stop saved need not be saved again.
+            checkpointed: (clean && saved == Some(log_end) && !epochs_changed).then_some((
+                log_end,
+                log_end,
+                Persistence::Durable,
+            )),
             epochs_unsynced: epochs_changed && persistence == Persistence::Advisory,
             storage,
             directory,
         };
-        log.after_recovery(clean)
+        let log = log.after_recovery(clean)?;
+        if sync_failed {
+            log.write_again()?;
+        }
+        Ok(log)
+    }
+
+    /// Writes what a failed sync may have left in the page cache alone, where a second sync would
+    /// not look for it, and syncs that.
+    fn write_again(&self) -> io::Result<()> {
+        let storage = self.storage.as_ref();
+        let mut piece = vec![0; WRITE_BYTES_MAX];
+        for (base, file) in &self.unsynced {
+            let mut position = 0;
+            loop {
+                let read = read_full_at(file.as_ref(), &mut piece, position)?;
+                if read == 0 {
+                    break;
+                }
+                write_all_at(
+                    file.as_ref(),
+                    piece.get(..read).unwrap_or_default(),
+                    position,
+                )?;
+                position += u64::try_from(read).unwrap_or(0);
+            }
+            file.sync_data()?;
+            tracing::warn!(
+                directory = %self.directory.display(), segment = %base, bytes = position,
+                "written again: a sync of it failed before"
+            );
+        }
+        storage.sync_dir(&self.directory)?;
+        checkpoint::remove_sync_failure(storage, &self.directory)
     }
 
     /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
@@ -167,7 +221,7 @@ impl Log {
             unsynced.push((base, file));
         }
         self.unsynced = unsynced;
-        self.directory_unsynced = true;
+        self.directory_unsynced = !self.is_untouched();
         Ok(self)
     }
 }
@@ -585,7 +639,7 @@ fn begins_batch(
     if position >= size {
         return Ok(false);
     }
-    crate::storage::read_full_at(file, &mut bytes, position)?;
+    read_full_at(file, &mut bytes, position)?;
     let Ok(header) = BatchHeader::parse(&bytes) else {
         return Ok(false);
     };
@@ -633,7 +687,7 @@ pub(super) fn remove_old_snapshots(
     })
 }
 
-fn parse_offset(stem: &str) -> Option<Offset> {
+pub(super) fn parse_offset(stem: &str) -> Option<Offset> {
     let digits = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| stem.parse().ok().map(Offset)).flatten()
 }

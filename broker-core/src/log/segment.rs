@@ -66,6 +66,11 @@ impl ActiveSegment {
         self.file = None;
     }
 
+    /// Whether it has its file open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Writes what the index files lack; answers those files, which are not synced.
     pub(crate) fn save_indexes(
         &mut self,
@@ -186,6 +191,12 @@ impl SealedSegment {
         Ok(())
     }
 
+    /// Removes the two indexes that look-ups can do without.
+    pub(crate) fn remove_indexes(&self, storage: &dyn Storage) -> io::Result<()> {
+        storage.remove(&index::index_path(&self.directory, self.base))?;
+        storage.remove(&index::time_index_path(&self.directory, self.base))
+    }
+
     /// Removes its files. Readers that have them open finish in peace.
     pub(crate) fn remove(&self, storage: &dyn Storage) -> io::Result<()> {
         remove_segment(storage, &self.directory, self.base)
@@ -205,22 +216,28 @@ pub(crate) fn remove_segment(
 }
 
 /// Bounds how many sealed segments have open files, over all partitions.
-#[derive(Debug, Default)]
-pub(crate) struct OpenSegments(Mutex<VecDeque<Weak<SealedSegment>>>);
+#[derive(Debug)]
+pub(crate) struct OpenSegments {
+    max: usize,
+    open: Mutex<VecDeque<Weak<SealedSegment>>>,
+}
 
 impl OpenSegments {
+    /// At most `max`, of three files each.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            open: Mutex::default(),
+        }
+    }
+
     fn opened(&self, segment: &Arc<SealedSegment>) {
-        let mut open = self.0.lock();
+        let mut open = self.open.lock();
         open.push_back(Arc::downgrade(segment));
-        let oldest = (open.len() > OPEN_SEGMENTS_MAX)
-            .then(|| open.pop_front())
-            .flatten();
+        let oldest = (open.len() > self.max).then(|| open.pop_front()).flatten();
         drop(open);
         if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
             *oldest.files.lock() = None;
         }
     }
 }
-
-/// Three files each: far below the usual limit of 1,024 open files.
-const OPEN_SEGMENTS_MAX: usize = 128;

@@ -19,6 +19,8 @@ mod kcat_tests;
 mod tests;
 #[cfg(test)]
 mod transaction_tests;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -35,6 +35,7 @@ impl Partition {
         let open = &self.context.open_segments;
         let compacted = planned.run(storage, open, stop)?;
         let (bytes_before, bytes_after) = compacted.bytes();
+        let _files_are_ours = self.rearranging.lock();
         let recovery_point = self.state.lock().log.as_ref().map(Log::recovery_point);
         let Some(recovery_point) = recovery_point else {
             return Ok(());

@@ -10,13 +10,15 @@
 //! Only the answer to acks=all waits, in [`Partition::durable`].
 
 mod compact;
+mod files;
 mod query;
 mod sync;
 mod tail;
 mod types;
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -34,12 +36,13 @@ pub use types::{
 use crate::broker::Durability;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId};
-use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure};
+use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure, save_sync_failure};
 use crate::records::{
     BatchHeader, TransactionResult, assign_offsets, marker_batch, set_log_append_time,
 };
 use crate::storage::{Persistence, Storage};
 use crate::validation::TopicSettings;
+use files::{OpenFiles, Ticket};
 use sync::SyncRequest;
 use tail::Tail;
 
@@ -50,6 +53,7 @@ pub(crate) struct PartitionContext {
     pub(crate) syncer: Arc<Syncer>,
     pub(crate) durability: Durability,
     open_segments: OpenSegments,
+    files: OpenFiles,
     tail_bytes: Arc<AtomicUsize>,
 }
 
@@ -59,11 +63,13 @@ impl PartitionContext {
         syncer: Arc<Syncer>,
         durability: Durability,
     ) -> Self {
+        let (active_max, sealed_max) = files::shares();
         Self {
             storage,
             syncer,
             durability,
-            open_segments: OpenSegments::default(),
+            open_segments: OpenSegments::new(sealed_max),
+            files: OpenFiles::new(active_max),
             tail_bytes: Arc::default(),
         }
     }
@@ -85,7 +91,13 @@ pub struct Partition {
     state: Mutex<State>,
     /// Held over a sync, so that two of the same partition do not overlap.
     syncing: Mutex<()>,
+    /// Held while files of sealed segments are exchanged or removed, so that compaction and the
+    /// log start do not step on each other.
+    rearranging: Mutex<()>,
     sync_request: SyncRequest,
+    ticket: Ticket,
+    /// Somebody wants its file closed once it is synced.
+    close_wanted: AtomicBool,
     /// The high watermark.
     readable: watch::Sender<i64>,
     /// Everything below is on disk.
@@ -159,7 +171,10 @@ impl Partition {
                 appended_since_tick: false,
             }),
             syncing: Mutex::new(()),
+            rearranging: Mutex::new(()),
             sync_request: SyncRequest::default(),
+            ticket: Ticket::default(),
+            close_wanted: AtomicBool::new(false),
             readable: watch::Sender::new(end),
             durable: watch::Sender::new(durable),
             offline,
@@ -198,6 +213,33 @@ impl Partition {
         state.log.as_ref().map_or(SequenceVerdict::Append, |log| {
             log.producers().verdict(header, now_ms)
         })
+    }
+
+    /// Waits until the partition may have its file open, which [`Self::append`] needs.
+    pub async fn make_room(&self) {
+        if !self.ticket.is_set() {
+            self.context.files.room().await;
+        }
+    }
+
+    /// Closes the file, after a sync if need be.
+    fn let_go_of_file(&self) {
+        // Whoever holds the lock may wait for this very thread's.
+        if let Some(mut state) = self.state.try_lock()
+            && self.close_if_synced(&mut state)
+        {
+            return;
+        }
+        self.close_wanted.store(true, Ordering::Release);
+        self.context.syncer.request(self);
+    }
+
+    fn close_if_synced(&self, state: &mut State) -> bool {
+        let closed = state.log.as_mut().is_none_or(Log::close_idle_file);
+        if closed {
+            self.context.files.closed(&self.ticket);
+        }
+        closed
     }
 
     /// Appends a checked batch: under the partition's lock the sequence is judged again and
@@ -239,7 +281,8 @@ impl Partition {
         };
         sequence_check(log.producers().verdict(header, now_ms))?;
         if !still_holds() {
-            return Err(AppendError::StaleVerdict);
+            drop(state);
+            return Err(AppendError::StaleVerdict(batch));
         }
         self.write(state, batch, header, now_ms)
     }
@@ -314,7 +357,11 @@ impl Partition {
             // Index and producer state take the stamped time.
             header = BatchHeader::parse(&batch).unwrap_or(header);
         }
-        if let Err(failure) = log.append(&batch, &header, &config, now_ms) {
+        let written = log.append(&batch, &header, &config, now_ms);
+        if log.has_open_file() {
+            self.context.files.opened(self);
+        }
+        if let Err(failure) = written {
             drop(state);
             return Err(self.write_failed(failure));
         }
@@ -393,13 +440,41 @@ impl Partition {
         });
         match synced {
             Ok(()) => {
-                if let Some(log) = self.state.lock().log.as_mut() {
-                    log.synced(unsynced.end);
+                // Closed before it is asked whether there is need to.
+                let end = unsynced.end;
+                drop(unsynced);
+                let mut state = self.state.lock();
+                if let Some(log) = state.log.as_mut() {
+                    log.synced(end);
                 }
-                raise(&self.durable, unsynced.end.0);
+                if self.close_wanted.swap(false, Ordering::AcqRel) {
+                    self.close_if_synced(&mut state);
+                }
+                drop(state);
+                raise(&self.durable, end.0);
             }
-            // The kernel may have dropped the pages: a second sync would succeed and lie.
-            Err(error) => self.fail(&format!("sync failed: {error}")),
+            // The kernel may have dropped the pages' marks: a second sync would succeed and lie.
+            Err(error) => {
+                self.fail(&format!("sync failed: {error}"));
+                self.note_sync_failure();
+            }
+        }
+    }
+
+    /// Tells the next process that what it can read may be on no disk.
+    fn note_sync_failure(&self) {
+        let directory = self
+            .state
+            .lock()
+            .log
+            .as_ref()
+            .map(|log| log.directory().to_owned());
+        let storage = self.context.storage.as_ref();
+        if let Some(directory) = directory
+            && let Err(error) = save_sync_failure(storage, &directory)
+        {
+            tracing::error!(partition = %self.shown(), %error,
+                "the failed sync could not be noted: restart the machine, not the process alone");
         }
     }
 
@@ -425,9 +500,8 @@ impl Partition {
     /// # Errors
     /// [`ReadError::OutOfRange`] above the high watermark or below -1.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, ReadError> {
-        let mut state = self.state.lock();
         self.check_online().map_err(ReadError::Offline)?;
-        let offsets = state.offsets();
+        let offsets = self.offsets();
         let target = if before.0 == -1 {
             offsets.high_watermark
         } else {
@@ -439,11 +513,37 @@ impl Partition {
                 offsets,
             });
         }
-        if let Some(log) = state.log.as_mut() {
-            log.delete_before(target)
-                .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
+        self.move_start(target)
+            .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
+        Ok(self.offsets().log_start)
+    }
+
+    /// Drops what lies before `before`. The new start is durable before it counts, and the lock is
+    /// held for neither the sync nor the removal of files.
+    fn move_start(&self, before: Offset) -> io::Result<()> {
+        let _files_are_ours = self.rearranging.lock();
+        let storage = self.context.storage.as_ref();
+        let planned = self
+            .state
+            .lock()
+            .log
+            .as_ref()
+            .map(|log| log.plan_start(before));
+        let Some(planned) = planned.flatten() else {
+            return Ok(());
+        };
+        planned.save(storage)?;
+        let gone = match self.state.lock().log.as_mut() {
+            Some(log) => log.advance_start(&planned),
+            None => Vec::new(),
+        };
+        for segment in gone {
+            if let Err(error) = segment.remove(storage) {
+                tracing::warn!(partition = %self.shown(), segment = %segment.base, %error,
+                    "old segment not removed: the next start does it");
+            }
         }
-        Ok(state.offsets().log_start)
+        Ok(())
     }
 
     /// Bytes on disk.
@@ -469,22 +569,26 @@ impl Partition {
         else {
             return;
         };
-        let kept = log
+        let planned = log
             .roll_by_time(&config, now_ms)
-            .and_then(|_| log.apply_retention(&config, now_ms));
-        match kept {
-            Ok(0) => {}
-            Ok(segments) => {
-                tracing::info!(partition = %self.shown(), segments, "old segments removed");
-            }
-            Err(error) => tracing::error!(partition = %self.shown(), %error, "retention failed"),
-        }
+            .and_then(|_| log.plan_retention(&config, now_ms));
         log.expire_producers(now_ms);
         if !active {
             tail.shrink(IDLE_TAIL_BYTES);
-            log.close_idle_file();
+            self.close_if_synced(&mut state);
         }
         drop(state);
+        let retained = planned.and_then(|planned| {
+            let Some((keep_from, segments)) = planned else {
+                return Ok(());
+            };
+            self.move_start(keep_from)?;
+            tracing::info!(partition = %self.shown(), segments, "old segments removed");
+            Ok(())
+        });
+        if let Err(error) = retained {
+            tracing::error!(partition = %self.shown(), %error, "retention failed");
+        }
         self.sync_now();
         if let Some(log) = self.state.lock().log.as_mut() {
             log.save_checkpoint(Persistence::Advisory);
@@ -525,6 +629,7 @@ impl Partition {
         state.log = None;
         state.tail.shrink(0);
         drop(state);
+        self.context.files.closed(&self.ticket);
         self.notify_all();
     }
 
@@ -554,6 +659,12 @@ impl Partition {
 
     fn shown(&self) -> String {
         format!("{}-{}", self.topic.settings.load().name, self.index)
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.context.files.closed(&self.ticket);
     }
 }
 

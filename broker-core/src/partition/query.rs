@@ -57,6 +57,7 @@ impl Partition {
                 Some(log) => log.place(request.from),
                 None => return Err(ReadError::Offline("not opened".to_owned())),
             };
+            self.note_open_file(&place);
             // The lock is not held while the disk works: what is appended stays where it is.
             drop(state);
             let read = place.and_then(|place| self.read_disk(place, request.from, &mut limit));
@@ -86,6 +87,13 @@ impl Partition {
                 })
                 .collect(),
         })
+    }
+
+    /// Under the lock: to find a place in the active segment is to open its file.
+    fn note_open_file(&self, place: &io::Result<Place>) {
+        if matches!(place, Ok(Place::Active(..))) {
+            self.context.files.opened(self);
+        }
     }
 
     /// A segment that retention removed meanwhile is no fault.
@@ -148,10 +156,13 @@ impl Partition {
         let Some(end) = place.sealed_end() else {
             return Ok(None);
         };
-        match self.state.lock().log.as_mut() {
-            Some(log) => Ok(Some((log.place(end)?, end))),
-            None => Ok(None),
-        }
+        let mut state = self.state.lock();
+        let Some(log) = state.log.as_mut() else {
+            return Ok(None);
+        };
+        let place = log.place(end);
+        self.note_open_file(&place);
+        Ok(Some((place?, end)))
     }
 
     /// The offset that ListOffsets asks for; `None` when no record has such a timestamp. May read
@@ -192,6 +203,9 @@ impl Partition {
             OffsetQuery::Timestamp(timestamp) => timestamp,
         };
         let place = log.place_of_time(timestamp);
+        if log.has_open_file() {
+            self.context.files.opened(self);
+        }
         drop(state);
         place
             .and_then(|place| self.find_timestamp(place, timestamp, offsets.log_start))

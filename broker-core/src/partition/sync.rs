@@ -23,6 +23,8 @@ pub(crate) struct Syncer {
     queue: Mutex<Queue>,
     wake: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whoever asks waits for the disk: for simulations, which must run the same way again.
+    inline: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,9 +88,20 @@ impl Syncer {
         Ok(syncer)
     }
 
+    /// Without threads: syncs where it is asked to.
+    #[cfg(test)]
+    pub(crate) fn inline() -> Arc<Self> {
+        Arc::new(Self {
+            inline: true,
+            ..Self::default()
+        })
+    }
+
     /// Asks for a sync of everything appended to `partition` so far.
     pub(crate) fn request(&self, partition: &Partition) {
-        if partition.sync_request.ask() {
+        if self.inline {
+            partition.sync_now();
+        } else if partition.sync_request.ask() {
             self.enqueue(partition.this());
         }
     }

@@ -12,6 +12,8 @@ use crate::storage::simulated::{Fault, SimulatedStorage};
 
 mod advisory;
 mod compaction;
+mod faults;
+mod files;
 mod transactions;
 
 const DIRECTORY: &str = "/data/topics/orders-0";
@@ -377,7 +379,8 @@ fn a_stale_verdict_appends_nothing() {
     let bytes = sequenced(0, 1);
     let header = BatchHeader::parse(&bytes).unwrap();
     let refused = partition.append(BytesMut::from(&bytes[..]), &header, 0, &|| false);
-    assert_eq!(refused, Err(AppendError::StaleVerdict));
+    let given_back = BytesMut::from(&bytes[..]);
+    assert_eq!(refused, Err(AppendError::StaleVerdict(given_back)));
     assert_eq!(partition.offsets().log_end, Offset(0));
     assert_eq!(append(&partition, &bytes).unwrap().base_offset, Offset(0));
 }

@@ -1,6 +1,6 @@
 //! What goes into and comes out of a partition.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
@@ -38,9 +38,9 @@ pub struct Appended {
 /// Why an append did not happen; [`AppendError::code`] gives the Kafka code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// The validator's verdict must be reached again.
+    /// The validator's verdict must be reached again, on the batch that is given back.
     #[error("the verdict on the batch no longer holds")]
-    StaleVerdict,
+    StaleVerdict(BytesMut),
     /// Stored already, by a request that overtook this one.
     #[error("the batch is stored already at offset {base_offset}")]
     Duplicate {
@@ -69,8 +69,8 @@ impl AppendError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            // Never reaches a client: the caller validates again.
-            Self::StaleVerdict => ErrorCode::REQUEST_TIMED_OUT,
+            // Reaches a client only after the caller validated again and again.
+            Self::StaleVerdict(_) => ErrorCode::REQUEST_TIMED_OUT,
             Self::Duplicate { .. } => ErrorCode::NONE,
             Self::Refused { code, .. } => *code,
             Self::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,

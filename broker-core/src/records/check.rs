@@ -99,16 +99,20 @@ pub fn check_produced(batch: &BatchView<'_>, limits: &ProduceLimits) -> Result<(
 
 /// Walks the records: offset deltas 0, 1, 2 ..., as many as the header says, keys where the
 /// topic is compacted, timestamps in range. Answers the greatest timestamp of the records, which the
-/// header may have wrong: Kafka corrects it ([`super::set_max_timestamp`]).
+/// header may have wrong: Kafka corrects it ([`super::set_create_time`]). A producer that sets the
+/// append time bit says that all records have the header's timestamp; a topic that stamps its own
+/// refuses that.
 ///
 /// # Errors
 /// The first malformed record; else all records without key; else all out of time.
 pub fn check_records(batch: &InflatedBatch<'_>, limits: &ProduceLimits) -> Result<i64, BatchError> {
-    let base_timestamp = batch.view().header.base_timestamp;
+    let header = batch.view().header;
+    let base_timestamp = header.base_timestamp;
     let (earliest_ms, latest_ms) = limits.timestamps();
     let mut max_timestamp = -1;
     let mut null_keys = Vec::new();
     let mut out_of_time = Vec::new();
+    let mut appended = Vec::new();
     for (record, index) in batch.records().zip(0_i32..) {
         let record = record?;
         if record.offset_delta != index {
@@ -120,17 +124,26 @@ pub fn check_records(batch: &InflatedBatch<'_>, limits: &ProduceLimits) -> Resul
         if limits.compacted && record.key.is_none() {
             null_keys.push(index);
         }
-        let timestamp = base_timestamp.saturating_add(record.timestamp_delta);
+        let timestamp = if header.is_log_append_time() {
+            header.max_timestamp
+        } else {
+            base_timestamp.saturating_add(record.timestamp_delta)
+        };
         max_timestamp = max_timestamp.max(timestamp);
-        if !limits.log_append_time {
-            // -1 is "no timestamp"; Kafka lets it pass.
-            if timestamp != -1 && !(earliest_ms..=latest_ms).contains(&timestamp) {
-                out_of_time.push(index);
+        // -1 is "no timestamp"; Kafka lets it pass.
+        if limits.log_append_time || timestamp == -1 {
+            if header.is_log_append_time() {
+                appended.push(index);
             }
+        } else if !(earliest_ms..=latest_ms).contains(&timestamp) {
+            out_of_time.push(index);
         }
     }
     if !null_keys.is_empty() {
         return Err(BatchError::NullKeys { indexes: null_keys });
+    }
+    if !appended.is_empty() {
+        return Err(BatchError::TimestampType { indexes: appended });
     }
     if !out_of_time.is_empty() {
         return Err(BatchError::Timestamps {

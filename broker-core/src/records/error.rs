@@ -118,6 +118,12 @@ pub enum BatchError {
         /// Latest acceptable time, in ms since the epoch.
         latest_ms: i64,
     },
+    /// Only the broker stamps an append time.
+    #[error("producers must not set the timestamp type to LogAppendTime")]
+    TimestampType {
+        /// Indexes of the records.
+        indexes: Vec<i32>,
+    },
     /// Larger than `max.message.bytes`.
     #[error("batch of {size_bytes} bytes is larger than max.message.bytes {max_bytes}")]
     TooLarge {
@@ -153,7 +159,7 @@ impl BatchError {
                 ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
             }
             Self::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-            Self::Timestamps { .. } => ErrorCode::INVALID_TIMESTAMP,
+            Self::Timestamps { .. } | Self::TimestampType { .. } => ErrorCode::INVALID_TIMESTAMP,
             Self::Magic { .. }
             | Self::Decompress { .. }
             | Self::DecompressedTooLarge { .. }
@@ -174,7 +180,9 @@ impl BatchError {
     #[must_use]
     pub fn record_indexes(&self) -> &[i32] {
         match self {
-            Self::NullKeys { indexes } | Self::Timestamps { indexes, .. } => indexes,
+            Self::NullKeys { indexes }
+            | Self::Timestamps { indexes, .. }
+            | Self::TimestampType { indexes } => indexes,
             Self::Record { index, .. } | Self::OffsetDelta { index, .. } => {
                 std::slice::from_ref(index)
             }

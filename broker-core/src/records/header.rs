@@ -185,14 +185,20 @@ pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) {
     }
 }
 
-/// Corrects the max timestamp, and so the CRC. The answer says whether it was wrong.
-pub fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64) -> bool {
+/// Makes the timestamps the producer's: attribute bit 3 cleared, the max timestamp corrected, and so
+/// a new CRC. The answer says whether anything was wrong.
+pub fn set_create_time(batch: &mut [u8], max_timestamp: i64) -> bool {
     let Some(header) = batch.first_chunk_mut::<BATCH_HEADER_BYTES>() else {
         return false;
     };
-    if header[35..43] == max_timestamp.to_be_bytes() {
+    let attributes = i16::from_be_bytes([header[21], header[22]]);
+    let is_right = attributes & ATTRIBUTE_LOG_APPEND_TIME == 0
+        && header[35..43] == max_timestamp.to_be_bytes();
+    if is_right {
         return false;
     }
+    let attributes = attributes & !ATTRIBUTE_LOG_APPEND_TIME;
+    header[21..23].copy_from_slice(&attributes.to_be_bytes());
     header[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
     let crc = crc_of(batch);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());

@@ -29,7 +29,7 @@ pub use check::{ProduceLimits, check_produced, check_records};
 pub use compression::{Compression, DecompressionScratch, decompressed_bytes_max};
 pub use error::BatchError;
 pub use header::{
-    BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_log_append_time, set_max_timestamp,
+    BATCH_HEADER_BYTES, BatchHeader, assign_offsets, crc_of, set_create_time, set_log_append_time,
 };
 pub use marker::{MARKER_BATCH_BYTES_MAX, TransactionResult, marker_batch, marker_of};
 pub(crate) use retain::{Retained, retain};

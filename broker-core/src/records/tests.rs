@@ -405,6 +405,33 @@ fn records_are_checked_with_their_indexes() {
 }
 
 #[test]
+fn only_the_broker_stamps_an_append_time() {
+    let check = |max_timestamp: i64, log_append_time: bool| {
+        let mut builder = BatchBuilder::new(Compression::None, 1_000);
+        builder.append(1_000, Some(b"k"), Some(b"v"), &[]);
+        builder.append(1_400, Some(b"k"), Some(b"v"), &[]);
+        let mut bytes = builder.build();
+        set_log_append_time(&mut bytes, max_timestamp);
+        let (view, _) = BatchView::parse(&bytes).unwrap();
+        let mut scratch = DecompressionScratch::default();
+        let batch = view.inflated(&mut scratch).unwrap();
+        let limits = ProduceLimits {
+            log_append_time,
+            timestamp_after_max_ms: 2_000,
+            ..limits()
+        };
+        let checked = check_records(&batch, &limits);
+        checked.map_err(|error| (error.code(), error.record_indexes().to_vec()))
+    };
+    let refused = |indexes: &[i32]| Err((ErrorCode::INVALID_TIMESTAMP, indexes.to_vec()));
+    // As Kafka reads such a batch: every record has the header's time.
+    assert_eq!(check(1_200, false), Ok(1_200));
+    assert_eq!(check(i64::MAX, false), refused(&[0, 1]), "out of range");
+    assert_eq!(check(-1, false), refused(&[0, 1]), "no time at all");
+    assert_eq!(check(1_200, true), refused(&[0, 1]), "the topic stamps");
+}
+
+#[test]
 fn offsets_and_append_time_are_written_in_place() {
     let mut bytes = batch(Compression::Zstd, &[b"one"]);
     let before = BatchHeader::parse(&bytes).unwrap();
@@ -431,15 +458,17 @@ fn offsets_and_append_time_are_written_in_place() {
 fn a_wrong_max_timestamp_is_corrected_with_its_crc() {
     let mut bytes = batch(Compression::None, &[b"one"]);
     let right = BatchHeader::parse(&bytes).unwrap().max_timestamp;
-    assert!(!set_max_timestamp(&mut bytes, right));
-    assert!(set_max_timestamp(&mut bytes, right + 7));
+    assert!(!set_create_time(&mut bytes, right));
+    assert!(set_create_time(&mut bytes, right + 7));
     let (view, _) = BatchView::parse(&bytes).unwrap();
     view.verify_crc().unwrap();
     assert_eq!(view.header.max_timestamp, right + 7);
-    assert!(
-        !set_max_timestamp(&mut [0; 10], 1),
-        "too short to be a batch"
-    );
+    set_log_append_time(&mut bytes, right + 7);
+    assert!(set_create_time(&mut bytes, right + 7));
+    let (view, _) = BatchView::parse(&bytes).unwrap();
+    view.verify_crc().unwrap();
+    assert!(!view.header.is_log_append_time());
+    assert!(!set_create_time(&mut [0; 10], 1), "too short to be a batch");
 }
 
 /// Reads everything that can be read, and answers nothing: it must only not panic.

@@ -88,3 +88,16 @@ impl StorageFile for DiskFile {
         Ok(self.0.metadata()?.len())
     }
 }
+
+/// How many files the process may have open: its soft limit, where the system tells.
+pub(crate) fn open_files_max() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(OPEN_FILES_MAX_USUAL)
+}
+
+/// The soft limit of a usual system.
+const OPEN_FILES_MAX_USUAL: usize = 1_024;

@@ -2,8 +2,9 @@
 //!
 //! Until `sync_data` a write may survive a crash whole, in part, or not at all, whatever became
 //! of the writes before and after it; until `sync_dir` so may a name. That is the freedom a real
-//! disk with a volatile cache has. Only a rename is one change, as journals make it: both of its
-//! names are as before, or both as after. The same seed makes the same choices.
+//! disk with a volatile cache has: what survives of a write is a part of its front, or any of its
+//! sectors. Only a rename is one change, as journals make it: both of its names are as before, or
+//! both as after. The same seed makes the same choices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -27,8 +28,22 @@ pub enum Fault {
     WriteError,
     /// The write takes half of its bytes and says so.
     ShortWrite,
-    /// `sync_data` fails with EIO, and what it should have kept is lost.
+    /// `sync_data` fails with EIO. What it should have kept is still read, and never reaches the
+    /// disk, whatever is synced later: Linux drops such pages' marks.
     SyncError,
+}
+
+/// Bytes that a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// Called at every sync.
+#[derive(Clone)]
+struct SyncHook(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for SyncHook {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SyncHook")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +57,11 @@ struct World {
     directories: BTreeSet<PathBuf>,
     files: Vec<Contents>,
     faults: Vec<Fault>,
+    /// Changes until the process dies, if it is to.
+    changes_left: Option<usize>,
+    /// Bytes that files may still grow by, if the disk is to be full then.
+    bytes_left: Option<usize>,
+    sync_hook: Option<SyncHook>,
 }
 
 #[derive(Debug, Default)]
@@ -63,11 +83,50 @@ impl SimulatedStorage {
         self.0.lock().faults.push(fault);
     }
 
+    /// Files may grow by so many bytes; then every growth, and every new file, fails with ENOSPC.
+    pub fn fill_up_after(&self, bytes: usize) {
+        self.0.lock().bytes_left = Some(bytes);
+    }
+
+    /// There is space again.
+    pub fn make_space(&self) {
+        self.0.lock().bytes_left = None;
+    }
+
+    /// Calls `hook` at the beginning of every sync.
+    pub fn on_sync(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().sync_hook = Some(SyncHook(Arc::new(hook)));
+    }
+
+    fn call_sync_hook(&self) {
+        let hook = self.0.lock().sync_hook.clone();
+        if let Some(SyncHook(hook)) = hook {
+            hook();
+        }
+    }
+
+    /// The process dies after `changes` more: none reaches the disk any more, every one fails.
+    pub fn stop_after(&self, changes: usize) {
+        self.0.lock().changes_left = Some(changes);
+    }
+
+    /// Whether the process died.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.lock().changes_left == Some(0)
+    }
+
+    /// Another process takes over what the page cache holds: as after kill -9.
+    pub fn revive(&self) {
+        self.0.lock().changes_left = None;
+    }
+
     /// The power fails: what was not synced is kept, torn or lost by the seed's choice. Files
     /// opened before must not be used again.
     pub fn crash(&self, seed: u64) {
         let mut chance = Chance(seed | 1);
         let mut world = self.0.lock();
+        world.changes_left = None;
         let World {
             names,
             durable_names,
@@ -133,6 +192,18 @@ impl World {
         let at = self.faults.iter().position(|fault| kinds.contains(fault))?;
         Some(self.faults.remove(at))
     }
+
+    /// Counts a change; fails once the process is dead.
+    fn begin_change(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("simulated death")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Change {
@@ -145,14 +216,26 @@ impl Change {
 
     fn survive(self, contents: &mut Vec<u8>, chance: &mut Chance) {
         match self {
-            Self::Write { position, bytes } => {
-                let kept = match chance.below(4) {
-                    0 => 0,
-                    1 => chance.below(bytes.len() + 1),
-                    _ => bytes.len(),
-                };
-                write(contents, position, bytes.get(..kept).unwrap_or_default());
-            }
+            Self::Write { position, bytes } => match chance.below(5) {
+                0 => {}
+                1 => {
+                    let kept = chance.below(bytes.len() + 1);
+                    write(contents, position, bytes.get(..kept).unwrap_or_default());
+                }
+                2 => {
+                    let mut from = 0;
+                    while from < bytes.len() {
+                        let in_sector = (position + from) % SECTOR_BYTES;
+                        let until = (from + SECTOR_BYTES - in_sector).min(bytes.len());
+                        if chance.one_in(2) {
+                            let sector = bytes.get(from..until).unwrap_or_default();
+                            write(contents, position + from, sector);
+                        }
+                        from = until;
+                    }
+                }
+                _ => write(contents, position, &bytes),
+            },
             Self::Truncate(length) => {
                 if chance.one_in(2) {
                     contents.resize(length, 0);
@@ -184,6 +267,7 @@ impl Storage for SimulatedStorage {
         {
             return Err(io::ErrorKind::NotFound.into());
         }
+        world.begin_change()?;
         let index = if let Some(&index) = world.names.get(path) {
             if let Some(file) = world.files.get_mut(index) {
                 file.current.clear();
@@ -191,6 +275,9 @@ impl Storage for SimulatedStorage {
             }
             index
         } else {
+            if world.bytes_left == Some(0) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             world.files.push(Contents::default());
             let index = world.files.len() - 1;
             world.names.insert(path.to_owned(), index);
@@ -223,6 +310,7 @@ impl Storage for SimulatedStorage {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
+        world.begin_change()?;
         if world.directories.contains(from) {
             // Directories move at once and durably: their loss is not rehearsed.
             let moved = |path: &PathBuf| {
@@ -252,6 +340,7 @@ impl Storage for SimulatedStorage {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
+        world.begin_change()?;
         if world.directories.contains(path) {
             world
                 .directories
@@ -261,12 +350,19 @@ impl Storage for SimulatedStorage {
                 .durable_names
                 .retain(|name, _| !name.starts_with(path));
         }
-        world.names.remove(path);
+        let removed = world.names.remove(path);
+        let World {
+            files, bytes_left, ..
+        } = &mut *world;
+        if let (Some(file), Some(left)) = (removed.and_then(|file| files.get(file)), bytes_left) {
+            *left += file.current.len();
+        }
         Ok(())
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
+        world.begin_change()?;
         world
             .directories
             .extend(path.ancestors().map(Path::to_owned));
@@ -274,7 +370,9 @@ impl Storage for SimulatedStorage {
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.call_sync_hook();
         let mut world = self.0.lock();
+        world.begin_change()?;
         let here = |path: &PathBuf| path.parent() == Some(directory);
         let now: Vec<_> = world
             .names
@@ -305,7 +403,26 @@ impl SimulatedFile {
         Ok(action(file))
     }
 
+    /// How many of `length` bytes the disk has room for; fails when it is none of them.
+    fn room_for(&self, position: usize, length: usize) -> io::Result<usize> {
+        let mut world = self.storage.0.lock();
+        let World {
+            files, bytes_left, ..
+        } = &mut *world;
+        let (Some(left), Some(file)) = (bytes_left, files.get(self.index)) else {
+            return Ok(length);
+        };
+        let there = file.current.len().saturating_sub(position).min(length);
+        let growth = (length - there).min(*left);
+        if there + growth == 0 && length > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        *left -= growth;
+        Ok(there + growth)
+    }
+
     fn change(&self, change: Change) -> io::Result<()> {
+        self.storage.0.lock().begin_change()?;
         self.with(|file| {
             change.apply(&mut file.current);
             file.pending.push(change);
@@ -332,13 +449,14 @@ impl StorageFile for SimulatedFile {
                 .0
                 .lock()
                 .fault(&[Fault::DiskFull, Fault::WriteError, Fault::ShortWrite]);
+        let position = usize::try_from(position).map_err(io::Error::other)?;
         let taken = match fault {
-            None => bytes.len(),
+            None => self.room_for(position, bytes.len())?,
             Some(Fault::WriteError) => return Err(io::Error::other("simulated EIO")),
             Some(_) => bytes.len().div_ceil(2),
         };
         self.change(Change::Write {
-            position: usize::try_from(position).map_err(io::Error::other)?,
+            position,
             bytes: bytes.get(..taken).unwrap_or_default().to_vec(),
         })?;
         if fault == Some(Fault::DiskFull) {
@@ -348,12 +466,16 @@ impl StorageFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.storage.call_sync_hook();
+        self.storage.0.lock().begin_change()?;
         if self.storage.0.lock().fault(&[Fault::SyncError]).is_some() {
+            self.with(|file| file.pending.clear())?;
             return Err(io::Error::other("simulated EIO"));
         }
         self.with(|file| {
-            file.durable.clone_from(&file.current);
-            file.pending.clear();
+            for change in file.pending.drain(..) {
+                change.apply(&mut file.durable);
+            }
         })
     }
 

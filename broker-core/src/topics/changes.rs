@@ -360,4 +360,4 @@ pub(super) fn deleted_directory(id: TopicId, index: i32) -> String {
     format!("{}-{index}{DELETED_SUFFIX}", id.0.simple())
 }
 
-pub(super) const DELETED_SUFFIX: &str = ".deleted";
+pub(crate) const DELETED_SUFFIX: &str = ".deleted";

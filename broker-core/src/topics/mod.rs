@@ -13,12 +13,18 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use crate::log::TopicConfig;
 pub use open::TopicsOptions;
+
+pub(crate) use catalog::TopicEntry;
+pub(crate) use changes::DELETED_SUFFIX;
+pub(crate) use store::MetadataStore;
 
 use crate::clock::Clock;
 use crate::error::ErrorCode;
@@ -27,7 +33,9 @@ use crate::partition::{Partition, PartitionContext, TopicState};
 use crate::validation::{ConfigType, RecordValidator, TopicSettings};
 use catalog::Catalog;
 use config::ConfigTable;
-use store::MetadataStore;
+
+/// Threads that wait for the disk at a stop.
+const CLOSE_THREADS: usize = 16;
 
 /// Partitions of all topics together: what one node is measured with.
 pub const PARTITIONS_MAX: i64 = 10_000;
@@ -236,14 +244,35 @@ impl Topics {
     /// # Errors
     /// The partitions that could not be saved.
     pub fn close(&self) -> Result<(), String> {
-        let mut failed = Vec::new();
-        for topic in self.list() {
-            for partition in topic.partitions().iter() {
-                if let Err(reason) = partition.close() {
-                    failed.push(format!("{}-{}: {reason}", topic.name, partition.index()));
-                }
+        let topics = self.list();
+        let partitions: Vec<_> = topics
+            .iter()
+            .flat_map(|topic| {
+                let partitions = topic.partitions();
+                let partitions: Vec<_> = partitions.iter().cloned().collect();
+                partitions.into_iter().map(move |one| (topic, one))
+            })
+            .collect();
+        let next = AtomicUsize::new(0);
+        let failed = Mutex::new(Vec::new());
+        // On some threads: the disk takes syncs together.
+        thread::scope(|scope| {
+            for _ in 0..CLOSE_THREADS.min(partitions.len()) {
+                scope.spawn(|| {
+                    while let Some((topic, partition)) =
+                        partitions.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        if let Err(reason) = partition.close() {
+                            let index = partition.index();
+                            failed
+                                .lock()
+                                .push(format!("{}-{index}: {reason}", topic.name));
+                        }
+                    }
+                });
             }
-        }
+        });
+        let failed = failed.into_inner();
         if failed.is_empty() {
             Ok(())
         } else {

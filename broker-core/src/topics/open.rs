@@ -260,4 +260,4 @@ impl Found {
     }
 }
 
-const OPEN_THREADS: usize = 4;
+const OPEN_THREADS: usize = 16;

@@ -66,6 +66,14 @@ impl MetadataStore {
             file.truncate(size).map_err(fail)?;
             file.sync_data().map_err(fail)?;
         }
+        // A sync that failed in the process before may have left some of it in the page cache alone,
+        // where the next sync would not look for it.
+        write_all_at(
+            file.as_ref(),
+            bytes.get(..replayed.size).unwrap_or_default(),
+            0,
+        )
+        .map_err(fail)?;
         let store = Self {
             file,
             size,
@@ -73,6 +81,28 @@ impl MetadataStore {
             broken: None,
         };
         Ok((store, catalog))
+    }
+
+    /// Replays the log and changes nothing; answers how many bytes of a torn last change follow it.
+    /// `None` when there is no log.
+    ///
+    /// # Errors
+    /// A text naming the file.
+    pub(crate) fn look(
+        storage: &dyn Storage,
+        directory: &Path,
+    ) -> Result<Option<(Catalog, usize)>, String> {
+        let fail = |error: io::Error| format!("metadata log in {}: {error}", directory.display());
+        let Some(base) = newest_of(&names(storage, directory).map_err(fail)?) else {
+            return Ok(None);
+        };
+        let path = log_path(directory, Offset(base));
+        let bytes = read_file(storage, &path, LOG_BYTES_MAX).map_err(fail)?;
+        let bytes = bytes.unwrap_or_default();
+        let mut catalog = Catalog::default();
+        let replayed = replay(&bytes, Offset(base), &mut catalog)
+            .map_err(|error| format!("metadata log {} is damaged: {error}", path.display()))?;
+        Ok(Some((catalog, bytes.len().saturating_sub(replayed.size))))
     }
 
     /// A new file that begins with the whole catalog, in place when it is durable.
@@ -184,23 +214,32 @@ fn whole_batch(bytes: &[u8]) -> Option<(BatchView<'_>, &[u8])> {
 
 /// The first offset of the newest log file; older ones and unfinished ones are removed.
 fn newest(storage: &dyn Storage, directory: &Path) -> io::Result<Option<Offset>> {
-    let names = match storage.list(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let mut bases: Vec<i64> = names
-        .iter()
-        .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
-        .collect();
-    bases.sort_unstable();
-    let newest = bases.pop();
-    for old in bases {
+    let names = names(storage, directory)?;
+    let newest = newest_of(&names);
+    for old in bases(&names).filter(|base| Some(*base) != newest) {
         storage.remove(&log_path(directory, Offset(old)))?;
     }
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         storage.remove(&directory.join(name))?;
     }
     Ok(newest.map(Offset))
+}
+
+fn names(storage: &dyn Storage, directory: &Path) -> io::Result<Vec<String>> {
+    match storage.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn bases(names: &[String]) -> impl Iterator<Item = i64> {
+    names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
+}
+
+fn newest_of(names: &[String]) -> Option<i64> {
+    bases(names).max()
 }
 
 fn log_path(directory: &Path, base: Offset) -> PathBuf {

@@ -38,3 +38,8 @@ impl Default for TransactionConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod simulation;

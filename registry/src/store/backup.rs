@@ -18,3 +18,14 @@ pub(crate) async fn copy_sqlite(from: &Path, to: &Path) -> Result<(), StoreError
     connection.close().await?;
     Ok(())
 }
+
+/// Has SQLite check its own file, without changing it: what it complains of, a line each.
+pub(crate) async fn check_sqlite(path: &Path) -> Result<Vec<String>, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let lines: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_all(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}

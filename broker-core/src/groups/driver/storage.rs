@@ -231,7 +231,7 @@ pub(super) fn code(error: &AppendError) -> ErrorCode {
         }
         // The producer of an offset's transaction is fenced.
         AppendError::Refused { code, .. } if *code == ErrorCode::INVALID_PRODUCER_EPOCH => *code,
-        AppendError::StaleVerdict
+        AppendError::StaleVerdict(_)
         | AppendError::Duplicate { .. }
         | AppendError::Refused { .. }
         | AppendError::Offline(_) => ErrorCode::COORDINATOR_NOT_AVAILABLE,

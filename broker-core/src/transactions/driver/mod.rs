@@ -42,7 +42,7 @@ use crate::topics::Topics;
 const EXPIRY_INTERVAL: Duration = Duration::from_hours(1);
 /// How often the growth of `__transaction_state` is looked at.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(30);
-/// After a partition did not take its marker, or the log not the completion.
+/// After a partition did not take its marker, or the log not a decision or the completion.
 const RETRY_MS: i64 = 1_000;
 /// Transactional ids at once: some hundred bytes each, until they expire.
 const TRANSACTIONAL_IDS_MAX: usize = 1_000_000;
@@ -198,7 +198,12 @@ impl TransactionCoordinator {
                     let record = Some(record);
                     self.settle(slot, inner, Effects { record, reply }, now_ms);
                 }
-                self.schedule(&slot.id, inner);
+                if let Some(due_ms) = inner.transaction.deadline_ms() {
+                    // Due and still open: the log did not take the decision.
+                    let retry_ms = now_ms.saturating_add(RETRY_MS);
+                    let due_ms = if due_ms <= now_ms { retry_ms } else { due_ms };
+                    self.schedule_at(&slot.id, inner, due_ms);
+                }
                 inner.transaction.markers().is_some()
             });
             if decided == Some(true) {
@@ -583,3 +588,6 @@ fn check_id(transactional_id: &str) -> Result<(), ErrorCode> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
