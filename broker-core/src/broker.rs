@@ -10,6 +10,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use uuid::Uuid;
 
+use crate::api::SessionCache;
+use crate::authorization::{AllowAll, Authorizer};
 use crate::clock::Clock;
 use crate::groups::{GroupConfig, GroupCoordinator};
 use crate::ids::{ProducerId, TopicId};
@@ -61,6 +63,10 @@ pub struct BrokerConfig {
     /// Broker-wide defaults of topic configs (`log.retention.ms` and the like under their topic
     /// names).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// Decides who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -83,6 +89,8 @@ impl BrokerConfig {
             groups: GroupConfig::default(),
             transactions: TransactionConfig::default(),
             topic_defaults: std::collections::BTreeMap::new(),
+            fetch_sessions_max: 1000,
+            authorizer: Arc::new(AllowAll),
             clock: Clock::System,
         }
     }
@@ -103,6 +111,7 @@ pub struct Broker {
     pub transactions: Arc<TransactionCoordinator>,
     /// Judges records.
     pub validator: Arc<dyn RecordValidator>,
+    pub(crate) fetch_sessions: Mutex<SessionCache>,
     producer_ids: Arc<ProducerIds>,
     syncer: Arc<Syncer>,
     /// House-keeping and compaction.
@@ -199,6 +208,7 @@ impl Broker {
                 return Err(OpenError(why));
             }
         };
+        let fetch_sessions_max = config.fetch_sessions_max;
         Ok(Arc::new(Self {
             config,
             cluster_id,
@@ -206,6 +216,7 @@ impl Broker {
             groups,
             transactions,
             validator,
+            fetch_sessions: Mutex::new(SessionCache::new(fetch_sessions_max)),
             producer_ids,
             syncer,
             background: Mutex::new(background),

@@ -10,11 +10,21 @@ mod metrics;
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
+mod authorization_tests;
+#[cfg(test)]
 mod client;
+#[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
+mod config_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod kcat_tests;
+#[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
