@@ -76,7 +76,7 @@ fn describe(
         match ConfigResource::find(broker, context, operation, asked)? {
             ConfigResource::Topic(name) => {
                 let entries = broker.topics.describe_configs(&name)?;
-                entries.iter().map(|entry| describe_entry(entry)).collect()
+                entries.iter().map(describe_entry).collect()
             }
             // What is set for all brokers, and nothing else.
             ConfigResource::Broker(BrokerScope::Cluster) => {
@@ -91,12 +91,11 @@ fn describe(
                     }
                 }
                 entries.retain(|entry| !entry.synonyms.is_empty());
-                entries.iter().map(|entry| describe_entry(entry)).collect()
+                entries.iter().map(describe_entry).collect()
             }
             ConfigResource::Broker(BrokerScope::Node) => {
                 let entries = broker.topics.describe_broker_configs();
-                let mut entries: Vec<_> =
-                    entries.iter().map(|entry| describe_entry(entry)).collect();
+                let mut entries: Vec<_> = entries.iter().map(describe_entry).collect();
                 entries.extend(broker::entries(&broker.config));
                 entries.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
                 entries

@@ -362,6 +362,7 @@ fn start(api: &Api, context: &RequestContext) -> Writer {
 }
 
 /// Decodes, handles and encodes: the same for every API that is not hot.
+#[expect(clippy::too_many_lines, reason = "a table of APIs")]
 async fn dispatch_cold(
     broker: &Arc<Broker>,
     context: &RequestContext,
@@ -394,7 +395,7 @@ async fn dispatch_cold(
             #[allow(unused_mut, reason = "one answer cannot say that it is throttled")]
             let mut $throttled = $call.await;
             let $throttle_ms = request_throttle_ms(broker, context);
-            $throttle;
+            let () = $throttle;
             let $response = &$throttled;
             let error = ErrorCode($error);
             let mut writer = start(api, context);
