@@ -76,6 +76,8 @@ pub struct Reply {
     pub frame: Option<Vec<Bytes>>,
     /// First error in the answer, for the metrics.
     pub error: ErrorCode,
+    /// Share of the memory for records, to be held until the answer is written.
+    pub memory: Option<OwnedSemaphorePermit>,
     /// How long nothing more may be read from the client, in ms: it is beyond a quota (KIP-219).
     pub throttle_ms: i64,
 }
@@ -237,7 +239,7 @@ async fn answer(
                 .map_err(|reason| malformed(api, version, reason))?;
             drop(frame);
             drop(memory);
-            let response = fetch::handle(broker, context, request, shutdown).await;
+            let (response, memory) = fetch::handle(broker, context, request, shutdown).await;
             let error = fetch::first_error(&response);
             let mut writer = start(api, context);
             response.encode(&mut writer, version);
@@ -245,6 +247,7 @@ async fn answer(
                 api,
                 frame: Some(writer.finish()),
                 error,
+                memory,
                 throttle_ms: i64::from(response.throttle_time_ms),
             })
         }
@@ -307,6 +310,7 @@ async fn dispatch_produce(
                 api,
                 frame: None,
                 error,
+                memory: None,
                 throttle_ms,
             }),
             Some(partition) => Err(Close::Unacknowledged {
@@ -321,6 +325,7 @@ async fn dispatch_produce(
         api,
         frame: Some(writer.finish()),
         error,
+        memory: None,
         throttle_ms,
     })
 }
@@ -343,6 +348,7 @@ fn answer_api_versions(
         api,
         frame: Some(writer.finish()),
         error,
+        memory: None,
         throttle_ms,
     }
 }
@@ -408,6 +414,7 @@ async fn dispatch_cold(
                 api,
                 frame: Some(writer.finish()),
                 error,
+                memory: None,
                 throttle_ms: $throttle_ms,
             })
         }};

@@ -4,14 +4,17 @@
 //! ids from v13 (KIP-516), leader epochs (KIP-320), sessions from v7 (KIP-227, in
 //! `fetch/session.rs`). A client beyond its quota is answered at once, with nothing (KIP-219).
 
+mod budget;
 pub(crate) mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::budget::Budget;
 use self::session::{Asked, SessionCache, TopicKey};
 use super::throttle::request_throttle_ms;
 use super::wait::Watches;
@@ -49,13 +52,16 @@ struct Limits<'a> {
     min_bytes: usize,
 }
 
+/// An answer, and its share of the memory, to be held until it is written.
+pub(super) type Answer = (FetchResponse, Option<OwnedSemaphorePermit>);
+
 /// Reads, waiting for `min_bytes` as long as the client allows.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     request: FetchRequest,
     shutdown: &CancellationToken,
-) -> FetchResponse {
+) -> Answer {
     let clock = &broker.config.clock;
     let topic_ids = context.version >= TOPIC_IDS_FROM;
     let begun = broker
@@ -64,12 +70,7 @@ pub(super) async fn handle(
         .begin(&request, topic_ids, clock.now_ms());
     let begun = match begun {
         Ok(begun) => begun,
-        Err(error) => {
-            return FetchResponse {
-                error,
-                ..FetchResponse::default()
-            };
-        }
+        Err(error) => return refused(error),
     };
     let quotas = broker.topics.quotas();
     // An answer that no quota could ever allow would be put off for ever.
@@ -91,7 +92,8 @@ pub(super) async fn handle(
         min_bytes: to_usize(request.min_bytes).min(max_bytes),
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
-    let answers = read_in_time(&limits, &begun.partitions, wait, shutdown).await;
+    let mut budget = Budget::new(&broker.fetch_memory);
+    let answers = read_in_time(&limits, &mut budget, &begun.partitions, wait, shutdown).await;
 
     let bytes: usize = answers.iter().map(records_bytes).sum();
     let now_ms = clock.now_ms();
@@ -102,11 +104,12 @@ pub(super) async fn handle(
     if throttle_ms > 0 {
         // What does not go out does not count.
         quotas.record(kind, context.client(), -counted, now_ms);
-        return FetchResponse {
+        let response = FetchResponse {
             throttle_time_ms: i32::try_from(throttle_ms).unwrap_or(i32::MAX),
             session_id: SessionCache::throttled(&begun),
             ..FetchResponse::default()
         };
+        return (response, None);
     }
     let mut sessions = broker.fetch_sessions.lock();
     let mut fresh_id = || rand::random_range(1..=i32::MAX);
@@ -114,21 +117,30 @@ pub(super) async fn handle(
     metrics::gauge!("assay_fetch_sessions").set(exact(sessions.len()));
     drop(sessions);
     match finished {
-        Ok(finished) => FetchResponse {
-            session_id: finished.session_id,
-            topics: by_topic(finished.answers),
-            ..FetchResponse::default()
-        },
-        Err(error) => FetchResponse {
-            error,
-            ..FetchResponse::default()
-        },
+        Ok(finished) => {
+            let response = FetchResponse {
+                session_id: finished.session_id,
+                topics: by_topic(finished.answers),
+                ..FetchResponse::default()
+            };
+            (response, budget.into_permit())
+        }
+        Err(error) => refused(error),
     }
+}
+
+fn refused(error: ErrorCode) -> Answer {
+    let response = FetchResponse {
+        error,
+        ..FetchResponse::default()
+    };
+    (response, None)
 }
 
 /// Reads every partition, again as long as there is not enough, until the time is over.
 async fn read_in_time(
     limits: &Limits<'_>,
+    budget: &mut Budget,
     asked: &[Asked],
     wait: Duration,
     shutdown: &CancellationToken,
@@ -142,7 +154,7 @@ async fn read_in_time(
             bytes: 0,
         })
         .collect();
-    read_all(limits, &mut slots);
+    read_all(limits, budget, &mut slots);
     if !wait.is_zero() && !is_enough(limits, &slots) {
         // Watch first, then look again: what was appended in between is not missed.
         let mut watches = Watches::default();
@@ -151,12 +163,12 @@ async fn read_in_time(
                 watches.add(place, partition.readable());
             }
         }
-        read_all(limits, &mut slots);
+        read_all(limits, budget, &mut slots);
         while !is_enough(limits, &slots) {
             tokio::select! {
                 changed = watches.changed() => {
                     for place in changed {
-                        read_again(limits, &mut slots, place);
+                        read_again(limits, budget, &mut slots, place);
                     }
                 }
                 () = sleep_until(deadline) => break,
@@ -223,38 +235,45 @@ fn is_enough(limits: &Limits<'_>, slots: &[Slot<'_>]) -> bool {
             .any(|slot| slot.answer.error.is_error() || slot.answer.diverging_epoch.is_some())
 }
 
-fn read_all(limits: &Limits<'_>, slots: &mut [Slot<'_>]) {
+fn read_all(limits: &Limits<'_>, budget: &mut Budget, slots: &mut [Slot<'_>]) {
+    let max_bytes = budget.allow(limits.max_bytes);
     let mut bytes = 0;
     for slot in slots {
-        read(limits, slot, bytes);
+        read(limits, slot, max_bytes, bytes);
         bytes += slot.bytes;
     }
+    budget.keep(bytes);
 }
 
-fn read_again(limits: &Limits<'_>, slots: &mut [Slot<'_>], place: usize) {
+fn read_again(limits: &Limits<'_>, budget: &mut Budget, slots: &mut [Slot<'_>], place: usize) {
     let bytes: usize = slots.iter().map(|slot| slot.bytes).sum();
     if let Some(slot) = slots.get_mut(place) {
+        let max_bytes = budget.allow(limits.max_bytes);
         let others = bytes - slot.bytes;
-        read(limits, slot, others);
+        read(limits, slot, max_bytes, others);
+        budget.keep(others + slot.bytes);
     }
 }
 
-/// Reads one partition; `others` is what the other partitions already take of the answer.
-fn read(limits: &Limits<'_>, slot: &mut Slot<'_>, others: usize) {
+/// Reads one partition; `others` is what the other partitions already take of `max_bytes`.
+fn read(limits: &Limits<'_>, slot: &mut Slot<'_>, max_bytes: usize, others: usize) {
     slot.bytes = 0;
     let asked = &slot.asked.partition;
+    let room = max_bytes.saturating_sub(others);
     slot.answer = match resolve(limits, slot) {
-        Ok(partition) => read_partition(limits, asked, &partition, others),
+        Ok(partition) => read_partition(limits, asked, &partition, room, others == 0),
         Err(code) => FetchPartitionResponse::failed(asked.index, code),
     };
     slot.bytes = records_bytes(&slot.answer);
 }
 
+/// Reads at most `room` bytes, but for one batch when the answer has none yet.
 fn read_partition(
     limits: &Limits<'_>,
     asked: &FetchPartition,
     partition: &Partition,
-    others: usize,
+    room: usize,
+    at_least_one: bool,
 ) -> FetchPartitionResponse {
     let failed = |code| FetchPartitionResponse::failed(asked.index, code);
     let current = partition.offsets();
@@ -273,8 +292,8 @@ fn read_partition(
     }
     let read = partition.read(&ReadRequest {
         from: Offset(asked.fetch_offset),
-        max_bytes: to_usize(asked.max_bytes).min(limits.max_bytes.saturating_sub(others)),
-        at_least_one: others == 0,
+        max_bytes: to_usize(asked.max_bytes).min(room),
+        at_least_one,
         isolation: limits.isolation,
     });
     match read {

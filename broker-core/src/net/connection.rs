@@ -195,6 +195,7 @@ impl Connection {
             self.write(&chunks).await?;
             shared.metrics.bytes_out.increment(bytes as u64);
         }
+        drop(reply.memory);
         self.mute(reply.throttle_ms).await
     }
 

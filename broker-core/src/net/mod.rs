@@ -2,7 +2,8 @@
 //!
 //! Requests of one connection are handled one at a time and answered in their order, as Kafka does.
 //! Back-pressure is one semaphore over the bytes of all requests in memory: a connection that
-//! cannot have its share stops reading. Knows nothing of messages. Read `connection.rs` next.
+//! cannot have its share stops reading. Records on their way to readers that do not read have a
+//! limit of their own (`api/fetch/budget.rs`). Knows nothing of messages. Read `connection.rs` next.
 
 mod connection;
 mod metrics;
@@ -17,6 +18,8 @@ mod client;
 mod cluster_tests;
 #[cfg(test)]
 mod config_tests;
+#[cfg(test)]
+mod fairness_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
