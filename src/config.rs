@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use broker_core::clock::Clock;
 use broker_core::groups::GroupConfig;
-use broker_core::transactions::TransactionConfig;
 use broker_core::{BrokerConfig, Durability};
 use clap::{Args, ValueEnum};
 use registry::{RegistryConfig, StoreLocation};
@@ -469,8 +467,6 @@ impl ServeConfig {
     pub fn broker(&self, listener: SocketAddr) -> Result<BrokerConfig, ConfigError> {
         let (host, port) = self.advertised(listener)?;
         Ok(BrokerConfig {
-            data_dir: self.data.clone(),
-            node_id: 1,
             advertised_host: host,
             advertised_port: i32::from(port),
             auto_create_topics: self.auto_create_topics,
@@ -486,9 +482,8 @@ impl ServeConfig {
                 initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms,
                 ..GroupConfig::default()
             },
-            transactions: TransactionConfig::default(),
             topic_defaults: self.topic_defaults.clone(),
-            clock: Clock::System,
+            ..BrokerConfig::new(self.data.clone())
         })
     }
 

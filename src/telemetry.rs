@@ -92,6 +92,15 @@ fn describe_metrics() {
         "Bytes read from and written to Kafka clients, by direction"
     );
     describe_gauge!("assay_connections", "Kafka connections open now");
+    describe_gauge!(
+        "assay_fetch_sessions",
+        "Fetch sessions that consumers have"
+    );
+    describe_histogram!(
+        "assay_throttle_duration_seconds",
+        Unit::Seconds,
+        "Waits of clients beyond a quota"
+    );
     describe_counter!(
         "assay_registry_requests_total",
         "Requests to the registry API, by route, method and status"

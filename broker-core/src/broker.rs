@@ -8,8 +8,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::api::SessionCache;
+use crate::authorization::{AllowAll, Authorizer};
 use crate::clock::Clock;
 use crate::groups::{GroupConfig, GroupCoordinator};
 use crate::ids::{ProducerId, TopicId};
@@ -61,6 +64,13 @@ pub struct BrokerConfig {
     /// Broker-wide defaults of topic configs (`log.retention.ms` and the like under their topic
     /// names).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
+    /// Bytes of records in answers to fetches that are not written yet, of all connections
+    /// together; past it answers are small.
+    pub fetch_memory_bytes_max: usize,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// Decides who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -83,6 +93,9 @@ impl BrokerConfig {
             groups: GroupConfig::default(),
             transactions: TransactionConfig::default(),
             topic_defaults: std::collections::BTreeMap::new(),
+            fetch_memory_bytes_max: 512 << 20,
+            fetch_sessions_max: 1000,
+            authorizer: Arc::new(AllowAll),
             clock: Clock::System,
         }
     }
@@ -103,6 +116,9 @@ pub struct Broker {
     pub transactions: Arc<TransactionCoordinator>,
     /// Judges records.
     pub validator: Arc<dyn RecordValidator>,
+    pub(crate) fetch_sessions: Mutex<SessionCache>,
+    /// A permit per byte.
+    pub(crate) fetch_memory: Arc<Semaphore>,
     producer_ids: Arc<ProducerIds>,
     syncer: Arc<Syncer>,
     /// House-keeping and compaction.
@@ -199,6 +215,10 @@ impl Broker {
                 return Err(OpenError(why));
             }
         };
+        let fetch_sessions_max = config.fetch_sessions_max;
+        let fetch_memory = config
+            .fetch_memory_bytes_max
+            .clamp(1, Semaphore::MAX_PERMITS);
         Ok(Arc::new(Self {
             config,
             cluster_id,
@@ -206,6 +226,8 @@ impl Broker {
             groups,
             transactions,
             validator,
+            fetch_sessions: Mutex::new(SessionCache::new(fetch_sessions_max)),
+            fetch_memory: Arc::new(Semaphore::new(fetch_memory)),
             producer_ids,
             syncer,
             background: Mutex::new(background),

@@ -11,6 +11,8 @@
 //! | [`storage`] | the disk as a small synchronous trait, with a simulated twin |
 //! | [`log`] | segments, indexes, recovery, retention, producer state |
 //! | [`partition`] | one partition: append, group commit, fetch, waiting |
+//! | [`authorization`] | the seam for security: principals, operations, the authorizer |
+//! | [`quotas`] | client quotas: what each client used, how long it must wait (pure) |
 //! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
 //! | [`groups`] | consumer groups and their offsets |
 //! | [`transactions`] | exactly-once: the transaction coordinator and the producer ids |
@@ -21,9 +23,10 @@
 //! | [`doctor`] | examines a data directory that no broker has open |
 //!
 //! Direction inside: `ids, error <- protocol, records <- log <- partition <- topics <-
-//! internal_log <- groups <- transactions <- broker <- api <- net`; `validation` uses only `ids` and `records`.
+//! internal_log <- groups <- transactions <- broker <- api <- net`; `validation` uses only `ids` and `records`, `authorization` and `quotas` nothing.
 
 pub mod api;
+pub mod authorization;
 pub mod broker;
 pub mod clock;
 pub mod doctor;
@@ -35,6 +38,7 @@ pub mod log;
 pub mod net;
 pub mod partition;
 pub mod protocol;
+pub mod quotas;
 pub mod records;
 pub mod storage;
 pub mod topics;

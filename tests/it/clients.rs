@@ -203,6 +203,17 @@ fn registry_clients_are_served() {
     }
 }
 
+/// What UIs and tools ask of a broker; quotas that the client sees; consumers in fetch sessions.
+#[test]
+fn admin_clients_are_served() {
+    let server = Server::start();
+    for client in [Client::Python, Client::Java, Client::Go] {
+        client
+            .run(&["administer", &server.kafka, &server.registry()])
+            .good();
+    }
+}
+
 /// Transactions in peace, then a consume-transform-produce application with the broker, and once the
 /// application too, killed in the middle of transactions.
 fn check_transactions(client: Client) {

@@ -8,7 +8,8 @@ use kafka_wire::create_partitions_request::CreatePartitionsTopic;
 use kafka_wire::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_wire::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::{blocking, code_and_message, refuse};
+use super::{RequestContext, blocking, code_and_message, refuse};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::topics::TopicError;
@@ -17,12 +18,17 @@ use crate::wire;
 /// Raises partition counts; each topic succeeds or fails alone.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::new();
     for asked in request.topics {
         let name = asked.name.clone();
-        let outcome = add(broker, asked, request.validate_only).await;
+        let resource = Resource::Topic(&name);
+        let outcome = match context.authorize_change(broker, Operation::Alter, resource) {
+            Ok(()) => add(broker, asked, request.validate_only).await,
+            Err(denied) => Err(denied),
+        };
         let (error_code, error_message) = code_and_message(&outcome);
         results.push(wire!(CreatePartitionsTopicResult {
             name,

@@ -10,8 +10,8 @@ use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_wire::{CreateTopicsRequest, CreateTopicsResponse};
 
-use super::describe_configs::config_source;
 use super::{RequestContext, blocking, refuse, text};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::protocol::wire_uuid;
@@ -44,7 +44,10 @@ pub(super) async fn handle(
                 format!("topic {name} is named more than once in the request"),
             )
         } else {
-            create(broker, asked, request.validate_only).await
+            match may_create(broker, context, &name) {
+                Ok(()) => create(broker, asked, request.validate_only).await,
+                Err(denied) => Err(denied),
+            }
         };
         topics.push(match created {
             Ok(topic) => result(broker, &topic, request.validate_only, context.version),
@@ -66,6 +69,17 @@ pub(super) fn first_error(response: &CreateTopicsResponse) -> i16 {
         .map(|topic| topic.error_code)
         .find(|code| *code != 0)
         .unwrap_or_default()
+}
+
+/// Who may create topics of the cluster may create any; others those that they are named for.
+pub(super) fn may_create(
+    broker: &Broker,
+    context: &RequestContext,
+    name: &str,
+) -> Result<(), TopicError> {
+    context
+        .authorize(broker, Operation::Create, Resource::Cluster)
+        .or_else(|_| context.authorize_change(broker, Operation::Create, Resource::Topic(name)))
 }
 
 async fn create(
@@ -150,8 +164,8 @@ fn result(
             .unwrap_or_default();
         let configs = entries.into_iter().map(|entry| {
             wire!(CreatableTopicConfigs {
-                config_source: config_source(broker, &entry),
-                name: text(&entry.name),
+                config_source: entry.source as i8,
+                name: text(entry.name),
                 value: Some(text(&entry.value)),
             })
         });

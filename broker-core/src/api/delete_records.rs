@@ -6,7 +6,8 @@ use kafka_wire::delete_records_response::{DeleteRecordsPartitionResult, DeleteRe
 use kafka_wire::{DeleteRecordsRequest, DeleteRecordsResponse};
 use uuid::Uuid;
 
-use super::{blocking, find_partition, find_topic};
+use super::{RequestContext, blocking, find_partition, find_topic};
+use crate::authorization::Operation;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::Offset;
@@ -17,11 +18,12 @@ use crate::wire;
 /// Deletes what lies before each offset; each partition succeeds or fails alone.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let mut topics = Vec::new();
     for asked in request.topics {
-        let topic = find_topic(broker, &asked.name, Uuid::nil());
+        let topic = find_topic(broker, context, Operation::Delete, &asked.name, Uuid::nil());
         let mut partitions = Vec::new();
         for partition in asked.partitions {
             let outcome = match &topic {

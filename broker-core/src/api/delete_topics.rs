@@ -9,6 +9,7 @@ use kafka_wire::delete_topics_response::DeletableTopicResult;
 use kafka_wire::{DeleteTopicsRequest, DeleteTopicsResponse};
 
 use super::{RequestContext, blocking, code_and_message, refuse, text};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::protocol::{topic_id, wire_uuid};
@@ -32,7 +33,7 @@ pub(super) async fn handle(
     };
     let mut responses = Vec::new();
     for asked in asked {
-        let found = find(broker, &asked);
+        let found = find(broker, context, &asked);
         let mut answer = wire!(DeletableTopicResult {
             name: asked.name.clone(),
             topic_id: asked.topic_id,
@@ -51,8 +52,15 @@ pub(super) async fn handle(
     wire!(DeleteTopicsResponse { responses })
 }
 
-fn find(broker: &Broker, asked: &DeleteTopicState) -> Result<Arc<Topic>, TopicError> {
-    match &asked.name {
+fn find(
+    broker: &Broker,
+    context: &RequestContext,
+    asked: &DeleteTopicState,
+) -> Result<Arc<Topic>, TopicError> {
+    if let Some(name) = &asked.name {
+        context.authorize_change(broker, Operation::Delete, Resource::Topic(name))?;
+    }
+    let topic = match &asked.name {
         Some(_) if !asked.topic_id.is_zero() => refuse(
             ErrorCode::INVALID_REQUEST,
             "a topic is named by name or by id, not by both",
@@ -71,7 +79,10 @@ fn find(broker: &Broker, asked: &DeleteTopicState) -> Result<Arc<Topic>, TopicEr
                 format!("no topic has the id {}", topic_id(asked.topic_id).0),
             ),
         },
-    }
+    }?;
+    let resource = Resource::Topic(topic.name.as_str());
+    context.authorize_change(broker, Operation::Delete, resource)?;
+    Ok(topic)
 }
 
 async fn delete(broker: &Arc<Broker>, topic: &Topic) -> Result<(), TopicError> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kafka_wire::describe_cluster_response::DescribeClusterBroker;
 use kafka_wire::{DescribeClusterRequest, DescribeClusterResponse};
 
-use super::{CLUSTER_OPERATIONS, text};
+use super::{RequestContext, text};
+use crate::authorization::Resource;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::wire;
@@ -17,6 +18,7 @@ const ENDPOINT_BROKERS: i8 = 1;
 /// Describes the cluster of one.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let config = &broker.config;
@@ -38,7 +40,8 @@ pub(super) async fn handle(
         })],
     });
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations =
+            context.allowed_operations(broker, Resource::Cluster);
     }
     response
 }

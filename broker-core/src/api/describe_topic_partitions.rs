@@ -7,8 +7,10 @@ use kafka_wire::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use kafka_wire::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+use uuid::Uuid;
 
-use super::{TOPIC_OPERATIONS, text};
+use super::{RequestContext, find_topic, text};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::TopicName;
@@ -22,11 +24,20 @@ const PARTITIONS_MAX: usize = 2000;
 /// Describes topics in the order of their names, from the cursor on.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let names: BTreeSet<String> = if request.topics.is_empty() {
         let all = broker.topics.list();
-        all.iter().map(|topic| topic.name.to_string()).collect()
+        let visible = |name: &str| {
+            let resource = Resource::Topic(name);
+            context
+                .authorize(broker, Operation::Describe, resource)
+                .is_ok()
+        };
+        let names = all.iter().map(|topic| topic.name.as_str());
+        let names = names.filter(|name| visible(name));
+        names.map(ToOwned::to_owned).collect()
     } else {
         let asked = request.topics.into_iter();
         asked.map(|topic| topic.name.into_string()).collect()
@@ -48,21 +59,27 @@ pub(super) async fn handle(
             response.next_cursor = Some(cursor(name, 0));
             break;
         }
-        let Some(topic) = broker.topics.get(name) else {
-            let code = if TopicName::new(name).is_some() {
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-            } else {
-                ErrorCode::INVALID_TOPIC_EXCEPTION
-            };
-            response
-                .topics
-                .push(wire!(DescribeTopicPartitionsResponseTopic {
-                    error_code: code.0,
-                    name: Some(text(name)),
-                }));
-            continue;
+        let found = find_topic(broker, context, Operation::Describe, name, Uuid::nil());
+        let topic = match found {
+            Ok(topic) => topic,
+            Err(code) => {
+                let code = if TopicName::new(name).is_some() {
+                    code
+                } else {
+                    ErrorCode::INVALID_TOPIC_EXCEPTION
+                };
+                response
+                    .topics
+                    .push(wire!(DescribeTopicPartitionsResponseTopic {
+                        error_code: code.0,
+                        name: Some(text(name)),
+                    }));
+                continue;
+            }
         };
-        let (described, total) = describe(&topic, broker.config.node_id, skipped, left);
+        let (mut described, total) = describe(&topic, broker.config.node_id, skipped, left);
+        let resource = Resource::Topic(name);
+        described.topic_authorized_operations = context.allowed_operations(broker, resource);
         let next = skipped + described.partitions.len();
         left -= described.partitions.len();
         response.topics.push(described);
@@ -111,7 +128,6 @@ fn describe(
         topic_id: wire_uuid(topic.id),
         is_internal: topic.internal,
         partitions,
-        topic_authorized_operations: TOPIC_OPERATIONS,
     });
     (described, all.len())
 }

@@ -10,12 +10,16 @@ use kafka_wire_core::{DecodeError, EncodeError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::throttle::{Meter, metered, request_throttle_ms};
 use super::{
-    RequestContext, alter_configs, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_topic_partitions, fetch, groups,
-    incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch,
-    produce, transactions,
+    RequestContext, alter_client_quotas, alter_configs, alter_partition_reassignments,
+    alter_replica_log_dirs, create_partitions, create_topics, delete_records, delete_topics,
+    describe_client_quotas, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
+    describe_topic_partitions, elect_leaders, fetch, groups, incremental_alter_configs,
+    init_producer_id, list_config_resources, list_offsets, list_partition_reassignments, metadata,
+    offset_for_leader_epoch, produce, transactions, update_features,
 };
+use crate::authorization::Principal;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::protocol::api_versions::{self, ApiVersionsRequest};
@@ -26,12 +30,14 @@ use crate::protocol::produce::ProduceRequest;
 use crate::protocol::reader::{Malformed, Reader};
 use crate::protocol::writer::Writer;
 use crate::protocol::{cold, frame};
+use crate::quotas::QuotaKind;
 
 /// What the requests of one connection share.
 #[derive(Debug)]
 pub struct Session {
     /// The peer.
     pub address: SocketAddr,
+    principal: Principal,
     client_id: Arc<str>,
     client_software: Arc<str>,
 }
@@ -42,6 +48,7 @@ impl Session {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            principal: Principal::anonymous(),
             client_id: Arc::from(""),
             client_software: Arc::from(""),
         }
@@ -69,6 +76,10 @@ pub struct Reply {
     pub frame: Option<Vec<Bytes>>,
     /// First error in the answer, for the metrics.
     pub error: ErrorCode,
+    /// Share of the memory for records, to be held until the answer is written.
+    pub memory: Option<OwnedSemaphorePermit>,
+    /// How long nothing more may be read from the client, in ms: it is beyond a quota (KIP-219).
+    pub throttle_ms: i64,
 }
 
 /// Why a connection is closed instead of answered.
@@ -170,9 +181,9 @@ pub async fn dispatch(
         if api.key == API_VERSIONS {
             return Ok(answer_api_versions(
                 api,
-                0,
-                key.correlation_id,
+                (0, key.correlation_id),
                 ErrorCode::UNSUPPORTED_VERSION,
+                0,
             ));
         }
         return Err(Close::UnsupportedVersion {
@@ -191,16 +202,35 @@ pub async fn dispatch(
     let header_bytes = reader.position();
     frame.advance(header_bytes);
 
+    // Nobody pays for measuring what nobody limits.
+    let limited = broker.topics.quotas().has(QuotaKind::RequestPercentage);
+    let meter = limited.then(Arc::<Meter>::default);
     let context = RequestContext {
         client_id: Arc::clone(&session.client_id),
         client_software: Arc::clone(&session.client_software),
+        principal: session.principal.clone(),
         address: session.address,
         correlation_id: key.correlation_id,
         version,
+        meter: meter.clone(),
     };
+    let answered = answer(broker, session, &context, api, frame, memory, shutdown);
+    metered(meter, answered).await
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    context: &RequestContext,
+    api: &'static Api,
+    frame: BytesMut,
+    memory: Option<OwnedSemaphorePermit>,
+    shutdown: &CancellationToken,
+) -> Result<Reply, Close> {
+    let version = context.version;
     match api.key {
         PRODUCE => {
-            let reply = dispatch_produce(broker, &context, api, frame).await;
+            let reply = dispatch_produce(broker, context, api, frame).await;
             drop(memory);
             reply
         }
@@ -209,14 +239,16 @@ pub async fn dispatch(
                 .map_err(|reason| malformed(api, version, reason))?;
             drop(frame);
             drop(memory);
-            let response = fetch::handle(broker, &context, request, shutdown).await;
+            let (response, memory) = fetch::handle(broker, context, request, shutdown).await;
             let error = fetch::first_error(&response);
-            let mut writer = start(api, &context);
+            let mut writer = start(api, context);
             response.encode(&mut writer, version);
             Ok(Reply {
                 api,
                 frame: Some(writer.finish()),
                 error,
+                memory,
+                throttle_ms: i64::from(response.throttle_time_ms),
             })
         }
         API_VERSIONS => {
@@ -233,18 +265,20 @@ pub async fn dispatch(
                     error = ErrorCode::INVALID_REQUEST;
                 }
             }
-            Ok(answer_api_versions(api, version, key.correlation_id, error))
+            let throttle_ms = request_throttle_ms(broker, context);
+            let correlated = (version, context.correlation_id);
+            Ok(answer_api_versions(api, correlated, error, throttle_ms))
         }
         JOIN_GROUP | SYNC_GROUP => {
             // These wait for other members, possibly for minutes: a stopping broker does not.
             drop(memory);
             tokio::select! {
-                reply = dispatch_cold(broker, &context, api, frame.freeze()) => reply,
+                reply = dispatch_cold(broker, context, api, frame.freeze()) => reply,
                 () = shutdown.cancelled() => Err(Close::Shutdown),
             }
         }
         _ => {
-            let reply = dispatch_cold(broker, &context, api, frame.freeze()).await;
+            let reply = dispatch_cold(broker, context, api, frame.freeze()).await;
             drop(memory);
             reply
         }
@@ -257,10 +291,17 @@ async fn dispatch_produce(
     api: &'static Api,
     body: BytesMut,
 ) -> Result<Reply, Close> {
+    let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let request = ProduceRequest::decode(body, context.version)
         .map_err(|reason| malformed(api, context.version, reason))?;
     let acks = request.acks;
-    let response = produce::handle(broker, context, request).await;
+    let mut response = produce::handle(broker, context, request).await;
+    let now_ms = broker.config.clock.now_ms();
+    let quotas = broker.topics.quotas();
+    let kind = QuotaKind::ProducerByteRate;
+    let produced_ms = quotas.record(kind, context.client(), f64::from(bytes), now_ms);
+    let throttle_ms = produced_ms.max(request_throttle_ms(broker, context));
+    response.throttle_time_ms = saturated(throttle_ms);
     let failed = produce::first_error(&response);
     let error = failed.map_or(ErrorCode::NONE, |partition| partition.error);
     if acks == 0 {
@@ -269,6 +310,8 @@ async fn dispatch_produce(
                 api,
                 frame: None,
                 error,
+                memory: None,
+                throttle_ms,
             }),
             Some(partition) => Err(Close::Unacknowledged {
                 code: error,
@@ -282,22 +325,31 @@ async fn dispatch_produce(
         api,
         frame: Some(writer.finish()),
         error,
+        memory: None,
+        throttle_ms,
     })
+}
+
+/// As an answer carries it.
+fn saturated(throttle_ms: i64) -> i32 {
+    i32::try_from(throttle_ms).unwrap_or(i32::MAX)
 }
 
 fn answer_api_versions(
     api: &'static Api,
-    version: i16,
-    correlation_id: i32,
+    (version, correlation_id): (i16, i32),
     error: ErrorCode,
+    throttle_ms: i64,
 ) -> Reply {
     let mut writer = Writer::default();
     header::write_response(&mut writer, api, version, correlation_id);
-    api_versions::encode_response(&mut writer, version, error);
+    api_versions::encode_response(&mut writer, version, error, saturated(throttle_ms));
     Reply {
         api,
         frame: Some(writer.finish()),
         error,
+        memory: None,
+        throttle_ms,
     }
 }
 
@@ -316,6 +368,7 @@ fn start(api: &Api, context: &RequestContext) -> Writer {
 }
 
 /// Decodes, handles and encodes: the same for every API that is not hot.
+#[expect(clippy::too_many_lines, reason = "a table of APIs")]
 async fn dispatch_cold(
     broker: &Arc<Broker>,
     context: &RequestContext,
@@ -328,13 +381,28 @@ async fn dispatch_cold(
         (|$request:ident| $call:expr) => {
             answer!(|$request| $call, |_response| 0)
         };
-        (|$request:ident| $call:expr, |$response:ident| $error:expr) => {{
+        (|$request:ident| $call:expr, |$response:ident| $error:expr) => {
+            answer!(
+                |$request| $call,
+                |$response| $error,
+                |response, throttle_ms| response.throttle_time_ms = saturated(throttle_ms)
+            )
+        };
+        (
+            |$request:ident| $call:expr,
+            |$response:ident| $error:expr,
+            |$throttled:ident, $throttle_ms:ident| $throttle:expr
+        ) => {{
             let $request = cold::decode(body, version).map_err(|reason| Close::Undecodable {
                 api: api.name,
                 version,
                 reason,
             })?;
-            let $response = &$call.await;
+            #[allow(unused_mut, reason = "one answer cannot say that it is throttled")]
+            let mut $throttled = $call.await;
+            let $throttle_ms = request_throttle_ms(broker, context);
+            let () = $throttle;
+            let $response = &$throttled;
             let error = ErrorCode($error);
             let mut writer = start(api, context);
             cold::encode(&mut writer, $response, version).map_err(|reason| Close::Unencodable {
@@ -346,6 +414,8 @@ async fn dispatch_cold(
                 api,
                 frame: Some(writer.finish()),
                 error,
+                memory: None,
+                throttle_ms: $throttle_ms,
             })
         }};
     }
@@ -393,12 +463,12 @@ async fn dispatch_cold(
             |response| create_topics::first_error(response)
         ),
         20 => answer!(|request| delete_topics::handle(broker, context, request)),
-        21 => answer!(|request| delete_records::handle(broker, request)),
+        21 => answer!(|request| delete_records::handle(broker, context, request)),
         22 => answer!(
             |request| init_producer_id::handle(broker, context, request),
             |response| response.error_code
         ),
-        23 => answer!(|request| offset_for_leader_epoch::handle(broker, request)),
+        23 => answer!(|request| offset_for_leader_epoch::handle(broker, context, request)),
         24 => answer!(|request| transactions::add_partitions(broker, context, request)),
         25 => answer!(
             |request| transactions::add_offsets(broker, context, request),
@@ -409,26 +479,61 @@ async fn dispatch_cold(
             |response| response.error_code
         ),
         28 => answer!(|request| transactions::offset_commit(broker, context, request)),
-        32 => answer!(|request| describe_configs::handle(broker, request)),
-        33 => answer!(|request| alter_configs::handle(broker, request)),
-        37 => answer!(|request| create_partitions::handle(broker, request)),
+        32 => answer!(|request| describe_configs::handle(broker, context, request)),
+        33 => answer!(|request| alter_configs::handle(broker, context, request)),
+        34 => answer!(|request| alter_replica_log_dirs::handle(broker, context, request)),
+        35 => answer!(
+            |request| describe_log_dirs::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        37 => answer!(|request| create_partitions::handle(broker, context, request)),
         42 => answer!(|request| groups::delete_groups(broker, context, version, request)),
-        44 => answer!(|request| incremental_alter_configs::handle(broker, request)),
+        43 => answer!(
+            |request| elect_leaders::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        44 => answer!(|request| incremental_alter_configs::handle(broker, context, request)),
+        45 => answer!(
+            |request| alter_partition_reassignments::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        46 => answer!(
+            |request| list_partition_reassignments::handle(broker, context, request),
+            |response| response.error_code
+        ),
         47 => answer!(
             |request| groups::offset_delete(broker, context, version, request),
             |response| response.error_code
         ),
+        48 => answer!(
+            |request| describe_client_quotas::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        49 => answer!(|request| alter_client_quotas::handle(broker, context, request)),
+        55 => answer!(
+            |request| describe_quorum::handle(broker, context, request),
+            |response| response.error_code,
+            |_answer, throttle_ms| ()
+        ),
+        57 => answer!(
+            |request| update_features::handle(broker, context, request),
+            |response| response.error_code
+        ),
         60 => answer!(
-            |request| describe_cluster::handle(broker, request),
+            |request| describe_cluster::handle(broker, context, request),
             |response| response.error_code
         ),
-        61 => answer!(|request| transactions::describe_producers(broker, request)),
-        65 => answer!(|request| transactions::describe_transactions(broker, request)),
+        61 => answer!(|request| transactions::describe_producers(broker, context, request)),
+        65 => answer!(|request| transactions::describe_transactions(broker, context, request)),
         66 => answer!(
-            |request| transactions::list_transactions(broker, request),
+            |request| transactions::list_transactions(broker, context, request),
             |response| response.error_code
         ),
-        75 => answer!(|request| describe_topic_partitions::handle(broker, request)),
+        74 => answer!(
+            |request| list_config_resources::handle(broker, context, request),
+            |response| response.error_code
+        ),
+        75 => answer!(|request| describe_topic_partitions::handle(broker, context, request)),
         _ => Err(Close::UnsupportedApi {
             api_key: api.key,
             version,

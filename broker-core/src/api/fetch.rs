@@ -1,18 +1,25 @@
 //! Fetch, key 1, versions 4 to 17.
 //!
 //! Long polls are woken by appends (KIP-41 limits; KIP-74 the first batch is always whole), topic
-//! ids from v13 (KIP-516), leader epochs (KIP-320). Sessions (KIP-227) are refused by answering
-//! session id 0, which clients take as "ask in full every time".
+//! ids from v13 (KIP-516), leader epochs (KIP-320), sessions from v7 (KIP-227, in
+//! `fetch/session.rs`). A client beyond its quota is answered at once, with nothing (KIP-219).
+
+mod budget;
+pub(crate) mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use self::budget::Budget;
+use self::session::{Asked, SessionCache, TopicKey};
+use super::throttle::request_throttle_ms;
 use super::wait::Watches;
 use super::{RequestContext, check_leader_epoch, find_partition, find_topic};
+use crate::authorization::Operation;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset};
@@ -20,27 +27,33 @@ use crate::partition::{Isolation, Partition, PartitionOffsets, ReadError, ReadRe
 use crate::protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
+use crate::quotas::QuotaKind;
 use crate::records::{BatchHeader, Compression};
 
-/// Most bytes of records in one answer, whatever the client asks.
+/// Most bytes of records in one answer, whatever the client asks (`fetch.max.bytes` of Kafka).
 const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// First version with topic ids.
+const TOPIC_IDS_FROM: i16 = 13;
 
 /// One partition asked for, and what is there for it so far.
 struct Slot<'a> {
-    name: &'a str,
-    id: Uuid,
-    asked: FetchPartition,
+    asked: &'a Asked,
     answer: FetchPartitionResponse,
     bytes: usize,
 }
 
 /// What holds for every partition of the request.
-struct Limits {
-    version: i16,
+struct Limits<'a> {
+    broker: &'a Broker,
+    context: &'a RequestContext,
     isolation: Isolation,
     max_bytes: usize,
     min_bytes: usize,
 }
+
+/// An answer, and its share of the memory, to be held until it is written.
+pub(super) type Answer = (FetchResponse, Option<OwnedSemaphorePermit>);
 
 /// Reads, waiting for `min_bytes` as long as the client allows.
 pub(super) async fn handle(
@@ -48,16 +61,28 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: FetchRequest,
     shutdown: &CancellationToken,
-) -> FetchResponse {
-    if request.session_id != 0 && request.session_epoch > 0 {
-        return FetchResponse {
-            error: ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
-            ..FetchResponse::default()
-        };
-    }
-    let max_bytes = to_usize(request.max_bytes).min(RESPONSE_BYTES_MAX);
+) -> Answer {
+    let clock = &broker.config.clock;
+    let topic_ids = context.version >= TOPIC_IDS_FROM;
+    let begun = broker
+        .fetch_sessions
+        .lock()
+        .begin(&request, topic_ids, clock.now_ms());
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(error) => return refused(error),
+    };
+    let quotas = broker.topics.quotas();
+    // An answer that no quota could ever allow would be put off for ever.
+    let quota_bytes = quotas
+        .burst(QuotaKind::ConsumerByteRate, context.client())
+        .map_or(usize::MAX, whole_bytes);
+    let max_bytes = to_usize(request.max_bytes)
+        .min(RESPONSE_BYTES_MAX)
+        .min(quota_bytes);
     let limits = Limits {
-        version: context.version,
+        broker,
+        context,
         isolation: if request.isolation_level == 1 {
             Isolation::ReadCommitted
         } else {
@@ -67,35 +92,83 @@ pub(super) async fn handle(
         min_bytes: to_usize(request.min_bytes).min(max_bytes),
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
-    let deadline = Instant::now() + wait;
+    let mut budget = Budget::new(&broker.fetch_memory);
+    let answers = read_in_time(&limits, &mut budget, &begun.partitions, wait, shutdown).await;
 
-    let mut slots = Vec::new();
-    for topic in &request.topics {
-        for asked in &topic.partitions {
-            slots.push(Slot {
-                name: &topic.name,
-                id: topic.id,
-                asked: *asked,
-                answer: FetchPartitionResponse::failed(asked.index, ErrorCode::NONE),
-                bytes: 0,
-            });
-        }
+    let bytes: usize = answers.iter().map(records_bytes).sum();
+    let now_ms = clock.now_ms();
+    let counted = exact(bytes);
+    let kind = QuotaKind::ConsumerByteRate;
+    let fetched_ms = quotas.record(kind, context.client(), counted, now_ms);
+    let throttle_ms = fetched_ms.max(request_throttle_ms(broker, context));
+    if throttle_ms > 0 {
+        // What does not go out does not count.
+        quotas.record(kind, context.client(), -counted, now_ms);
+        let response = FetchResponse {
+            throttle_time_ms: i32::try_from(throttle_ms).unwrap_or(i32::MAX),
+            session_id: SessionCache::throttled(&begun),
+            ..FetchResponse::default()
+        };
+        return (response, None);
     }
-    read_all(broker, &limits, &mut slots);
-    if !wait.is_zero() && !is_enough(&limits, &slots) {
+    let mut sessions = broker.fetch_sessions.lock();
+    let mut fresh_id = || rand::random_range(1..=i32::MAX);
+    let finished = sessions.finish(begun, answers, now_ms, &mut fresh_id);
+    metrics::gauge!("assay_fetch_sessions").set(exact(sessions.len()));
+    drop(sessions);
+    match finished {
+        Ok(finished) => {
+            let response = FetchResponse {
+                session_id: finished.session_id,
+                topics: by_topic(finished.answers),
+                ..FetchResponse::default()
+            };
+            (response, budget.into_permit())
+        }
+        Err(error) => refused(error),
+    }
+}
+
+fn refused(error: ErrorCode) -> Answer {
+    let response = FetchResponse {
+        error,
+        ..FetchResponse::default()
+    };
+    (response, None)
+}
+
+/// Reads every partition, again as long as there is not enough, until the time is over.
+async fn read_in_time(
+    limits: &Limits<'_>,
+    budget: &mut Budget,
+    asked: &[Asked],
+    wait: Duration,
+    shutdown: &CancellationToken,
+) -> Vec<FetchPartitionResponse> {
+    let deadline = Instant::now() + wait;
+    let mut slots: Vec<Slot<'_>> = asked
+        .iter()
+        .map(|asked| Slot {
+            asked,
+            answer: FetchPartitionResponse::failed(asked.partition.index, ErrorCode::NONE),
+            bytes: 0,
+        })
+        .collect();
+    read_all(limits, budget, &mut slots);
+    if !wait.is_zero() && !is_enough(limits, &slots) {
         // Watch first, then look again: what was appended in between is not missed.
         let mut watches = Watches::default();
         for (place, slot) in slots.iter().enumerate() {
-            if let Ok(partition) = resolve(broker, slot) {
+            if let Ok(partition) = resolve(limits, slot) {
                 watches.add(place, partition.readable());
             }
         }
-        read_all(broker, &limits, &mut slots);
-        while !is_enough(&limits, &slots) {
+        read_all(limits, budget, &mut slots);
+        while !is_enough(limits, &slots) {
             tokio::select! {
                 changed = watches.changed() => {
                     for place in changed {
-                        read_again(broker, &limits, &mut slots, place);
+                        read_again(limits, budget, &mut slots, place);
                     }
                 }
                 () = sleep_until(deadline) => break,
@@ -103,7 +176,7 @@ pub(super) async fn handle(
             }
         }
     }
-    respond(&request, slots)
+    slots.into_iter().map(|slot| slot.answer).collect()
 }
 
 /// The error of the request, or the first of a partition.
@@ -124,13 +197,36 @@ fn to_usize(value: i32) -> usize {
     usize::try_from(value).unwrap_or_default()
 }
 
-fn resolve(broker: &Broker, slot: &Slot<'_>) -> Result<Arc<Partition>, ErrorCode> {
-    let topic = find_topic(broker, slot.name, slot.id)?;
-    find_partition(&topic, slot.asked.index)
+fn resolve(limits: &Limits<'_>, slot: &Slot<'_>) -> Result<Arc<Partition>, ErrorCode> {
+    let TopicKey { name, id } = &slot.asked.topic;
+    let topic = find_topic(limits.broker, limits.context, Operation::Read, name, *id)?;
+    find_partition(&topic, slot.asked.partition.index)
+}
+
+fn records_bytes(answer: &FetchPartitionResponse) -> usize {
+    answer.records.iter().map(bytes::Bytes::len).sum()
+}
+
+/// Bytes or sessions, as far from 2^53 as they are, for a meter.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an answer has 64 MiB of records at most"
+)]
+fn exact(count: usize) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float becomes the nearest integer that there is"
+)]
+fn whole_bytes(bytes: f64) -> usize {
+    bytes as usize
 }
 
 /// Whether the answer can go out: enough bytes, an error, or nothing to wait for.
-fn is_enough(limits: &Limits, slots: &[Slot<'_>]) -> bool {
+fn is_enough(limits: &Limits<'_>, slots: &[Slot<'_>]) -> bool {
     let bytes: usize = slots.iter().map(|slot| slot.bytes).sum();
     slots.is_empty()
         || bytes >= limits.min_bytes
@@ -139,37 +235,45 @@ fn is_enough(limits: &Limits, slots: &[Slot<'_>]) -> bool {
             .any(|slot| slot.answer.error.is_error() || slot.answer.diverging_epoch.is_some())
 }
 
-fn read_all(broker: &Broker, limits: &Limits, slots: &mut [Slot<'_>]) {
+fn read_all(limits: &Limits<'_>, budget: &mut Budget, slots: &mut [Slot<'_>]) {
+    let max_bytes = budget.allow(limits.max_bytes);
     let mut bytes = 0;
     for slot in slots {
-        read(broker, limits, slot, bytes);
+        read(limits, slot, max_bytes, bytes);
         bytes += slot.bytes;
     }
+    budget.keep(bytes);
 }
 
-fn read_again(broker: &Broker, limits: &Limits, slots: &mut [Slot<'_>], place: usize) {
+fn read_again(limits: &Limits<'_>, budget: &mut Budget, slots: &mut [Slot<'_>], place: usize) {
     let bytes: usize = slots.iter().map(|slot| slot.bytes).sum();
     if let Some(slot) = slots.get_mut(place) {
+        let max_bytes = budget.allow(limits.max_bytes);
         let others = bytes - slot.bytes;
-        read(broker, limits, slot, others);
+        read(limits, slot, max_bytes, others);
+        budget.keep(others + slot.bytes);
     }
 }
 
-/// Reads one partition; `others` is what the other partitions already take of the answer.
-fn read(broker: &Broker, limits: &Limits, slot: &mut Slot<'_>, others: usize) {
+/// Reads one partition; `others` is what the other partitions already take of `max_bytes`.
+fn read(limits: &Limits<'_>, slot: &mut Slot<'_>, max_bytes: usize, others: usize) {
     slot.bytes = 0;
-    slot.answer = match resolve(broker, slot) {
-        Ok(partition) => read_partition(limits, &slot.asked, &partition, others),
-        Err(code) => FetchPartitionResponse::failed(slot.asked.index, code),
+    let asked = &slot.asked.partition;
+    let room = max_bytes.saturating_sub(others);
+    slot.answer = match resolve(limits, slot) {
+        Ok(partition) => read_partition(limits, asked, &partition, room, others == 0),
+        Err(code) => FetchPartitionResponse::failed(asked.index, code),
     };
-    slot.bytes = slot.answer.records.iter().map(bytes::Bytes::len).sum();
+    slot.bytes = records_bytes(&slot.answer);
 }
 
+/// Reads at most `room` bytes, but for one batch when the answer has none yet.
 fn read_partition(
-    limits: &Limits,
+    limits: &Limits<'_>,
     asked: &FetchPartition,
     partition: &Partition,
-    others: usize,
+    room: usize,
+    at_least_one: bool,
 ) -> FetchPartitionResponse {
     let failed = |code| FetchPartitionResponse::failed(asked.index, code);
     let current = partition.offsets();
@@ -188,13 +292,13 @@ fn read_partition(
     }
     let read = partition.read(&ReadRequest {
         from: Offset(asked.fetch_offset),
-        max_bytes: to_usize(asked.max_bytes).min(limits.max_bytes.saturating_sub(others)),
-        at_least_one: others == 0,
+        max_bytes: to_usize(asked.max_bytes).min(room),
+        at_least_one,
         isolation: limits.isolation,
     });
     match read {
         Ok(read) => {
-            if limits.version < 10 && read.batches.iter().any(|chunk| has_zstd(chunk)) {
+            if limits.context.version < 10 && read.batches.iter().any(|chunk| has_zstd(chunk)) {
                 // KIP-110: the client would not know the codec.
                 return failed(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
             }
@@ -241,19 +345,21 @@ fn has_zstd(mut batches: &[u8]) -> bool {
     false
 }
 
-/// Puts the answers back into the order of the request.
-fn respond(request: &FetchRequest, slots: Vec<Slot<'_>>) -> FetchResponse {
-    let mut answers = slots.into_iter().map(|slot| slot.answer);
-    FetchResponse {
-        topics: request
-            .topics
-            .iter()
-            .map(|topic| FetchTopicResponse {
-                name: topic.name.clone(),
-                id: topic.id,
-                partitions: answers.by_ref().take(topic.partitions.len()).collect(),
-            })
-            .collect(),
-        ..FetchResponse::default()
+/// Puts the answers of a topic together where they follow each other, in their order.
+fn by_topic(answers: Vec<(TopicKey, FetchPartitionResponse)>) -> Vec<FetchTopicResponse> {
+    let mut topics: Vec<(TopicKey, FetchTopicResponse)> = Vec::new();
+    for (key, answer) in answers {
+        match topics.last_mut() {
+            Some((last, topic)) if *last == key => topic.partitions.push(answer),
+            _ => {
+                let topic = FetchTopicResponse {
+                    name: key.name.to_string(),
+                    id: key.id,
+                    partitions: vec![answer],
+                };
+                topics.push((key, topic));
+            }
+        }
     }
+    topics.into_iter().map(|(_, topic)| topic).collect()
 }

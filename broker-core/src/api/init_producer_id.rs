@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kafka_wire::{InitProducerIdRequest, InitProducerIdResponse};
 
 use super::{RequestContext, blocking};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::{ProducerEpoch, ProducerId};
@@ -26,8 +27,14 @@ pub(super) async fn handle(
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let allotted = match &request.transactional_id {
-        None => allot(broker).await,
-        Some(id) => match expected(&request) {
+        None => match may_produce(broker, context) {
+            Ok(()) => allot(broker).await,
+            Err(denied) => Err(denied),
+        },
+        Some(id) => match context
+            .authorize(broker, Operation::Write, Resource::TransactionalId(id))
+            .and_then(|()| expected(&request))
+        {
             Ok(expected) => {
                 let timeout_ms = request.transaction_timeout_ms;
                 broker.transactions.init(id, timeout_ms, expected).await
@@ -53,6 +60,26 @@ pub(super) async fn handle(
             })
         }
     }
+}
+
+/// A producer without transactions needs no more than one topic to write to (KIP-679).
+fn may_produce(broker: &Broker, context: &RequestContext) -> Result<(), ErrorCode> {
+    context
+        .authorize(broker, Operation::IdempotentWrite, Resource::Cluster)
+        .or_else(|denied| {
+            let topics = broker.topics.list();
+            let may_write = |name: &str| {
+                let resource = Resource::Topic(name);
+                context
+                    .authorize(broker, Operation::Write, resource)
+                    .is_ok()
+            };
+            if topics.iter().any(|topic| may_write(topic.name.as_str())) {
+                Ok(())
+            } else {
+                Err(denied)
+            }
+        })
 }
 
 async fn allot(broker: &Arc<Broker>) -> Result<Producer, ErrorCode> {

@@ -11,6 +11,7 @@ use kafka_wire::{ListOffsetsRequest, ListOffsetsResponse};
 use uuid::Uuid;
 
 use super::{RequestContext, check_leader_epoch, find_partition, find_topic};
+use crate::authorization::Operation;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::partition::{Isolation, OffsetAtTime, OffsetQuery, ReadError};
@@ -39,7 +40,13 @@ pub(super) async fn handle(
         .topics
         .into_iter()
         .map(|asked| {
-            let topic = find_topic(broker, &asked.name, Uuid::nil());
+            let topic = find_topic(
+                broker,
+                context,
+                Operation::Describe,
+                &asked.name,
+                Uuid::nil(),
+            );
             let partitions = asked
                 .partitions
                 .iter()

@@ -14,7 +14,9 @@ use kafka_wire::metadata_response::{
 use kafka_wire::{MetadataRequest, MetadataResponse};
 use kafka_wire_core::StrBytes;
 
-use super::{CLUSTER_OPERATIONS, RequestContext, TOPIC_OPERATIONS, blocking, text};
+use super::create_topics::may_create;
+use super::{RequestContext, blocking, find_topic, text};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::TopicName;
@@ -30,10 +32,10 @@ pub(super) async fn handle(
     request: MetadataRequest,
 ) -> MetadataResponse {
     let config = &broker.config;
-    let operations = if request.include_topic_authorized_operations {
-        TOPIC_OPERATIONS
-    } else {
-        i32::MIN
+    let show = Show {
+        broker,
+        context,
+        operations: request.include_topic_authorized_operations,
     };
     let asked = match request.topics {
         None => None,
@@ -44,13 +46,17 @@ pub(super) async fn handle(
     match asked {
         None => {
             for topic in broker.topics.list() {
-                topics.push(describe(&topic, config.node_id, operations));
+                let resource = Resource::Topic(topic.name.as_str());
+                let visible = context.authorize(broker, Operation::Describe, resource);
+                if visible.is_ok() {
+                    topics.push(show.topic(&topic));
+                }
             }
         }
         Some(asked) => {
             let create = config.auto_create_topics && request.allow_auto_topic_creation;
             for asked in asked {
-                topics.push(answer(broker, asked, create, context.version, operations).await);
+                topics.push(show.answer(asked, create).await);
             }
         }
     }
@@ -65,7 +71,8 @@ pub(super) async fn handle(
         topics,
     });
     if request.include_cluster_authorized_operations && (8..=10).contains(&context.version) {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations =
+            context.allowed_operations(broker, Resource::Cluster);
     }
     response
 }
@@ -80,42 +87,81 @@ pub(super) fn first_error(response: &MetadataResponse) -> i16 {
         .unwrap_or_default()
 }
 
-async fn answer(
-    broker: &Arc<Broker>,
-    asked: MetadataRequestTopic,
-    create: bool,
-    version: i16,
-    operations: i32,
-) -> MetadataResponseTopic {
-    let node_id = broker.config.node_id;
-    let Some(name) = asked.name else {
-        return match broker.topics.get_by_id(topic_id(asked.topic_id)) {
-            Some(topic) => describe(&topic, node_id, operations),
-            None => wire!(MetadataResponseTopic {
-                error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
-                // The name is nullable only from v12, where look-up by id begins.
-                name: (version < 12).then(StrBytes::default),
-                topic_id: asked.topic_id,
-            }),
+/// What is shown of topics, and to whom.
+struct Show<'a> {
+    broker: &'a Arc<Broker>,
+    context: &'a RequestContext,
+    /// With the operations allowed.
+    operations: bool,
+}
+
+impl Show<'_> {
+    async fn answer(&self, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+        let Self {
+            broker, context, ..
+        } = self;
+        let Some(name) = asked.name else {
+            let id = topic_id(asked.topic_id).0;
+            return match find_topic(broker, context, Operation::Describe, "", id) {
+                Ok(topic) if !id.is_nil() => self.topic(&topic),
+                // Who may not see it is not told that it is there.
+                _ => wire!(MetadataResponseTopic {
+                    error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+                    // The name is nullable only from v12, where look-up by id begins.
+                    name: (context.version < 12).then(StrBytes::default),
+                    topic_id: asked.topic_id,
+                }),
+            };
         };
-    };
-    if let Some(topic) = broker.topics.get(&name) {
-        return describe(&topic, node_id, operations);
+        let resource = Resource::Topic(&name);
+        let visible = context.authorize(broker, Operation::Describe, resource);
+        let code = match (visible, broker.topics.get(&name)) {
+            (Err(denied), _) => denied,
+            (Ok(()), Some(topic)) => return self.topic(&topic),
+            (Ok(()), None) if TopicName::new(&name).is_none() => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            (Ok(()), None) if create => match may_create(broker, context, &name) {
+                Ok(()) => match auto_create(broker, name.as_str().to_owned()).await {
+                    Ok(topic) => return self.topic(&topic),
+                    Err(code) => code,
+                },
+                Err(denied) => denied.code,
+            },
+            (Ok(()), None) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        };
+        wire!(MetadataResponseTopic {
+            error_code: code.0,
+            name: Some(name),
+        })
     }
-    let code = if TopicName::new(&name).is_none() {
-        ErrorCode::INVALID_TOPIC_EXCEPTION
-    } else if create {
-        match auto_create(broker, name.as_str().to_owned()).await {
-            Ok(topic) => return describe(&topic, node_id, operations),
-            Err(code) => code,
-        }
-    } else {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-    };
-    wire!(MetadataResponseTopic {
-        error_code: code.0,
-        name: Some(name),
-    })
+
+    fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
+        let node_id = self.broker.config.node_id;
+        let partitions = topic
+            .partitions()
+            .iter()
+            .map(|partition| {
+                wire!(MetadataResponsePartition {
+                    partition_index: partition.index().0,
+                    leader_id: node_id,
+                    leader_epoch: partition.offsets().leader_epoch.0,
+                    replica_nodes: vec![node_id],
+                    isr_nodes: vec![node_id],
+                })
+            })
+            .collect();
+        let resource = Resource::Topic(topic.name.as_str());
+        wire!(MetadataResponseTopic {
+            name: Some(text(topic.name.as_str())),
+            topic_id: wire_uuid(topic.id),
+            is_internal: topic.internal,
+            partitions,
+            topic_authorized_operations: if self.operations {
+                self.context.allowed_operations(self.broker, resource)
+            } else {
+                i32::MIN
+            },
+        })
+    }
 }
 
 /// Creates a topic with the broker's defaults; a topic that someone else created meanwhile will do.
@@ -147,27 +193,4 @@ async fn auto_create(broker: &Arc<Broker>, name: String) -> Result<Arc<Topic>, E
             Err(error.code)
         }
     }
-}
-
-fn describe(topic: &Topic, node_id: i32, operations: i32) -> MetadataResponseTopic {
-    let partitions = topic
-        .partitions()
-        .iter()
-        .map(|partition| {
-            wire!(MetadataResponsePartition {
-                partition_index: partition.index().0,
-                leader_id: node_id,
-                leader_epoch: partition.offsets().leader_epoch.0,
-                replica_nodes: vec![node_id],
-                isr_nodes: vec![node_id],
-            })
-        })
-        .collect();
-    wire!(MetadataResponseTopic {
-        name: Some(text(topic.name.as_str())),
-        topic_id: wire_uuid(topic.id),
-        is_internal: topic.internal,
-        partitions,
-        topic_authorized_operations: operations,
-    })
 }

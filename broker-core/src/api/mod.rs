@@ -7,23 +7,35 @@
 
 pub mod groups;
 
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod config_resource;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod dispatch;
+mod elect_leaders;
 mod fetch;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod throttle;
 mod transactions;
+mod update_features;
 mod wait;
 
 use std::net::SocketAddr;
@@ -33,12 +45,16 @@ use kafka_wire_core::StrBytes;
 use uuid::Uuid;
 
 pub use dispatch::{Close, Reply, Session, dispatch};
+pub(crate) use fetch::session::SessionCache;
 
+use crate::authorization::{Asker, Operation, Principal, Resource, allowed_operations};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, PartitionIndex, TopicId};
 use crate::partition::Partition;
+use crate::quotas::Client;
 use crate::topics::{Topic, TopicError};
+use throttle::Meter;
 
 /// Who asks, and how: what a handler may know of a request besides its body.
 #[derive(Debug, Clone)]
@@ -47,21 +63,70 @@ pub struct RequestContext {
     pub client_id: Arc<str>,
     /// Software name and version of ApiVersions (KIP-511) as `name/version`; empty when not sent.
     pub client_software: Arc<str>,
+    /// Who the connection belongs to.
+    pub principal: Principal,
     /// The peer.
     pub address: SocketAddr,
     /// Echoed in the response header.
     pub correlation_id: i32,
     /// Version of the request and of its answer.
     pub version: i16,
+    /// Time of threads that it took so far, when someone has a quota of it.
+    meter: Option<Arc<Meter>>,
 }
 
-/// Operations that a client may do on a topic, as KIP-430 bits: read, write, create, delete,
-/// alter, describe, describe configs, alter configs. All of them: there is no authorizer.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+impl RequestContext {
+    /// For the quotas.
+    fn client(&self) -> Client<'_> {
+        Client {
+            user: &self.principal.name,
+            client_id: &self.client_id,
+        }
+    }
 
-/// Operations on the cluster, as KIP-430 bits: create, alter, describe, cluster action, describe
-/// configs, alter configs, idempotent write.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            principal: &self.principal,
+            host: self.address.ip(),
+        }
+    }
+
+    /// Whether the principal may do `operation` on `resource`; the code that says that it may not.
+    fn authorize(
+        &self,
+        broker: &Broker,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), ErrorCode> {
+        let authorizer = &broker.config.authorizer;
+        if authorizer.allows(self.asker(), operation, resource) {
+            Ok(())
+        } else {
+            Err(resource.denied())
+        }
+    }
+
+    /// The same for a change, whose answer has a text too.
+    fn authorize_change(
+        &self,
+        broker: &Broker,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), TopicError> {
+        self.authorize(broker, operation, resource).or_else(|code| {
+            let principal = &self.principal;
+            refuse(
+                code,
+                format!("{principal} may not {operation:?} {resource:?}"),
+            )
+        })
+    }
+
+    /// What the principal may do on `resource`, as KIP-430 bits.
+    fn allowed_operations(&self, broker: &Broker, resource: Resource<'_>) -> i32 {
+        allowed_operations(broker.config.authorizer.as_ref(), self.asker(), resource)
+    }
+}
 
 /// Resource type of a topic in the config APIs.
 const RESOURCE_TOPIC: i8 = 2;
@@ -69,19 +134,28 @@ const RESOURCE_TOPIC: i8 = 2;
 /// Resource type of a broker in the config APIs.
 const RESOURCE_BROKER: i8 = 4;
 
-/// The topic that a request names by name or, from the versions of KIP-516, by id.
-fn find_topic(broker: &Broker, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+/// The topic that a request names by name or, from the versions of KIP-516, by id, if the principal
+/// may do `operation` on it. Who may not is not told whether a name exists.
+fn find_topic(
+    broker: &Broker,
+    context: &RequestContext,
+    operation: Operation,
+    name: &str,
+    id: Uuid,
+) -> Result<Arc<Topic>, ErrorCode> {
     if id.is_nil() {
-        broker
+        context.authorize(broker, operation, Resource::Topic(name))?;
+        return broker
             .topics
             .get(name)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-    } else {
-        broker
-            .topics
-            .get_by_id(TopicId(id))
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     }
+    let topic = broker
+        .topics
+        .get_by_id(TopicId(id))
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+    context.authorize(broker, operation, Resource::Topic(topic.name.as_str()))?;
+    Ok(topic)
 }
 
 /// The partition of that index.

@@ -7,7 +7,8 @@ use kafka_wire::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLead
 use kafka_wire::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use uuid::Uuid;
 
-use super::{check_leader_epoch, find_partition, find_topic};
+use super::{RequestContext, check_leader_epoch, find_partition, find_topic};
+use crate::authorization::Operation;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset};
@@ -17,13 +18,20 @@ use crate::wire;
 /// Answers where each epoch ended.
 pub(super) async fn handle(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let topics = request
         .topics
         .into_iter()
         .map(|asked| {
-            let topic = find_topic(broker, &asked.topic, Uuid::nil());
+            let topic = find_topic(
+                broker,
+                context,
+                Operation::Describe,
+                &asked.topic,
+                Uuid::nil(),
+            );
             let partitions = asked
                 .partitions
                 .iter()

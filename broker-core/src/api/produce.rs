@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::transactions::for_writes;
 use super::wait::join_all;
 use super::{RequestContext, find_partition, find_topic};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::ids::Offset;
@@ -162,6 +163,9 @@ pub(super) async fn handle(
     let deadline = Instant::now()
         + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default().max(1));
     let acks_are_known = matches!(request.acks, ACKS_ALL..=1);
+    let may_transact = request.transactional_id.as_deref().map_or(Ok(()), |id| {
+        context.authorize(broker, Operation::Write, Resource::TransactionalId(id))
+    });
     let mut response = ProduceResponse::default();
     let mut waiting = Vec::new();
     let mut error_bytes = ERROR_BYTES_MAX;
@@ -171,13 +175,16 @@ pub(super) async fn handle(
             id,
             partitions,
         } = asked;
-        let topic = if acks_are_known {
-            writable_topic(broker, &name, id)
-        } else {
-            Err(Refused::new(
+        let topic = match may_transact {
+            _ if !acks_are_known => Err(Refused::new(
                 ErrorCode::INVALID_REQUIRED_ACKS,
                 format!("acks {} is not one of -1, 0 and 1", request.acks),
-            ))
+            )),
+            Err(denied) => Err(Refused::new(
+                denied,
+                "the transactional id may not be used by this client",
+            )),
+            Ok(()) => writable_topic(broker, context, &name, id),
         };
         let mut answers = Vec::with_capacity(partitions.len());
         for asked in partitions {
@@ -236,14 +243,24 @@ pub(super) fn first_error(response: &ProduceResponse) -> Option<&ProducePartitio
 }
 
 /// A topic that clients may write to.
-fn writable_topic(broker: &Broker, name: &str, id: uuid::Uuid) -> Result<Arc<Topic>, Refused> {
-    let topic = find_topic(broker, name, id).map_err(|code| {
+fn writable_topic(
+    broker: &Broker,
+    context: &RequestContext,
+    name: &str,
+    id: uuid::Uuid,
+) -> Result<Arc<Topic>, Refused> {
+    let topic = find_topic(broker, context, Operation::Write, name, id).map_err(|code| {
         let topic = if id.is_nil() {
             name.to_owned()
         } else {
             id.to_string()
         };
-        Refused::new(code, format!("topic {topic} does not exist"))
+        let text = if code == ErrorCode::TOPIC_AUTHORIZATION_FAILED {
+            format!("topic {topic} may not be written by this client")
+        } else {
+            format!("topic {topic} does not exist")
+        };
+        Refused::new(code, text)
     })?;
     if topic.internal {
         return Err(Refused::new(

@@ -21,6 +21,7 @@ use kafka_wire::{add_partitions_to_txn_response, txn_offset_commit_response};
 pub(super) use self::describe::{describe_producers, describe_transactions, list_transactions};
 use super::groups::is_group_id;
 use super::{RequestContext, find_partition, find_topic};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::groups::driver::Committer;
@@ -43,10 +44,14 @@ pub(super) async fn add_partitions(
 ) -> kafka_wire::AddPartitionsToTxnResponse {
     let mut partitions: Vec<TopicPartition> = Vec::new();
     let mut errors: Vec<ErrorCode> = Vec::new();
+    let allowed = may_write(broker, context, &request.v3_and_below_transactional_id);
     for topic in &request.v3_and_below_topics {
         for index in &topic.partitions {
             partitions.push((topic.name.to_string(), *index));
-            errors.push(check_writable(broker, &topic.name, *index));
+            errors.push(match allowed {
+                Ok(()) => check_writable(broker, context, &topic.name, *index),
+                Err(denied) => denied,
+            });
         }
     }
     if errors.iter().any(|error| error.is_error()) {
@@ -98,7 +103,11 @@ pub(super) async fn add_offsets(
     request: kafka_wire::AddOffsetsToTxnRequest,
 ) -> kafka_wire::AddOffsetsToTxnResponse {
     let producer = producer_of(request.producer_id, request.producer_epoch);
-    let added = if is_group_id(&request.group_id) {
+    let added = if let Err(denied) = may_write(broker, context, &request.transactional_id)
+        .and_then(|()| may_commit_for(broker, context, &request.group_id))
+    {
+        Err(denied)
+    } else if is_group_id(&request.group_id) {
         let (id, group) = (&request.transactional_id, &request.group_id);
         let version = ClientVersion::One;
         broker
@@ -127,10 +136,11 @@ pub(super) async fn end(
         TransactionResult::Abort
     };
     let version = client_version(context.version);
-    let ended = broker
-        .transactions
-        .end(&request.transactional_id, producer, result, version)
-        .await;
+    let id = &request.transactional_id;
+    let ended = match may_write(broker, context, id) {
+        Ok(()) => broker.transactions.end(id, producer, result, version).await,
+        Err(denied) => Err(denied),
+    };
     match ended {
         Ok(next) if version == ClientVersion::Two => wire!(kafka_wire::EndTxnResponse {
             producer_id: next.id.0,
@@ -151,15 +161,23 @@ pub(super) async fn offset_commit(
     request: kafka_wire::TxnOffsetCommitRequest,
 ) -> kafka_wire::TxnOffsetCommitResponse {
     let now_ms = broker.config.clock.now_ms();
+    let allowed = may_write(broker, context, &request.transactional_id)
+        .and_then(|()| may_commit_for(broker, context, &request.group_id));
     let mut commits: Vec<(TopicPartition, CommittedOffset)> = Vec::new();
     let mut rows = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut answers = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
             let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
-            let found = find_topic(broker, &topic.name, uuid::Uuid::nil())
-                .and_then(|topic| find_partition(&topic, asked.partition_index));
-            let error = match found {
+            let found = find_topic(
+                broker,
+                context,
+                Operation::Read,
+                &topic.name,
+                uuid::Uuid::nil(),
+            )
+            .and_then(|topic| find_partition(&topic, asked.partition_index));
+            let error = match allowed.and(found) {
                 _ if !is_group_id(&request.group_id) => ErrorCode::INVALID_GROUP_ID,
                 Err(error) => error,
                 Ok(_) if metadata.len() > broker.config.groups.offset_metadata_bytes_max => {
@@ -240,9 +258,19 @@ async fn commit_offsets(
         .await
 }
 
+/// Whether the principal may act for the transactional id.
+fn may_write(broker: &Broker, context: &RequestContext, id: &str) -> Result<(), ErrorCode> {
+    context.authorize(broker, Operation::Write, Resource::TransactionalId(id))
+}
+
+/// Whether the principal may commit offsets for the group.
+fn may_commit_for(broker: &Broker, context: &RequestContext, group: &str) -> Result<(), ErrorCode> {
+    context.authorize(broker, Operation::Read, Resource::Group(group))
+}
+
 /// Whether a client may make the partition part of a transaction.
-fn check_writable(broker: &Broker, topic: &str, index: i32) -> ErrorCode {
-    match find_topic(broker, topic, uuid::Uuid::nil()) {
+fn check_writable(broker: &Broker, context: &RequestContext, topic: &str, index: i32) -> ErrorCode {
+    match find_topic(broker, context, Operation::Write, topic, uuid::Uuid::nil()) {
         Err(error) => error,
         Ok(topic) if topic.internal => ErrorCode::INVALID_TOPIC_EXCEPTION,
         Ok(topic) => find_partition(&topic, index)

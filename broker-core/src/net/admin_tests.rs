@@ -311,30 +311,6 @@ async fn configs_of_topics_are_described_and_altered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn configs_of_the_broker_are_read_only() {
-    let server = Server::start().await;
-    let mut client = server.client().await;
-    for (name, code, count) in [
-        ("1", ErrorCode::NONE, 2),
-        ("", ErrorCode::NONE, 0),
-        ("2", ErrorCode::INVALID_REQUEST, 0),
-    ] {
-        let request = wire!(DescribeConfigsRequest {
-            resources: vec![wire!(DescribeConfigsResource {
-                resource_type: 4,
-                resource_name: name.into(),
-                configuration_keys: Some(vec!["node.id".into(), "num.partitions".into()]),
-            })],
-        });
-        let answer = client.request(4, &request).await.unwrap();
-        let result = &answer.results[0];
-        assert_eq!((result.error_code, result.configs.len()), (code.0, count));
-        assert!(result.configs.iter().all(|config| config.read_only));
-    }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_deleted_up_to_an_offset() {
     let server = Server::start().await;
     let mut client = server.with_topic("t", 1).await;

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
@@ -195,7 +195,21 @@ impl Connection {
             self.write(&chunks).await?;
             shared.metrics.bytes_out.increment(bytes as u64);
         }
-        Ok(())
+        drop(reply.memory);
+        self.mute(reply.throttle_ms).await
+    }
+
+    /// Reads nothing for so long: the client was told to wait, and is held to it (KIP-219).
+    async fn mute(&self, throttle_ms: i64) -> Result<(), End> {
+        if throttle_ms <= 0 {
+            return Ok(());
+        }
+        let wait = Duration::from_millis(throttle_ms.unsigned_abs());
+        self.shared.metrics.throttled(wait);
+        tokio::select! {
+            () = sleep(wait) => Ok(()),
+            () = self.shutdown.cancelled() => Err(End::Shutdown),
+        }
     }
 
     /// The next frame without its length prefix, and its share of the request memory; `None` when

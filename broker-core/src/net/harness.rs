@@ -1,6 +1,5 @@
 //! A whole broker on a loopback port, and what the tests say to it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +14,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::client::Client;
-use crate::broker::{Broker, BrokerConfig, Durability};
-use crate::clock::Clock;
-use crate::groups::GroupConfig;
+use crate::broker::{Broker, BrokerConfig};
 use crate::ids::{ProducerEpoch, ProducerId, Sequence};
 use crate::protocol::fetch::{FetchPartition, FetchPartitionResponse, FetchRequest, FetchTopic};
 use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceTopic,
 };
 use crate::records::{BatchBuilder, BatchView, Compression, DecompressionScratch};
-use crate::transactions::TransactionConfig;
 use crate::validation::{NoValidation, RecordValidator};
 use crate::wire;
 
@@ -51,25 +47,25 @@ impl Server {
         validator: Arc<dyn RecordValidator>,
         connections_max: usize,
     ) -> Self {
+        Self::start_configured(validator, |config| config.connections_max = connections_max).await
+    }
+
+    pub(super) async fn start_configured(
+        validator: Arc<dyn RecordValidator>,
+        configure: impl FnOnce(&mut BrokerConfig),
+    ) -> Self {
         let data = TempDir::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = BrokerConfig {
-            data_dir: data.path().to_owned(),
-            node_id: 1,
+        let mut config = BrokerConfig {
             advertised_host: "127.0.0.1".to_owned(),
             advertised_port: i32::from(address.port()),
-            auto_create_topics: true,
-            default_partitions: 1,
-            durability: Durability::GroupFsync,
             socket_request_bytes_max: 4 << 20,
             request_memory_bytes_max: 8 << 20,
-            connections_max,
-            groups: GroupConfig::default(),
-            transactions: TransactionConfig::default(),
-            topic_defaults: BTreeMap::new(),
-            clock: Clock::System,
+            connections_max: 100,
+            ..BrokerConfig::new(data.path().to_owned())
         };
+        configure(&mut config);
         let broker = Broker::open(config, validator).unwrap();
         let shutdown = CancellationToken::new();
         tokio::spawn(Arc::clone(&broker.groups).run(shutdown.clone()));

@@ -15,6 +15,7 @@ pub(super) struct Metrics {
     pub(super) bytes_in: Counter,
     pub(super) bytes_out: Counter,
     pub(super) connections: Gauge,
+    throttled: Histogram,
 }
 
 struct ApiMetrics {
@@ -35,7 +36,13 @@ impl Metrics {
             bytes_in: counter!("assay_kafka_bytes_total", "dir" => "in"),
             bytes_out: counter!("assay_kafka_bytes_total", "dir" => "out"),
             connections: gauge!("assay_connections"),
+            throttled: histogram!("assay_throttle_duration_seconds"),
         }
+    }
+
+    /// Counts the time that a client must wait.
+    pub(super) fn throttled(&self, wait: Duration) {
+        self.throttled.record(wait.as_secs_f64());
     }
 
     /// Counts one answered request.

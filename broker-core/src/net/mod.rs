@@ -2,7 +2,8 @@
 //!
 //! Requests of one connection are handled one at a time and answered in their order, as Kafka does.
 //! Back-pressure is one semaphore over the bytes of all requests in memory: a connection that
-//! cannot have its share stops reading. Knows nothing of messages. Read `connection.rs` next.
+//! cannot have its share stops reading. Records on their way to readers that do not read have a
+//! limit of their own (`api/fetch/budget.rs`). Knows nothing of messages. Read `connection.rs` next.
 
 mod connection;
 mod metrics;
@@ -10,11 +11,23 @@ mod metrics;
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
+mod authorization_tests;
+#[cfg(test)]
 mod client;
+#[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
+mod config_tests;
+#[cfg(test)]
+mod fairness_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod kcat_tests;
+#[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -440,6 +440,16 @@ async fn every_version_of_every_api_is_answered() {
     answers::<DescribeProducersRequest>(client, &mut seen).await;
     answers::<DescribeTransactionsRequest>(client, &mut seen).await;
     answers::<ListTransactionsRequest>(client, &mut seen).await;
+    answers::<AlterReplicaLogDirsRequest>(client, &mut seen).await;
+    answers::<DescribeLogDirsRequest>(client, &mut seen).await;
+    answers::<ElectLeadersRequest>(client, &mut seen).await;
+    answers::<AlterPartitionReassignmentsRequest>(client, &mut seen).await;
+    answers::<ListPartitionReassignmentsRequest>(client, &mut seen).await;
+    answers::<DescribeClientQuotasRequest>(client, &mut seen).await;
+    answers::<AlterClientQuotasRequest>(client, &mut seen).await;
+    answers::<DescribeQuorumRequest>(client, &mut seen).await;
+    answers::<UpdateFeaturesRequest>(client, &mut seen).await;
+    answers::<ListConfigResourcesRequest>(client, &mut seen).await;
     answers::<DescribeTopicPartitionsRequest>(client, &mut seen).await;
     seen.sort_unstable();
     let keys: Vec<i16> = APIS.iter().map(|api| api.key).collect();

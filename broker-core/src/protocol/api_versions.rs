@@ -69,15 +69,15 @@ fn is_software_name(text: &str) -> bool {
 }
 
 /// A feature of the cluster (KIP-584): a level that clients must know to use it.
-struct Feature {
-    name: &'static str,
-    max: i16,
+pub(crate) struct Feature {
+    pub(crate) name: &'static str,
+    pub(crate) max: i16,
     /// The level in force.
-    level: i16,
+    pub(crate) level: i16,
 }
 
 /// All features. Every level from 0 to the highest is supported.
-const FEATURES: &[Feature] = &[Feature {
+pub(crate) const FEATURES: &[Feature] = &[Feature {
     name: "transaction.version",
     max: 2,
     // KIP-890: partitions are added by producing to them, and every transaction has an epoch.
@@ -94,7 +94,7 @@ const LEVEL_ZERO_FROM: i16 = 4;
 ///
 /// An unsupported request version is answered in version 0 with UNSUPPORTED_VERSION, so that the
 /// client finds the range of key 18 in a layout it is sure to know.
-pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode) {
+pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode, throttle_time_ms: i32) {
     let flexible = version >= FLEXIBLE_FROM;
     writer.i16(error.0);
     writer.count(flexible, APIS.len());
@@ -105,7 +105,7 @@ pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode) {
         writer.no_tags(flexible);
     }
     if version >= 1 {
-        writer.i32(0);
+        writer.i32(throttle_time_ms);
     }
     if flexible {
         encode_features(writer, version);

@@ -7,17 +7,21 @@
 //! Records go into the response by reference: see [`Writer::records`].
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::reader::{Malformed, Reader};
+use super::topic_partitions::{Layout, TopicPartitions};
 use super::writer::Writer;
 use crate::error::ErrorCode;
 
 const FLEXIBLE_FROM: i16 = 12;
 const TOPIC_IDS_FROM: i16 = 13;
 
-/// Vectors start no larger than this, whatever count the peer announces.
-const CAPACITY_MAX: usize = 64;
+const fn layout(version: i16) -> Layout {
+    Layout {
+        flexible: version >= FLEXIBLE_FROM,
+        topic_ids: version >= TOPIC_IDS_FROM,
+    }
+}
 
 /// A Fetch request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,15 +63,7 @@ impl Default for FetchRequest {
 }
 
 /// One topic of a Fetch request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchTopic {
-    /// Empty from v13.
-    pub name: String,
-    /// Nil below v13.
-    pub id: Uuid,
-    /// In the order of the request.
-    pub partitions: Vec<FetchPartition>,
-}
+pub type FetchTopic = TopicPartitions<FetchPartition>;
 
 /// One partition of a Fetch request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,16 +82,8 @@ pub struct FetchPartition {
     pub max_bytes: i32,
 }
 
-/// Partitions to drop from a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForgottenTopic {
-    /// Empty from v13.
-    pub name: String,
-    /// Nil below v13.
-    pub id: Uuid,
-    /// Indexes.
-    pub partitions: Vec<i32>,
-}
+/// Partitions to drop from a session, by index.
+pub type ForgottenTopic = TopicPartitions<i32>;
 
 impl FetchRequest {
     /// Decodes a body.
@@ -120,36 +108,14 @@ impl FetchRequest {
             request.session_id = reader.i32()?;
             request.session_epoch = reader.i32()?;
         }
-        let topics_count = reader.count(flexible, 2)?;
-        request.topics = Vec::with_capacity(topics_count.min(CAPACITY_MAX));
-        for _ in 0..topics_count {
-            let (name, id) = read_topic(&mut reader, version, flexible)?;
-            let partitions_count = reader.count(flexible, 16)?;
-            let mut partitions = Vec::with_capacity(partitions_count.min(CAPACITY_MAX));
-            for _ in 0..partitions_count {
-                partitions.push(FetchPartition::decode(&mut reader, version, flexible)?);
-            }
-            reader.skip_tags(flexible)?;
-            request.topics.push(FetchTopic {
-                name,
-                id,
-                partitions,
-            });
-        }
+        request.topics = FetchTopic::decode_list(&mut reader, layout(version), 16, |reader| {
+            FetchPartition::decode(reader, version, flexible)
+        })?;
         if version >= 7 {
-            for _ in 0..reader.count(flexible, 2)? {
-                let (name, id) = read_topic(&mut reader, version, flexible)?;
-                let mut partitions = Vec::new();
-                for _ in 0..reader.count(flexible, 4)? {
-                    partitions.push(reader.i32()?);
-                }
-                reader.skip_tags(flexible)?;
-                request.forgotten.push(ForgottenTopic {
-                    name,
-                    id,
-                    partitions,
-                });
-            }
+            request.forgotten =
+                ForgottenTopic::decode_list(&mut reader, layout(version), 4, |reader| {
+                    reader.i32()
+                })?;
         }
         if version >= 11 {
             reader.string(flexible)?.clone_into(&mut request.rack_id);
@@ -172,25 +138,21 @@ impl FetchRequest {
             writer.i32(self.session_id);
             writer.i32(self.session_epoch);
         }
-        writer.count(flexible, self.topics.len());
-        for topic in &self.topics {
-            write_topic(writer, version, flexible, &topic.name, topic.id);
-            writer.count(flexible, topic.partitions.len());
-            for partition in &topic.partitions {
+        FetchTopic::encode_list(
+            &self.topics,
+            writer,
+            layout(version),
+            |partition, writer| {
                 partition.encode(writer, version, flexible);
-            }
-            writer.no_tags(flexible);
-        }
+            },
+        );
         if version >= 7 {
-            writer.count(flexible, self.forgotten.len());
-            for topic in &self.forgotten {
-                write_topic(writer, version, flexible, &topic.name, topic.id);
-                writer.count(flexible, topic.partitions.len());
-                for partition in &topic.partitions {
-                    writer.i32(*partition);
-                }
-                writer.no_tags(flexible);
-            }
+            ForgottenTopic::encode_list(
+                &self.forgotten,
+                writer,
+                layout(version),
+                |partition, writer| writer.i32(*partition),
+            );
         }
         if version >= 11 {
             writer.string(flexible, &self.rack_id);
@@ -244,15 +206,7 @@ pub struct FetchResponse {
 }
 
 /// One topic of a Fetch response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchTopicResponse {
-    /// Empty from v13.
-    pub name: String,
-    /// Nil below v13.
-    pub id: Uuid,
-    /// In the order of the request.
-    pub partitions: Vec<FetchPartitionResponse>,
-}
+pub type FetchTopicResponse = TopicPartitions<FetchPartitionResponse>;
 
 /// One partition of a Fetch response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +245,7 @@ impl FetchPartitionResponse {
         }
     }
 
-    fn encode(self, writer: &mut Writer, version: i16, flexible: bool) {
+    fn encode(&self, writer: &mut Writer, version: i16, flexible: bool) {
         writer.i32(self.index);
         writer.i16(self.error.0);
         writer.i64(self.high_watermark);
@@ -314,7 +268,7 @@ impl FetchPartitionResponse {
             // No other replica to prefer.
             writer.i32(-1);
         }
-        writer.records(flexible, self.records);
+        writer.records(flexible, &self.records);
         match self.diverging_epoch {
             Some((epoch, end_offset)) if flexible => {
                 writer.unsigned_varint(1);
@@ -374,22 +328,17 @@ impl FetchPartitionResponse {
 
 impl FetchResponse {
     /// Encodes a body; the records are spliced in by reference.
-    pub fn encode(self, writer: &mut Writer, version: i16) {
+    pub fn encode(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= FLEXIBLE_FROM;
         writer.i32(self.throttle_time_ms);
         if version >= 7 {
             writer.i16(self.error.0);
             writer.i32(self.session_id);
         }
-        writer.count(flexible, self.topics.len());
-        for topic in self.topics {
-            write_topic(writer, version, flexible, &topic.name, topic.id);
-            writer.count(flexible, topic.partitions.len());
-            for partition in topic.partitions {
-                partition.encode(writer, version, flexible);
-            }
-            writer.no_tags(flexible);
-        }
+        let topics = &self.topics;
+        FetchTopicResponse::encode_list(topics, writer, layout(version), |partition, writer| {
+            partition.encode(writer, version, flexible);
+        });
         writer.no_tags(flexible);
     }
 
@@ -408,46 +357,12 @@ impl FetchResponse {
             response.error = ErrorCode(reader.i16()?);
             response.session_id = reader.i32()?;
         }
-        for _ in 0..reader.count(flexible, 2)? {
-            let (name, id) = read_topic(&mut reader, version, flexible)?;
-            let mut partitions = Vec::new();
-            for _ in 0..reader.count(flexible, 22)? {
-                partitions.push(FetchPartitionResponse::decode(
-                    &mut reader,
-                    body,
-                    version,
-                    flexible,
-                )?);
-            }
-            reader.skip_tags(flexible)?;
-            response.topics.push(FetchTopicResponse {
-                name,
-                id,
-                partitions,
-            });
-        }
+        response.topics =
+            FetchTopicResponse::decode_list(&mut reader, layout(version), 22, |reader| {
+                FetchPartitionResponse::decode(reader, body, version, flexible)
+            })?;
         reader.skip_tags(flexible)?;
         reader.finish()?;
         Ok(response)
-    }
-}
-
-fn read_topic(
-    reader: &mut Reader<'_>,
-    version: i16,
-    flexible: bool,
-) -> Result<(String, Uuid), Malformed> {
-    if version >= TOPIC_IDS_FROM {
-        Ok((String::new(), reader.uuid()?))
-    } else {
-        Ok((reader.string(flexible)?.to_owned(), Uuid::nil()))
-    }
-}
-
-fn write_topic(writer: &mut Writer, version: i16, flexible: bool, name: &str, id: Uuid) {
-    if version >= TOPIC_IDS_FROM {
-        writer.uuid(id);
-    } else {
-        writer.string(flexible, name);
     }
 }

@@ -6,6 +6,7 @@
 //! | [`frame`] | the length prefix |
 //! | [`header`] | request and response headers |
 //! | [`reader`], [`writer`] | bounded primitives |
+//! | [`topic_partitions`] | the list of topics and partitions that Produce and Fetch share |
 //! | [`produce`], [`fetch`], [`api_versions`] | the hot messages, decoded and encoded without copying records |
 //! | [`cold`] | every other message, behind one facade over a generated codec |
 //! | [`client`] | the other direction: requests out, responses in |
@@ -22,6 +23,7 @@ pub mod frame;
 pub mod header;
 pub mod produce;
 pub mod reader;
+pub mod topic_partitions;
 pub mod writer;
 
 #[cfg(test)]

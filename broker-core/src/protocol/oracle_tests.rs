@@ -259,7 +259,7 @@ fn fetch_responses_agree() {
                 ],
             }],
         };
-        let bytes = body(|writer| response.clone().encode(writer, version));
+        let bytes = body(|writer| response.encode(writer, version));
         let (wire, protocol) = check_oracles::<
             kafka_wire::FetchResponse,
             kafka_protocol::messages::FetchResponse,
@@ -295,7 +295,9 @@ fn api_versions_agree() {
             request
         );
 
-        let bytes = body(|writer| api_versions::encode_response(writer, version, ErrorCode::NONE));
+        let bytes = body(|writer| {
+            api_versions::encode_response(writer, version, ErrorCode::NONE, 0);
+        });
         let (wire, _) = check_oracles::<
             kafka_wire::ApiVersionsResponse,
             kafka_protocol::messages::ApiVersionsResponse,

@@ -9,17 +9,21 @@
 use std::ops::Range;
 
 use bytes::{Buf, BytesMut};
-use uuid::Uuid;
 
 use super::reader::{Malformed, Reader};
+use super::topic_partitions::{Layout, TopicPartitions};
 use super::writer::Writer;
 use crate::error::ErrorCode;
 
 const FLEXIBLE_FROM: i16 = 9;
 const TOPIC_IDS_FROM: i16 = 13;
 
-/// Vectors start no larger than this, whatever count the peer announces.
-const CAPACITY_MAX: usize = 64;
+const fn layout(version: i16) -> Layout {
+    Layout {
+        flexible: version >= FLEXIBLE_FROM,
+        topic_ids: version >= TOPIC_IDS_FROM,
+    }
+}
 
 /// A Produce request.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,15 +39,7 @@ pub struct ProduceRequest {
 }
 
 /// One topic of a Produce request.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ProduceTopic {
-    /// Empty from v13.
-    pub name: String,
-    /// Nil below v13.
-    pub id: Uuid,
-    /// In the order of the request.
-    pub partitions: Vec<ProducePartition>,
-}
+pub type ProduceTopic = TopicPartitions<ProducePartition>;
 
 /// One partition of a Produce request.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,29 +62,15 @@ impl ProduceRequest {
         let transactional_id = reader.nullable_string(flexible)?.map(str::to_owned);
         let acks = reader.i16()?;
         let timeout_ms = reader.i32()?;
-        let topic_bytes_min = if version >= TOPIC_IDS_FROM { 17 } else { 2 };
-        let topics_count = reader.count(flexible, topic_bytes_min)?;
-        let mut topics = Vec::with_capacity(topics_count.min(CAPACITY_MAX));
-        for _ in 0..topics_count {
-            let (name, id) = read_topic(&mut reader, version, flexible)?;
-            let partitions_count = reader.count(flexible, 5)?;
-            let mut partitions = Vec::with_capacity(partitions_count.min(CAPACITY_MAX));
-            for _ in 0..partitions_count {
-                let index = reader.i32()?;
-                ranges.push(reader.nullable_bytes(flexible)?);
-                reader.skip_tags(flexible)?;
-                partitions.push(ProducePartition {
-                    index,
-                    records: None,
-                });
-            }
+        let mut topics = ProduceTopic::decode_list(&mut reader, layout(version), 5, |reader| {
+            let index = reader.i32()?;
+            ranges.push(reader.nullable_bytes(flexible)?);
             reader.skip_tags(flexible)?;
-            topics.push(ProduceTopic {
-                name,
-                id,
-                partitions,
-            });
-        }
+            Ok(ProducePartition {
+                index,
+                records: None,
+            })
+        })?;
         reader.skip_tags(flexible)?;
 
         let mut taken = 0;
@@ -114,11 +96,11 @@ impl ProduceRequest {
         writer.nullable_string(flexible, self.transactional_id.as_deref());
         writer.i16(self.acks);
         writer.i32(self.timeout_ms);
-        writer.count(flexible, self.topics.len());
-        for topic in &self.topics {
-            write_topic(writer, version, flexible, &topic.name, topic.id);
-            writer.count(flexible, topic.partitions.len());
-            for partition in &topic.partitions {
+        ProduceTopic::encode_list(
+            &self.topics,
+            writer,
+            layout(version),
+            |partition, writer| {
                 writer.i32(partition.index);
                 match &partition.records {
                     Some(records) => {
@@ -128,9 +110,8 @@ impl ProduceRequest {
                     None => writer.null(flexible),
                 }
                 writer.no_tags(flexible);
-            }
-            writer.no_tags(flexible);
-        }
+            },
+        );
         writer.no_tags(flexible);
     }
 }
@@ -145,15 +126,7 @@ pub struct ProduceResponse {
 }
 
 /// One topic of a Produce response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProduceTopicResponse {
-    /// Empty from v13.
-    pub name: String,
-    /// Nil below v13.
-    pub id: Uuid,
-    /// One entry per partition of the request, in its order.
-    pub partitions: Vec<ProducePartitionResponse>,
-}
+pub type ProduceTopicResponse = TopicPartitions<ProducePartitionResponse>;
 
 /// What became of one partition's batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,15 +160,10 @@ impl ProduceResponse {
     /// Encodes a body.
     pub fn encode(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= FLEXIBLE_FROM;
-        writer.count(flexible, self.topics.len());
-        for topic in &self.topics {
-            write_topic(writer, version, flexible, &topic.name, topic.id);
-            writer.count(flexible, topic.partitions.len());
-            for partition in &topic.partitions {
-                partition.encode(writer, version, flexible);
-            }
-            writer.no_tags(flexible);
-        }
+        let topics = &self.topics;
+        ProduceTopicResponse::encode_list(topics, writer, layout(version), |partition, writer| {
+            partition.encode(writer, version, flexible);
+        });
         writer.i32(self.throttle_time_ms);
         writer.no_tags(flexible);
     }
@@ -207,24 +175,10 @@ impl ProduceResponse {
     pub fn decode(body: &[u8], version: i16) -> Result<Self, Malformed> {
         let flexible = version >= FLEXIBLE_FROM;
         let mut reader = Reader::new(body);
-        let mut topics = Vec::new();
-        for _ in 0..reader.count(flexible, 2)? {
-            let (name, id) = read_topic(&mut reader, version, flexible)?;
-            let mut partitions = Vec::new();
-            for _ in 0..reader.count(flexible, 14)? {
-                partitions.push(ProducePartitionResponse::decode(
-                    &mut reader,
-                    version,
-                    flexible,
-                )?);
-            }
-            reader.skip_tags(flexible)?;
-            topics.push(ProduceTopicResponse {
-                name,
-                id,
-                partitions,
-            });
-        }
+        let topics =
+            ProduceTopicResponse::decode_list(&mut reader, layout(version), 14, |reader| {
+                ProducePartitionResponse::decode(reader, version, flexible)
+            })?;
         let throttle_time_ms = reader.i32()?;
         reader.skip_tags(flexible)?;
         reader.finish()?;
@@ -278,25 +232,5 @@ impl ProducePartitionResponse {
         }
         reader.skip_tags(flexible)?;
         Ok(partition)
-    }
-}
-
-fn read_topic(
-    reader: &mut Reader<'_>,
-    version: i16,
-    flexible: bool,
-) -> Result<(String, Uuid), Malformed> {
-    if version >= TOPIC_IDS_FROM {
-        Ok((String::new(), reader.uuid()?))
-    } else {
-        Ok((reader.string(flexible)?.to_owned(), Uuid::nil()))
-    }
-}
-
-fn write_topic(writer: &mut Writer, version: i16, flexible: bool, name: &str, id: Uuid) {
-    if version >= TOPIC_IDS_FROM {
-        writer.uuid(id);
-    } else {
-        writer.string(flexible, name);
     }
 }

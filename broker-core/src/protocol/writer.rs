@@ -148,19 +148,19 @@ impl Writer {
     }
 
     /// Records: their length, then the chunks by reference.
-    pub fn records(&mut self, flexible: bool, records: Vec<Bytes>) {
+    pub fn records(&mut self, flexible: bool, records: &[Bytes]) {
         let length = records.iter().map(Bytes::len).sum();
         self.count(flexible, length);
         for chunk in records {
             if chunk.len() < SPLICE_BYTES_MIN {
-                self.tail.put_slice(&chunk);
+                self.tail.put_slice(chunk);
             } else {
                 let message = self.tail.split();
                 self.finished_bytes += message.len() + chunk.len();
                 if !message.is_empty() {
                     self.chunks.push(Chunk::Message(message));
                 }
-                self.chunks.push(Chunk::Records(chunk));
+                self.chunks.push(Chunk::Records(chunk.clone()));
             }
         }
     }
@@ -210,7 +210,7 @@ mod tests {
         let large = Bytes::from(vec![7; 4096]);
         let mut writer = Writer::default();
         writer.i32(1);
-        writer.records(false, vec![large.clone(), Bytes::from_static(b"small")]);
+        writer.records(false, &[large.clone(), Bytes::from_static(b"small")]);
         writer.i32(2);
         let chunks = writer.finish();
         assert_eq!(chunks.len(), 3);

@@ -8,6 +8,26 @@ use std::sync::Arc;
 
 use super::{Storage, StorageFile};
 
+/// The size of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    /// All of it, in bytes.
+    pub total_bytes: i64,
+    /// What this process can still write, in bytes.
+    pub usable_bytes: i64,
+}
+
+/// The file system that holds `path`; `None` when it does not say.
+#[must_use]
+pub fn volume(path: &Path) -> Option<Volume> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(found.f_frsize)).ok();
+    Some(Volume {
+        total_bytes: bytes(found.f_blocks)?,
+        usable_bytes: bytes(found.f_bavail)?,
+    })
+}
+
 /// The machine's file system: `pread`, `pwrite`, `fdatasync`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;

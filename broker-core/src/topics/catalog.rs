@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::BrokerScope;
 use super::config::Properties;
 use crate::ids::TopicId;
+use crate::quotas::{EntityName, QuotaEntity, QuotaKind, QuotaTable};
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MetadataRecord {
     TopicCreated(TopicEntry),
     TopicDeleted(TopicId),
@@ -31,6 +33,17 @@ pub(crate) enum MetadataRecord {
     UncleanStart {
         count: i32,
     },
+    /// All configs set on the broker while it ran.
+    BrokerConfigsChanged {
+        scope: BrokerScope,
+        configs: Properties,
+    },
+    /// A client quota is set, or removed.
+    QuotaChanged {
+        entity: QuotaEntity,
+        kind: QuotaKind,
+        limit: Option<f64>,
+    },
 }
 
 /// A topic as catalogued.
@@ -44,11 +57,14 @@ pub(crate) struct TopicEntry {
 }
 
 /// All topics, and what the broker counts for good.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Catalog {
     pub(crate) topics: BTreeMap<TopicId, TopicEntry>,
     pub(crate) next_producer_id: i64,
     pub(crate) unclean_starts: i32,
+    /// By the broker's names of them.
+    pub(crate) broker_configs: BTreeMap<BrokerScope, Properties>,
+    pub(crate) quotas: QuotaTable,
 }
 
 impl Catalog {
@@ -77,6 +93,14 @@ impl Catalog {
             MetadataRecord::UncleanStart { count } => {
                 self.unclean_starts = self.unclean_starts.max(*count);
             }
+            MetadataRecord::BrokerConfigsChanged { scope, configs } => {
+                self.broker_configs.insert(*scope, configs.clone());
+            }
+            MetadataRecord::QuotaChanged {
+                entity,
+                kind,
+                limit,
+            } => self.quotas.set(entity, *kind, *limit),
         }
     }
 
@@ -90,6 +114,24 @@ impl Catalog {
         records.push(MetadataRecord::UncleanStart {
             count: self.unclean_starts,
         });
+        let configs = self.broker_configs.iter();
+        records.extend(
+            configs.map(|(scope, configs)| MetadataRecord::BrokerConfigsChanged {
+                scope: *scope,
+                configs: configs.clone(),
+            }),
+        );
+        for (entity, limits) in self.quotas.iter() {
+            records.extend(
+                limits
+                    .iter()
+                    .map(|(kind, limit)| MetadataRecord::QuotaChanged {
+                        entity: entity.clone(),
+                        kind: *kind,
+                        limit: Some(*limit),
+                    }),
+            );
+        }
         records
     }
 
@@ -133,6 +175,27 @@ impl MetadataRecord {
                 out.extend_from_slice(&[6, VERSION]);
                 out.extend_from_slice(&count.to_be_bytes());
             }
+            Self::BrokerConfigsChanged { scope, configs } => {
+                out.extend_from_slice(&[7, VERSION, scope.number()]);
+                put_properties(&mut out, configs);
+            }
+            Self::QuotaChanged {
+                entity,
+                kind,
+                limit,
+            } => {
+                out.extend_from_slice(&[8, VERSION]);
+                put_entity_name(&mut out, entity.user.as_ref());
+                put_entity_name(&mut out, entity.client_id.as_ref());
+                put_text(&mut out, kind.name());
+                match limit {
+                    Some(limit) => {
+                        out.push(1);
+                        out.extend_from_slice(&limit.to_be_bytes());
+                    }
+                    None => out.push(0),
+                }
+            }
         }
         out
     }
@@ -167,6 +230,21 @@ impl MetadataRecord {
             6 => Self::UncleanStart {
                 count: i32::from_be_bytes(take(&mut left)?),
             },
+            7 => Self::BrokerConfigsChanged {
+                scope: BrokerScope::from_number(take::<1>(&mut left)?[0])?,
+                configs: take_properties(&mut left)?,
+            },
+            8 => Self::QuotaChanged {
+                entity: QuotaEntity {
+                    user: take_entity_name(&mut left)?,
+                    client_id: take_entity_name(&mut left)?,
+                },
+                kind: QuotaKind::from_name(&take_text(&mut left)?)?,
+                limit: match take::<1>(&mut left)? {
+                    [0] => None,
+                    _ => Some(f64::from_be_bytes(take(&mut left)?)),
+                },
+            },
             _ => return None,
         };
         left.is_empty().then_some(record)
@@ -188,6 +266,27 @@ fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
         put_text(out, name);
         put_text(out, value);
     }
+}
+
+/// 0 none, 1 the default, 2 a name.
+fn put_entity_name(out: &mut Vec<u8>, name: Option<&EntityName>) {
+    match name {
+        None => out.push(0),
+        Some(EntityName::Default) => out.push(1),
+        Some(EntityName::Named(name)) => {
+            out.push(2);
+            put_text(out, name);
+        }
+    }
+}
+
+fn take_entity_name(left: &mut &[u8]) -> Option<Option<EntityName>> {
+    Some(match take::<1>(left)? {
+        [0] => None,
+        [1] => Some(EntityName::Default),
+        [2] => Some(EntityName::Named(take_text(left)?)),
+        _ => return None,
+    })
 }
 
 fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
@@ -224,6 +323,12 @@ mod tests {
     fn records_come_back_and_a_catalog_is_its_records() {
         let id = TopicId(Uuid::from_u128(7));
         let configs = Properties::from([("a".to_owned(), "b".to_owned())]);
+        let quota = |user, client_id, limit| MetadataRecord::QuotaChanged {
+            entity: QuotaEntity { user, client_id },
+            kind: QuotaKind::ProducerByteRate,
+            limit,
+        };
+        let named = |name: &str| Some(EntityName::Named(name.to_owned()));
         let records = [
             MetadataRecord::TopicCreated(TopicEntry {
                 id,
@@ -233,9 +338,24 @@ mod tests {
                 configs: Properties::new(),
             }),
             MetadataRecord::PartitionsAdded { id, total: 5 },
-            MetadataRecord::ConfigsChanged { id, configs },
+            MetadataRecord::ConfigsChanged {
+                id,
+                configs: configs.clone(),
+            },
             MetadataRecord::ProducerIdsReserved { next: 2000 },
             MetadataRecord::UncleanStart { count: 3 },
+            MetadataRecord::BrokerConfigsChanged {
+                scope: BrokerScope::Cluster,
+                configs,
+            },
+            MetadataRecord::BrokerConfigsChanged {
+                scope: BrokerScope::Node,
+                configs: Properties::new(),
+            },
+            quota(named("u"), None, Some(1024.0)),
+            quota(Some(EntityName::Default), named("c"), Some(0.5)),
+            quota(None, Some(EntityName::Default), Some(1.0)),
+            quota(named("u"), None, None),
         ];
         let mut catalog = Catalog::default();
         for record in &records {
@@ -246,7 +366,7 @@ mod tests {
             }
             catalog.apply(record);
         }
-        assert_eq!(catalog.partitions_count(), 5);
+        assert_eq!((catalog.partitions_count(), catalog.quotas.len()), (5, 2));
         let mut replayed = Catalog::default();
         catalog
             .records()

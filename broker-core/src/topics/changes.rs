@@ -1,6 +1,5 @@
 //! Creating, deleting and altering topics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -8,7 +7,9 @@ use uuid::Uuid;
 
 use super::catalog::{MetadataRecord, TopicEntry};
 use super::config::Properties;
-use super::{Changing, ConfigOp, NewTopic, PARTITIONS_MAX, Published, Topic, TopicError, Topics};
+use super::{
+    Changing, ConfigChange, NewTopic, PARTITIONS_MAX, Published, Topic, TopicError, Topics,
+};
 use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use crate::log::{Shutdown, Start, partition_directory, save_topic_id};
@@ -147,44 +148,24 @@ impl Topics {
         Ok(())
     }
 
-    /// Incremental change (IncrementalAlterConfigs): all of `ops` or none.
+    /// Changes configs of a topic: all or none.
     ///
     /// # Errors
     /// UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, KAFKA_STORAGE_ERROR.
-    pub fn alter_configs(
+    pub fn change_configs(
         &self,
         name: &str,
-        ops: &[(String, ConfigOp)],
+        change: &ConfigChange,
         validate_only: bool,
-    ) -> Result<(), TopicError> {
-        self.change_configs(name, validate_only, |properties| {
-            self.table.alter(properties, ops)
-        })
-    }
-
-    /// Replaces all (AlterConfigs): what is not in `configs` goes back to its default.
-    ///
-    /// # Errors
-    /// UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, KAFKA_STORAGE_ERROR.
-    pub fn replace_configs(
-        &self,
-        name: &str,
-        configs: &BTreeMap<String, String>,
-        validate_only: bool,
-    ) -> Result<(), TopicError> {
-        self.change_configs(name, validate_only, |_| Ok(configs.clone()))
-    }
-
-    fn change_configs(
-        &self,
-        name: &str,
-        validate_only: bool,
-        change: impl FnOnce(&Properties) -> Result<Properties, String>,
     ) -> Result<(), TopicError> {
         let mut changing = self.changing.lock();
         let topic = self.known(name)?;
-        let properties = change(&topic.settings().properties)
-            .map_err(|why| TopicError::new(ErrorCode::INVALID_CONFIG, why))?;
+        let table = self.table.load();
+        let altered = match change {
+            ConfigChange::Replace(configs) => Ok(configs.clone()),
+            ConfigChange::Alter(ops) => table.alter(&topic.settings().properties, ops),
+        };
+        let properties = altered.map_err(|why| TopicError::new(ErrorCode::INVALID_CONFIG, why))?;
         self.check_properties(&properties)?;
         if validate_only || properties == topic.settings().properties {
             return Ok(());
@@ -194,10 +175,7 @@ impl Topics {
             configs: properties.clone(),
         };
         self.record(&mut changing, record)?;
-        topic
-            .state
-            .config
-            .store(Arc::new(self.table.parse(&properties)));
+        topic.state.config.store(Arc::new(table.parse(&properties)));
         topic.state.settings.store(Arc::new(TopicSettings {
             name: topic.name.clone(),
             id: topic.id,
@@ -227,11 +205,22 @@ impl Topics {
         changing: &mut Changing,
         record: MetadataRecord,
     ) -> Result<(), TopicError> {
+        self.record_all(changing, &[record])
+    }
+
+    /// Makes changes durable, all or none, then applies them.
+    pub(super) fn record_all(
+        &self,
+        changing: &mut Changing,
+        records: &[MetadataRecord],
+    ) -> Result<(), TopicError> {
         changing
             .store
-            .append(std::slice::from_ref(&record), self.clock.now_ms())
+            .append(records, self.clock.now_ms())
             .map_err(|why| TopicError::new(ErrorCode::KAFKA_STORAGE_ERROR, why))?;
-        changing.catalog.apply(&record);
+        for record in records {
+            changing.catalog.apply(record);
+        }
         Ok(())
     }
 
@@ -272,6 +261,7 @@ impl Topics {
 
     fn check_properties(&self, properties: &Properties) -> Result<(), TopicError> {
         self.table
+            .load()
             .check(properties)
             .and_then(|()| self.validator.check_properties(properties))
             .map_err(|why| TopicError::new(ErrorCode::INVALID_CONFIG, why))
@@ -291,7 +281,7 @@ impl Topics {
             internal: entry.internal,
             state: Arc::new(TopicState {
                 settings: ArcSwap::from_pointee(settings),
-                config: ArcSwap::from_pointee(self.table.parse(&entry.configs)),
+                config: ArcSwap::from_pointee(self.table.load().parse(&entry.configs)),
             }),
             partitions: ArcSwap::default(),
         }

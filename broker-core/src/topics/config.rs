@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigEntry, ConfigOp};
+use super::broker_configs::{broker_name, topic_name};
+use super::{BrokerScope, ConfigEntry, ConfigOp, ConfigSource, ConfigSynonym};
 use crate::log::TopicConfig;
 use crate::validation::{ConfigType, TopicConfigKey};
 
@@ -91,11 +92,12 @@ const fn row(
     }
 }
 
-/// All topic configs: ours, the validator's, and the broker-wide defaults.
-#[derive(Debug)]
+/// All topic configs: ours, the validator's, and the broker-wide values.
+#[derive(Debug, Clone)]
 pub(crate) struct ConfigTable {
     rows: BTreeMap<&'static str, Row>,
-    defaults: BTreeMap<String, String>,
+    /// By the topics' names of them; the first that has a value counts.
+    layers: [(ConfigSource, Properties); 3],
 }
 
 /// Explicitly set configs of a topic.
@@ -121,10 +123,42 @@ impl ConfigTable {
         }
         let table = Self {
             rows,
-            defaults: defaults.clone(),
+            layers: [
+                (ConfigSource::Node, Properties::new()),
+                (ConfigSource::Cluster, Properties::new()),
+                (ConfigSource::Start, defaults.clone()),
+            ],
         };
         table.check(defaults)?;
         Ok(table)
+    }
+
+    /// The same with what was set on the broker while it ran, by the broker's names, checked.
+    pub(crate) fn with_broker(
+        &self,
+        scope: BrokerScope,
+        configs: &Properties,
+    ) -> Result<Self, String> {
+        let mut translated = Properties::new();
+        for (name, value) in configs {
+            let row = self.broker_row(name)?;
+            row.check(value)
+                .map_err(|why| format!("invalid value {value} for configuration {name}: {why}"))?;
+            translated.insert(row.name.to_owned(), value.clone());
+        }
+        let mut table = self.clone();
+        let layers = table.layers.iter_mut();
+        for (_, layer) in layers.filter(|(source, _)| *source == scope.source()) {
+            layer.clone_from(&translated);
+        }
+        Ok(table)
+    }
+
+    /// What can be set on the broker while it runs.
+    fn broker_row(&self, name: &str) -> Result<&Row, String> {
+        topic_name(name)
+            .and_then(|name| self.rows.get(name))
+            .ok_or_else(|| format!("config {name} of the broker cannot be altered while it runs"))
     }
 
     /// Whether every name is known and every value legal.
@@ -150,8 +184,13 @@ impl ConfigTable {
     }
 
     fn default(&self, name: &str) -> &str {
-        let ours = || self.rows.get(name).map_or("", |row| row.default);
-        self.defaults.get(name).map_or_else(ours, String::as_str)
+        self.broker_wide(name)
+            .unwrap_or_else(|| self.rows.get(name).map_or("", |row| row.default))
+    }
+
+    fn broker_wide(&self, name: &str) -> Option<&str> {
+        let mut values = self.layers.iter().map(|(_, layer)| layer.get(name));
+        values.find_map(|value| value.map(String::as_str))
     }
 
     /// The configs in force; `properties` was checked.
@@ -163,7 +202,7 @@ impl ConfigTable {
         let has = |wanted: &str| policy.split(',').any(|policy| policy.trim() == wanted);
         // The older name counts where the newer one is set neither here nor for the broker.
         let distance = |newer: &str| {
-            let set = properties.contains_key(newer) || self.defaults.contains_key(newer);
+            let set = properties.contains_key(newer) || self.broker_wide(newer).is_some();
             self.value(
                 if set {
                     newer
@@ -207,17 +246,70 @@ impl ConfigTable {
 
     /// Every config with its value in force, by name.
     pub(crate) fn describe(&self, properties: &Properties) -> Vec<ConfigEntry> {
-        self.rows
-            .values()
-            .map(|row| ConfigEntry {
-                name: row.name.to_owned(),
-                value: self.value(row.name, properties).to_owned(),
-                kind: row.kind,
-                documentation: row.documentation,
-                is_dynamic: properties.contains_key(row.name),
-                default: self.default(row.name).to_owned(),
+        let rows = self.rows.values();
+        rows.map(|row| {
+            let mut synonyms = Vec::new();
+            if let Some(value) = properties.get(row.name) {
+                synonyms.push(ConfigSynonym {
+                    name: row.name,
+                    value: value.clone(),
+                    source: ConfigSource::Topic,
+                });
+            }
+            synonyms.extend(self.synonyms(row));
+            row.entry(row.name, synonyms)
+        })
+        .collect()
+    }
+
+    /// What can be set on the broker while it runs, with its value in force, by the broker's name.
+    pub(crate) fn describe_broker(&self) -> Vec<ConfigEntry> {
+        let rows = self.rows.values();
+        let mut entries: Vec<_> = rows
+            .filter_map(|row| Some(row.entry(broker_name(row.name)?, self.synonyms(row))))
+            .collect();
+        entries.sort_unstable_by_key(|entry| entry.name);
+        entries
+    }
+
+    /// The broker-wide values of a config, the one in force first, the default last.
+    fn synonyms(&self, row: &Row) -> Vec<ConfigSynonym> {
+        let name = broker_name(row.name).unwrap_or(row.name);
+        let set = self.layers.iter().filter_map(|(source, layer)| {
+            Some(ConfigSynonym {
+                name,
+                value: layer.get(row.name)?.clone(),
+                source: *source,
             })
-            .collect()
+        });
+        let default = ConfigSynonym {
+            name,
+            value: row.default.to_owned(),
+            source: ConfigSource::Default,
+        };
+        set.chain([default]).collect()
+    }
+
+    /// What is set on the broker in `scope`, after incremental changes, checked.
+    pub(crate) fn alter_broker(
+        &self,
+        scope: BrokerScope,
+        configs: &Properties,
+        ops: &[(String, ConfigOp)],
+    ) -> Result<Properties, String> {
+        let mut altered = configs.clone();
+        for (name, op) in ops {
+            let row = self.broker_row(name)?;
+            let value = altered
+                .get(name)
+                .map_or_else(|| self.default(row.name), String::as_str);
+            match row.altered(name, value, op)? {
+                Some(value) => altered.insert(name.clone(), value),
+                None => altered.remove(name),
+            };
+        }
+        self.with_broker(scope, &altered)?;
+        Ok(altered)
     }
 
     /// `properties` after incremental changes, checked.
@@ -229,30 +321,10 @@ impl ConfigTable {
         let mut altered = properties.clone();
         for (name, op) in ops {
             let row = self.row(name)?;
-            match op {
-                ConfigOp::Set(value) => {
-                    altered.insert(name.clone(), value.clone());
-                }
-                ConfigOp::Delete => {
-                    altered.remove(name);
-                }
-                ConfigOp::Append(value) | ConfigOp::Subtract(value) => {
-                    if row.kind != ConfigType::List {
-                        return Err(format!(
-                            "{name} is not a list: nothing can be added or taken"
-                        ));
-                    }
-                    let mut items = list(self.value(name, &altered));
-                    for item in list(value) {
-                        items.retain(|known| *known != item);
-                        if matches!(op, ConfigOp::Append(_)) {
-                            items.push(item);
-                        }
-                    }
-                    let joined = items.join(",");
-                    altered.insert(name.clone(), joined);
-                }
-            }
+            match row.altered(name, self.value(name, &altered), op)? {
+                Some(value) => altered.insert(name.clone(), value),
+                None => altered.remove(name),
+            };
         }
         self.check(&altered)?;
         Ok(altered)
@@ -265,6 +337,45 @@ fn list(value: &str) -> Vec<&str> {
 }
 
 impl Row {
+    /// A row of DescribeConfigs; the first of the synonyms is in force.
+    fn entry(&self, name: &'static str, synonyms: Vec<ConfigSynonym>) -> ConfigEntry {
+        let (value, source) = synonyms.first().map_or_else(
+            || (self.default.to_owned(), ConfigSource::Default),
+            |first| (first.value.clone(), first.source),
+        );
+        ConfigEntry {
+            name,
+            value,
+            source,
+            kind: self.kind,
+            documentation: self.documentation,
+            synonyms,
+        }
+    }
+
+    /// The value after a change; `None` when it goes back to the default.
+    fn altered(&self, name: &str, value: &str, op: &ConfigOp) -> Result<Option<String>, String> {
+        let (ConfigOp::Append(change) | ConfigOp::Subtract(change)) = op else {
+            return Ok(match op {
+                ConfigOp::Set(value) => Some(value.clone()),
+                _ => None,
+            });
+        };
+        if self.kind != ConfigType::List {
+            return Err(format!(
+                "{name} is not a list: nothing can be added or taken"
+            ));
+        }
+        let mut items = list(value);
+        for item in list(change) {
+            items.retain(|known| *known != item);
+            if matches!(op, ConfigOp::Append(_)) {
+                items.push(item);
+            }
+        }
+        Ok(Some(items.join(",")))
+    }
+
     fn check(&self, value: &str) -> Result<(), String> {
         let trimmed = value.trim();
         match self.kind {
@@ -438,16 +549,16 @@ mod tests {
         assert_eq!(
             (
                 entry("segment.ms").value.as_str(),
-                entry("segment.ms").is_dynamic
+                entry("segment.ms").source
             ),
-            ("9", true)
+            ("9", ConfigSource::Topic)
         );
         assert_eq!(
             (
                 entry("retention.ms").value.as_str(),
-                entry("retention.ms").is_dynamic
+                entry("retention.ms").source
             ),
-            ("5", false)
+            ("5", ConfigSource::Start)
         );
     }
 }

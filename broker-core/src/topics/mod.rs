@@ -4,10 +4,12 @@
 //! was under way at a crash is undone or finished at the next start. Knows nothing of requests.
 //! Read [`Topics`] first, then [`catalog`](self) (`catalog.rs`: what the metadata log says).
 
+mod broker_configs;
 mod catalog;
 mod changes;
 mod config;
 mod open;
+mod quotas;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use crate::log::TopicConfig;
+pub use broker_configs::BrokerScope;
 pub use open::TopicsOptions;
 
 pub(crate) use catalog::TopicEntry;
@@ -30,6 +33,7 @@ use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName};
 use crate::partition::{Partition, PartitionContext, TopicState};
+use crate::quotas::Quotas;
 use crate::validation::{ConfigType, RecordValidator, TopicSettings};
 use catalog::Catalog;
 use config::ConfigTable;
@@ -118,17 +122,52 @@ pub struct NewTopic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
     /// The config's name.
-    pub name: String,
+    pub name: &'static str,
     /// The value in force.
     pub value: String,
+    /// Where it comes from.
+    pub source: ConfigSource,
     /// Its type.
     pub kind: ConfigType,
     /// One sentence.
     pub documentation: &'static str,
-    /// Set on the topic itself.
-    pub is_dynamic: bool,
-    /// The value when it is not set.
-    pub default: String,
+    /// All values that there are, the one in force first.
+    pub synonyms: Vec<ConfigSynonym>,
+}
+
+/// A value of a config, whether or not it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigSynonym {
+    /// What the config is called there.
+    pub name: &'static str,
+    /// The value.
+    pub value: String,
+    /// Where it comes from.
+    pub source: ConfigSource,
+}
+
+/// Where a config's value comes from. The numbers are those of KIP-226.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// Set on the topic.
+    Topic = 1,
+    /// Set on the broker while it ran.
+    Node = 2,
+    /// Set for all brokers while they ran.
+    Cluster = 3,
+    /// Set when the broker was started.
+    Start = 4,
+    /// Not set anywhere.
+    Default = 5,
+}
+
+/// A change of configs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// What is not named goes back to its default (AlterConfigs).
+    Replace(BTreeMap<String, String>),
+    /// Only what is named changes (IncrementalAlterConfigs).
+    Alter(Vec<(String, ConfigOp)>),
 }
 
 /// An incremental change of a config.
@@ -151,7 +190,8 @@ pub struct Topics {
     published: ArcSwap<Published>,
     changing: Mutex<Changing>,
     context: Arc<PartitionContext>,
-    table: ConfigTable,
+    table: ArcSwap<ConfigTable>,
+    quotas: Arc<Quotas>,
     validator: Arc<dyn RecordValidator>,
     default_partitions: i32,
     clock: Clock,
@@ -204,7 +244,13 @@ impl Topics {
     /// UNKNOWN_TOPIC_OR_PARTITION.
     pub fn describe_configs(&self, name: &str) -> Result<Vec<ConfigEntry>, TopicError> {
         let topic = self.known(name)?;
-        Ok(self.table.describe(&topic.settings().properties))
+        Ok(self.table.load().describe(&topic.settings().properties))
+    }
+
+    /// Where the next record of the metadata log goes. Waits for a change that is being written.
+    #[must_use]
+    pub fn metadata_log_end(&self) -> i64 {
+        self.changing.lock().store.end().0
     }
 
     fn known(&self, name: &str) -> Result<Arc<Topic>, TopicError> {

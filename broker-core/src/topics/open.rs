@@ -96,12 +96,15 @@ impl Topics {
             published: ArcSwap::default(),
             changing: Mutex::new(Changing { store, catalog }),
             context: Arc::new(PartitionContext::new(storage, syncer, durability)),
-            table,
+            table: ArcSwap::from_pointee(table),
+            quotas: Arc::default(),
             validator,
             default_partitions,
             clock,
             directory,
         };
+        topics.restore_broker_configs();
+        topics.restore_quotas();
         let start = topics.start(shutdown)?;
         topics.open_partitions(start)?;
         Ok(Arc::new(topics))

@@ -129,6 +129,11 @@ impl MetadataStore {
         Ok(store)
     }
 
+    /// Where the next record goes.
+    pub(crate) const fn end(&self) -> Offset {
+        self.next
+    }
+
     /// Appends records as one batch; durable when it returns.
     pub(crate) fn append(&mut self, records: &[MetadataRecord], now_ms: i64) -> Result<(), String> {
         if let Some(reason) = &self.broken {

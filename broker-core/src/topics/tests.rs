@@ -68,7 +68,9 @@ fn changes_survive_a_power_loss() {
         topics.create(&new_topic("default", -1), false).unwrap();
         topics.add_partitions("orders", 5, false).unwrap();
         let set = ("retention.ms".to_owned(), ConfigOp::Set("77".to_owned()));
-        topics.alter_configs("orders", &[set], false).unwrap();
+        topics
+            .change_configs("orders", &ConfigChange::Alter(vec![set]), false)
+            .unwrap();
         topics.delete("gone").unwrap();
         assert_eq!(topics.reserve_producer_ids(1000), Ok(0));
         drop(topics);
@@ -205,7 +207,7 @@ fn illegal_changes_are_refused_with_their_codes() {
     for unknown in [
         topics.delete("none"),
         topics.add_partitions("none", 5, false),
-        topics.replace_configs("none", &BTreeMap::new(), false),
+        topics.change_configs("none", &ConfigChange::Replace(BTreeMap::new()), false),
         topics.describe_configs("none").map(drop),
     ] {
         assert_eq!(
@@ -230,7 +232,9 @@ fn validate_only_changes_nothing() {
     topics.create(&new_topic("orders", 3), false).unwrap();
     topics.add_partitions("orders", 9, true).unwrap();
     let set = ("retention.ms".to_owned(), ConfigOp::Set("77".to_owned()));
-    topics.alter_configs("orders", &[set], true).unwrap();
+    topics
+        .change_configs("orders", &ConfigChange::Alter(vec![set]), true)
+        .unwrap();
     assert_eq!(listing(&topics), ["orders 3"]);
     assert_eq!(
         topics.get("orders").unwrap().config().retention_ms,

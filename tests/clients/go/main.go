@@ -39,6 +39,8 @@ func main() {
 		err = produce(ctx, args[0], args[1], args[2])
 	case "consume":
 		err = consume(ctx, args[0], args[1], args[2])
+	case "administer":
+		err = administer(ctx, args[0])
 	case "transact":
 		err = transact(ctx, args[0])
 	case "transfer":

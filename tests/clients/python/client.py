@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, Proto
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from administer import administer
 from registry import registry
 
 COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -415,6 +416,7 @@ if __name__ == "__main__":
         "registry": registry,
         "produce": produce,
         "consume": consume,
+        "administer": lambda bootstrap, _registry: administer(bootstrap),
         "transact": transact,
         "transfer": transfer,
     }

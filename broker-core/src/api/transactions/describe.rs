@@ -9,7 +9,8 @@ use kafka_wire::{
 };
 use kafka_wire_core::StrBytes;
 
-use crate::api::{find_partition, find_topic};
+use crate::api::{RequestContext, find_partition, find_topic};
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::transactions::coordinator::{TransactionMetadata, TransactionState};
@@ -21,10 +22,17 @@ const NO_OFFSET: i64 = -1;
 /// Producers that a partition remembers, and where their open transactions begin.
 pub(in crate::api) async fn describe_producers(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: kafka_wire::DescribeProducersRequest,
 ) -> kafka_wire::DescribeProducersResponse {
     let topics = request.topics.into_iter().map(|topic| {
-        let found = find_topic(broker, &topic.name, uuid::Uuid::nil());
+        let found = find_topic(
+            broker,
+            context,
+            Operation::Read,
+            &topic.name,
+            uuid::Uuid::nil(),
+        );
         let partitions = topic.partition_indexes.iter().map(|index| {
             let partition = found.as_ref().map_err(|error| *error);
             let partition = partition.and_then(|topic| find_partition(topic, *index));
@@ -61,14 +69,21 @@ pub(in crate::api) async fn describe_producers(
 /// State, owner and partitions of transactional ids.
 pub(in crate::api) async fn describe_transactions(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: kafka_wire::DescribeTransactionsRequest,
 ) -> kafka_wire::DescribeTransactionsResponse {
     let states = request.transactional_ids.into_iter().map(|id| {
-        let found = broker.transactions.describe(&id);
-        let error = match &found {
+        let allowed =
+            context.authorize(broker, Operation::Describe, Resource::TransactionalId(&id));
+        let found = match allowed {
+            Ok(()) => broker.transactions.describe(&id),
+            Err(_) => None,
+        };
+        let error = match (&found, allowed) {
             _ if id.is_empty() => ErrorCode::INVALID_REQUEST,
-            None => ErrorCode::TRANSACTIONAL_ID_NOT_FOUND,
-            Some(_) => ErrorCode::NONE,
+            (_, Err(denied)) => denied,
+            (None, Ok(())) => ErrorCode::TRANSACTIONAL_ID_NOT_FOUND,
+            (Some(_), Ok(())) => ErrorCode::NONE,
         };
         let mut state = found.map_or_else(Default::default, |found| described(&found));
         state.error_code = error.0;
@@ -104,6 +119,7 @@ fn described(metadata: &TransactionMetadata) -> describe_transactions_response::
 /// Transactional ids. An empty filter lets everything through.
 pub(in crate::api) async fn list_transactions(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     request: kafka_wire::ListTransactionsRequest,
 ) -> kafka_wire::ListTransactionsResponse {
     const STATES: [TransactionState; 6] = [
@@ -127,7 +143,13 @@ pub(in crate::api) async fn list_transactions(
             && (request.duration_filter < 0 || running_ms > request.duration_filter)
     };
     let listed = broker.transactions.list().into_iter();
-    let listed = listed.filter(|(_, metadata)| passes(metadata));
+    let visible = |id: &str| {
+        let resource = Resource::TransactionalId(id);
+        context
+            .authorize(broker, Operation::Describe, resource)
+            .is_ok()
+    };
+    let listed = listed.filter(|(id, metadata)| passes(metadata) && visible(id));
     let listed = listed.map(|(id, metadata)| {
         wire!(list_transactions_response::TransactionState {
             transactional_id: StrBytes::from(id),

@@ -52,6 +52,7 @@ public final class Client {
       case "reject" -> reject(rest[0], rest[1], rest[2]);
       case "produce" -> produce(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "consume" -> consume(rest[0], rest[1], Integer.parseInt(rest[2]));
+      case "administer" -> Administration.run(rest[0], rest[1]);
       case "transact" -> transact(rest[0]);
       case "transfer" -> transfer(rest[0], rest[1], rest[2], Integer.parseInt(rest[3]));
       default -> throw new IllegalArgumentException(arguments[0]);

@@ -1,0 +1,54 @@
+//! ListConfigResources, key 74, versions 0 and 1.
+//!
+//! v0 client metrics alone, as ListClientMetricsResources (KIP-1000); v1 any type (KIP-1142).
+
+use std::sync::Arc;
+
+use kafka_wire::list_config_resources_response::ConfigResource;
+use kafka_wire::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+
+use super::{RESOURCE_BROKER, RESOURCE_TOPIC, RequestContext, text};
+use crate::authorization::{Operation, Resource};
+use crate::broker::Broker;
+use crate::error::ErrorCode;
+use crate::wire;
+
+/// What can be asked for: topics, brokers, loggers of brokers, client metrics, groups. Of the last
+/// three none has configs here.
+const TYPES: [i8; 5] = [RESOURCE_TOPIC, RESOURCE_BROKER, 8, 16, 32];
+
+/// Lists what has configs; no types mean all.
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: ListConfigResourcesRequest,
+) -> ListConfigResourcesResponse {
+    let asked = &request.resource_types;
+    let wants = |kind: i8| context.version > 0 && (asked.is_empty() || asked.contains(&kind));
+    let refused = match context.authorize(broker, Operation::DescribeConfigs, Resource::Cluster) {
+        Err(denied) => Some(denied),
+        Ok(()) if asked.iter().any(|kind| !TYPES.contains(kind)) => {
+            Some(ErrorCode::UNSUPPORTED_VERSION)
+        }
+        Ok(()) => None,
+    };
+    if let Some(code) = refused {
+        return wire!(ListConfigResourcesResponse { error_code: code.0 });
+    }
+    let mut config_resources = Vec::new();
+    let mut list = |kind: i8, name: &str| {
+        config_resources.push(wire!(ConfigResource {
+            resource_type: kind,
+            resource_name: text(name),
+        }));
+    };
+    if wants(RESOURCE_TOPIC) {
+        for topic in broker.topics.list() {
+            list(RESOURCE_TOPIC, topic.name.as_str());
+        }
+    }
+    if wants(RESOURCE_BROKER) {
+        list(RESOURCE_BROKER, &broker.config.node_id.to_string());
+    }
+    wire!(ListConfigResourcesResponse { config_resources })
+}

@@ -1,0 +1,266 @@
+//! Client quotas over a socket: set, shown, kept, and held to.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, Instant};
+
+use kafka_wire::describe_client_quotas_request::ComponentData;
+use kafka_wire::{
+    AlterClientQuotasRequest, DescribeClientQuotasRequest, HeartbeatRequest,
+    alter_client_quotas_request as alter,
+};
+
+use super::client::Client;
+use super::harness::{NOW_MS, Server, batch, fetch_from, produce_to};
+use crate::clock::Clock;
+use crate::error::ErrorCode;
+use crate::validation::NoValidation;
+use crate::wire;
+
+/// A server whose clock stands still: what clients use adds up, and waits can be worked out.
+async fn start() -> Server {
+    Server::start_configured(Arc::new(NoValidation), |config| {
+        config.clock = Clock::Manual(Arc::new(AtomicI64::new(NOW_MS)));
+    })
+    .await
+}
+
+type Half<'a> = (&'a str, Option<&'a str>);
+
+async fn set(
+    client: &mut Client,
+    version: i16,
+    entity: &[Half<'_>],
+    limits: &[(&str, Option<f64>)],
+) -> i16 {
+    let entity = entity.iter().map(|(kind, name)| {
+        wire!(alter::EntityData {
+            entity_type: (*kind).into(),
+            entity_name: name.map(Into::into),
+        })
+    });
+    let ops = limits.iter().map(|(key, value)| {
+        wire!(alter::OpData {
+            key: (*key).into(),
+            value: value.unwrap_or_default(),
+            remove: value.is_none(),
+        })
+    });
+    let request = wire!(AlterClientQuotasRequest {
+        entries: vec![wire!(alter::EntryData {
+            entity: entity.collect(),
+            ops: ops.collect(),
+        })],
+    });
+    let answer = client.request(version, &request).await.unwrap();
+    let entry = &answer.entries[0];
+    assert_eq!(
+        entry.error_message.is_some(),
+        entry.error_code != 0,
+        "{entry:?}"
+    );
+    entry.error_code
+}
+
+/// `entity: quota=value` lines of everything that fits.
+async fn shown(client: &mut Client, components: Vec<ComponentData>) -> Vec<String> {
+    let request = wire!(DescribeClientQuotasRequest { components });
+    let answer = client.request(1, &request).await.unwrap();
+    assert_eq!(answer.error_code, 0, "{answer:?}");
+    let entries = answer.entries.unwrap().into_iter();
+    entries
+        .map(|entry| {
+            let entity = entry.entity.iter().map(|half| {
+                let name = half.entity_name.as_ref();
+                let name = name.map_or("<default>", |name| name.as_str());
+                format!("{}={name}", half.entity_type)
+            });
+            let values = entry.values.iter();
+            let values = values.map(|value| format!("{}={}", value.key, value.value));
+            format!(
+                "{}: {}",
+                entity.collect::<Vec<_>>().join(" "),
+                values.collect::<Vec<_>>().join(" ")
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotas_are_set_shown_and_removed() {
+    let server = start().await;
+    let mut client = server.client().await;
+    let produce = |limit| [("producer_byte_rate", limit)];
+    let of = |name| [("client-id", name)];
+    for version in 0..=1 {
+        let own = [
+            ("consumer_byte_rate", Some(2048.0)),
+            ("request_percentage", Some(12.5)),
+        ];
+        assert_eq!(set(&mut client, version, &of(Some("c")), &own).await, 0);
+        let default = set(&mut client, version, &of(None), &produce(Some(1024.0))).await;
+        assert_eq!(default, 0);
+        let both = [("user", Some("u")), ("client-id", Some("c"))];
+        assert_eq!(
+            set(&mut client, version, &both, &produce(Some(1.0))).await,
+            0
+        );
+        assert_eq!(
+            shown(&mut client, vec![]).await,
+            [
+                "client-id=<default>: producer_byte_rate=1024",
+                "client-id=c: consumer_byte_rate=2048 request_percentage=12.5",
+                "user=u client-id=c: producer_byte_rate=1",
+            ],
+            "v{version}"
+        );
+        let by_user = wire!(ComponentData {
+            entity_type: "user".into(),
+            match_type: 2,
+            match_: None,
+        });
+        let found = shown(&mut client, vec![by_user]).await;
+        assert_eq!(found, ["user=u client-id=c: producer_byte_rate=1"]);
+        assert_eq!(set(&mut client, version, &both, &produce(None)).await, 0);
+        assert_eq!(
+            set(&mut client, version, &of(None), &produce(None)).await,
+            0
+        );
+        let own = own.map(|(key, _)| (key, None));
+        assert_eq!(set(&mut client, version, &of(Some("c")), &own).await, 0);
+        assert_eq!(shown(&mut client, vec![]).await, Vec::<String>::new());
+    }
+    let invalid = ErrorCode::INVALID_REQUEST.0;
+    for (entity, limits) in [
+        (&[("ip", Some("10.0.0.1"))][..], produce(Some(1.0))),
+        (&[], produce(Some(1.0))),
+        (&[("user", Some(""))], produce(Some(1.0))),
+        (
+            &[("user", Some("a")), ("user", Some("b"))],
+            produce(Some(1.0)),
+        ),
+        (&[("user", None)], produce(Some(0.0))),
+        (&[("user", None)], produce(Some(f64::NAN))),
+        (&[("user", None)], produce(Some(1.5))),
+        (&[("user", None)], [("controller_mutation_rate", Some(1.0))]),
+    ] {
+        let code = set(&mut client, 1, entity, &limits).await;
+        assert_eq!(code, invalid, "{entity:?} {limits:?}");
+    }
+    assert!(server.broker.topics.quotas().table().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_beyond_its_quota_is_told_and_held() {
+    let server = start().await;
+    let mut client = server.with_topic("t", 1).await;
+    let request = produce_to("t", vec![(0, batch(&[&"x".repeat(20_000)]))], -1);
+    // Ten seconds' worth are free: the second request is what is too much, by about 0.2 s.
+    let code = set(
+        &mut client,
+        1,
+        &[("client-id", Some("test"))],
+        &[("producer_byte_rate", Some(4000.0))],
+    )
+    .await;
+    assert_eq!(code, 0);
+    let first = client.produce(9, &request).await.unwrap().unwrap();
+    assert_eq!(first.throttle_time_ms, 0);
+    let started = Instant::now();
+    let second = client.produce(9, &request).await.unwrap().unwrap();
+    let wait_ms = second.throttle_time_ms;
+    assert!((10..1000).contains(&wait_ms), "{wait_ms} ms");
+    assert_eq!(
+        second.topics[0].partitions[0].error,
+        ErrorCode::NONE,
+        "it is stored"
+    );
+
+    // Others are not held.
+    let mut other = Client::connect(server.address, "other").await.unwrap();
+    let free = other.produce(9, &request).await.unwrap().unwrap();
+    assert_eq!(free.throttle_time_ms, 0);
+    // Whoever does not wait is not read from.
+    client
+        .request(4, &HeartbeatRequest::default())
+        .await
+        .unwrap();
+    let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap());
+    assert!(started.elapsed() >= wait);
+    // acks=0 is not answered, but held all the same.
+    let unanswered = produce_to("t", vec![(0, batch(&[&"x".repeat(1000)]))], 0);
+    let started = Instant::now();
+    client.produce(9, &unanswered).await.unwrap();
+    client
+        .request(4, &HeartbeatRequest::default())
+        .await
+        .unwrap();
+    assert!(started.elapsed() >= wait);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_beyond_its_quota_gets_nothing_for_a_while() {
+    let server = start().await;
+    let mut client = server.with_topic("t", 1).await;
+    let size = 20_000;
+    let request = produce_to("t", vec![(0, batch(&[&"x".repeat(size)]))], -1);
+    for _ in 0..3 {
+        client.produce(9, &request).await.unwrap();
+    }
+    let quota = [("consumer_byte_rate", Some(4000.0))];
+    assert_eq!(set(&mut client, 1, &[("client-id", None)], &quota).await, 0);
+    for version in [6, 7, 12] {
+        // A client id of its own has a quota of its own.
+        let name = format!("consumer-{version}");
+        let mut consumer = Client::connect(server.address, &name).await.unwrap();
+        let request = fetch_from("t", 0, 0);
+        let first = consumer.fetch(version, &request).await.unwrap();
+        let records = |response: &crate::protocol::fetch::FetchResponse| -> usize {
+            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|one| one.records.concat().len()).sum()
+        };
+        // No answer is larger than what the quota could ever allow.
+        assert!(
+            (size..=40_000).contains(&records(&first)),
+            "{}",
+            records(&first)
+        );
+        assert_eq!(first.throttle_time_ms, 0);
+        let mut throttled = consumer.fetch(version, &request).await.unwrap();
+        for _ in 0..3 {
+            if throttled.throttle_time_ms > 0 {
+                break;
+            }
+            throttled = consumer.fetch(version, &request).await.unwrap();
+        }
+        assert!(throttled.throttle_time_ms > 0, "v{version}");
+        assert_eq!(throttled.topics, [], "v{version}");
+        assert_eq!(throttled.error, ErrorCode::NONE, "v{version}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beyond_their_share_of_the_threads_wait() {
+    let server = start().await;
+    let mut client = server.client().await;
+    // So little that any request is beyond it.
+    let quota = [("request_percentage", Some(0.000_001))];
+    let code = set(&mut client, 1, &[("client-id", Some("busy"))], &quota).await;
+    assert_eq!(code, 0);
+    let mut busy = Client::connect(server.address, "busy").await.unwrap();
+    let started = Instant::now();
+    let answer = busy.request(4, &HeartbeatRequest::default()).await.unwrap();
+    assert_eq!(answer.throttle_time_ms, 1000, "a second at most");
+    let answer = busy.request(0, &HeartbeatRequest::default()).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(1000));
+    assert_eq!(answer.throttle_time_ms, 0, "version 0 has no field for it");
+    let free = client
+        .request(4, &HeartbeatRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(free.throttle_time_ms, 0);
+    server.stop().await;
+}
