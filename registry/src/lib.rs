@@ -10,6 +10,7 @@
 //! | [`association`] | which subject a topic's keys or values belong to |
 //! | [`snapshot`], [`change`] | the image, and the facts that turn one image into the next |
 //! | [`compatibility`] | which versions are compared at a level, and the messages |
+//! | [`breach`] | a record that shows why a schema was refused, in words |
 //! | [`service`] | register, look up, delete, configure: decide on the image, commit, publish |
 //! | [`verdicts`], [`timeline`] | a schema against earlier ones at all seven levels; a subject's history |
 //! | [`search`], [`lint`], [`impact`] | finding things, rules of style, what a delete would do |
@@ -22,6 +23,7 @@
 //! | `json` | the JSON shapes shared by bodies and stored rows |
 
 pub mod association;
+pub mod breach;
 pub mod change;
 pub mod compatibility;
 pub mod error;
@@ -43,7 +45,7 @@ pub mod verdicts;
 
 pub use association::{Association, AssociationType, Lifecycle};
 pub use error::RegistryError;
-pub use http::Actor;
+pub use http::{Actor, MatchedRoute};
 pub use impact::{BoundTopic, SubjectUsage};
 pub use limits::{LimitValues, Limits};
 pub use model::{Context, SchemaId, Subject, Version};
