@@ -39,4 +39,5 @@ pub mod topics;
 pub mod transactions;
 pub mod validation;
 
+pub use api::SPAN_TARGET;
 pub use broker::{Broker, BrokerConfig, Durability, OpenError};

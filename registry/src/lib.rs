@@ -62,3 +62,32 @@ pub async fn copy_sqlite(from: &std::path::Path, to: &std::path::Path) -> Result
     let copied = store::copy_sqlite(from, to).await;
     copied.map_err(|error| OpenError(error.to_string()))
 }
+
+/// Writes one consistent moment of a PostgreSQL registry, which servers may be using, as a new SQLite
+/// file.
+///
+/// # Errors
+/// When the database cannot be read, or was made by another release.
+pub async fn copy_postgres(url: &str, to: &std::path::Path) -> Result<(), OpenError> {
+    let copied = store::copy_postgres(url, to).await;
+    copied.map_err(|error| {
+        OpenError(format!(
+            "{}: {error}",
+            StoreLocation::Postgres(url.to_owned())
+        ))
+    })
+}
+
+/// Fills an empty PostgreSQL database with the registry of a SQLite file; all of it or nothing.
+///
+/// # Errors
+/// When either cannot be used, or the database holds a registry already.
+pub async fn fill_postgres(from: &std::path::Path, url: &str) -> Result<(), OpenError> {
+    let filled = store::fill_postgres(from, url).await;
+    filled.map_err(|error| {
+        OpenError(format!(
+            "{}: {error}",
+            StoreLocation::Postgres(url.to_owned())
+        ))
+    })
+}

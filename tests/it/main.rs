@@ -6,11 +6,13 @@
 )]
 
 mod agreement;
+mod backup_postgres;
 mod clients;
 mod crash;
 mod demo;
 mod enforcement;
 mod harness;
+mod https;
 mod operations;
 #[path = "../../registry/tests/support/postgres.rs"]
 mod postgres;
@@ -18,4 +20,5 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod traces;
 mod transfer;

@@ -9,12 +9,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_wire_core::{DecodeError, EncodeError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     RequestContext, alter_configs, create_partitions, create_topics, delete_records, delete_topics,
     describe_cluster, describe_configs, describe_topic_partitions, fetch, groups,
     incremental_alter_configs, init_producer_id, list_offsets, metadata, offset_for_leader_epoch,
-    produce, transactions,
+    produce, spans, transactions,
 };
 use crate::broker::Broker;
 use crate::error::ErrorCode;
@@ -260,7 +261,9 @@ async fn dispatch_produce(
     let request = ProduceRequest::decode(body, context.version)
         .map_err(|reason| malformed(api, context.version, reason))?;
     let acks = request.acks;
-    let response = produce::handle(broker, context, request).await;
+    let response = produce::handle(broker, context, request)
+        .instrument(spans::request(context))
+        .await;
     let failed = produce::first_error(&response);
     let error = failed.map_or(ErrorCode::NONE, |partition| partition.error);
     if acks == 0 {

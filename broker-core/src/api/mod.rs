@@ -23,6 +23,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod spans;
 mod transactions;
 mod wait;
 
@@ -33,6 +34,7 @@ use kafka_wire_core::StrBytes;
 use uuid::Uuid;
 
 pub use dispatch::{Close, Reply, Session, dispatch};
+pub use spans::TARGET as SPAN_TARGET;
 
 use crate::broker::Broker;
 use crate::error::ErrorCode;
