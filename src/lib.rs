@@ -15,5 +15,6 @@ pub mod enforcement;
 pub mod http;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod transfer;
 pub mod usage;

@@ -1,12 +1,18 @@
-//! Logs to standard error, metrics to `GET /metrics`.
+//! Logs to standard error, metrics to `GET /metrics`, traces to an OpenTelemetry collector.
+
+pub mod traces;
 
 use std::io::IsTerminal;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::LogFormat;
+use traces::layer::SpanLayer;
 
 /// Changes the log filter of a running process.
 pub struct LogControl {
@@ -33,12 +39,42 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))
 }
 
-/// Installs the log subscriber.
+/// Installs the log subscriber and, with `spans`, what traces come from.
 ///
 /// # Errors
 /// When `filter` is not a log filter.
-pub fn install_logs(filter: &str, format: LogFormat) -> Result<LogControl, String> {
+pub fn install_logs(
+    filter: &str,
+    format: LogFormat,
+    spans: Option<SpanLayer>,
+) -> Result<LogControl, String> {
     let filter = parse_filter(filter)?;
+    let Some(spans) = spans else {
+        return Ok(install_plain_logs(filter, format));
+    };
+    // Each of the two filters for itself: a quiet log must not end traces.
+    let (filter, handle) = reload::Layer::new(filter);
+    let wanted = Targets::new().with_target(traces::TARGET, Level::TRACE);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let _already_installed = match format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal());
+            let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+            subscriber.with(spans.with_filter(wanted)).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter(filter);
+            let subscriber = tracing_subscriber::registry().with(lines);
+            subscriber.with(spans.with_filter(wanted)).try_init()
+        }
+    };
+    Ok(LogControl {
+        reload: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
+    })
+}
+
+/// Logs alone: one filter before anything else.
+fn install_plain_logs(filter: EnvFilter, format: LogFormat) -> LogControl {
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
     // A second call (tests that start several servers in one process) keeps the first subscriber.
     macro_rules! install {
@@ -49,12 +85,12 @@ pub fn install_logs(filter: &str, format: LogFormat) -> Result<LogControl, Strin
             Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
         }};
     }
-    Ok(LogControl {
+    LogControl {
         reload: match format {
             LogFormat::Text => install!(builder.with_ansi(std::io::stderr().is_terminal())),
             LogFormat::Json => install!(builder.json()),
         },
-    })
+    }
 }
 
 /// Installs the metrics recorder and answers the handle that renders it.
@@ -114,6 +150,14 @@ fn describe_metrics() {
     describe_counter!(
         "assay_http_connections_refused_total",
         "HTTP connections answered 503 because too many were open"
+    );
+    describe_counter!(
+        "assay_spans_sent_total",
+        "Spans that the OpenTelemetry collector took"
+    );
+    describe_counter!(
+        "assay_spans_dropped_total",
+        "Spans that were lost: too many waited, or the collector did not take them"
     );
     describe_gauge!("assay_build_info", "Always 1; the version is a label");
     metrics::gauge!("assay_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

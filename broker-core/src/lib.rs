@@ -45,4 +45,5 @@ pub mod topics;
 pub mod transactions;
 pub mod validation;
 
+pub use api::SPAN_TARGET;
 pub use broker::{Broker, BrokerConfig, Durability, OpenError};

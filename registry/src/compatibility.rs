@@ -4,12 +4,63 @@
 //! and groups are decided here. Texts are Confluent's, because tools read them.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
 use serde_formats::compatibility::{Incompatibility, compare};
 use serde_formats::{ParsedSchema, SchemaFormat, TextForm};
 
+use crate::breach::Breach;
 use crate::model::{CompatibilityLevel, Metadata, Policy, SubjectConfig, Version};
 use crate::snapshot::VersionImage;
+use crate::verdicts::Direction;
+
+/// What a check found: nothing when the new schema may follow.
+///
+/// Shown as `[message, message]`, the reference's list, and the record that breaks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The reference's messages, in its order.
+    pub messages: Vec<String>,
+    /// The schemas in which a record that breaks can be looked for.
+    pub breach: Option<Breach>,
+    /// What [`Breach::told`] told, once it was asked.
+    pub witness: Option<String>,
+}
+
+impl Findings {
+    /// Whether the new schema may follow.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The reference's messages, then the record that breaks.
+    #[must_use]
+    pub fn into_messages(self) -> Vec<String> {
+        let mut messages = self.messages;
+        messages.extend(self.witness);
+        messages
+    }
+
+    const fn of(messages: Vec<String>) -> Self {
+        Self {
+            messages,
+            breach: None,
+            witness: None,
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", self.messages.join(", "))?;
+        match &self.witness {
+            Some(witness) => write!(f, "; {witness}"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What a check needs to know of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +96,17 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Why `new` may not follow `earlier` (oldest first); empty when it may.
+/// Why `new` may not follow `earlier` (oldest first).
 ///
 /// A level that is not transitive looks at the newest earlier version only; a transitive one goes
 /// from the newest to the oldest and stops at the first that does not fit.
 #[must_use]
 pub fn check<'v>(
     rules: Rules<'_>,
-    new: &ParsedSchema,
+    new: &Arc<ParsedSchema>,
     metadata: Option<&Metadata>,
     earlier: impl DoubleEndedIterator<Item = (Version, &'v VersionImage)>,
-) -> Vec<String> {
+) -> Findings {
     let mut earlier = earlier.rev().peekable();
     if rules.validate_fields {
         let latest = earlier
@@ -64,11 +115,11 @@ pub fn check<'v>(
         let mut messages = reserved_fields(new, metadata, latest);
         if !messages.is_empty() {
             messages.push(rules.closing_message());
-            return messages;
+            return Findings::of(messages);
         }
     }
     if rules.level == CompatibilityLevel::None {
-        return Vec::new();
+        return Findings::default();
     }
     let group_of = |metadata: Option<&'_ Metadata>| {
         let property = rules.group?;
@@ -84,7 +135,7 @@ pub fn check<'v>(
         candidates.next().into_iter().collect()
     };
     for (version, image) in compared {
-        let found = differences(rules, new, image);
+        let found = differences(rules, new, version, image);
         if found.messages.is_empty() {
             continue;
         }
@@ -94,53 +145,76 @@ pub fn check<'v>(
             messages.push(old_schema(&image.schema.text));
         }
         messages.push(rules.closing_message());
-        return messages;
+        return Findings {
+            messages,
+            breach: found.breach,
+            witness: None,
+        };
     }
-    Vec::new()
+    Findings::default()
 }
 
 struct Differences {
     messages: Vec<String>,
     /// Whether version and text of the earlier schema follow the messages.
     names_old_schema: bool,
+    breach: Option<Breach>,
 }
 
-fn differences(rules: Rules<'_>, new: &ParsedSchema, earlier: &VersionImage) -> Differences {
-    let mut messages = Vec::new();
-    if earlier.schema.format != new.format() {
-        messages.push("Incompatible because of different schema type".to_owned());
-        return Differences {
-            messages,
-            names_old_schema: false,
-        };
-    }
+fn differences(
+    rules: Rules<'_>,
+    new: &Arc<ParsedSchema>,
+    version: Version,
+    earlier: &VersionImage,
+) -> Differences {
+    let of_two_formats = earlier.schema.format != new.format();
     let old = match earlier.schema.parsed() {
         Ok(old) => old,
+        Err(_) if of_two_formats => return other_format(None),
         Err(error) => {
-            messages.push(format!(
-                "Unexpected exception during compatibility check: {error}"
-            ));
             return Differences {
-                messages,
+                messages: vec![format!(
+                    "Unexpected exception during compatibility check: {error}"
+                )],
                 names_old_schema: true,
+                breach: None,
             };
         }
     };
     let policy = rules.policy.comparison();
+    let mut all: Vec<(Direction, Incompatibility)> = Vec::new();
     if rules.level.is_forward() {
-        let found = compare(old, new, policy);
-        messages.extend(found.iter().map(|found| worded(found, "old", "new")));
+        let found = compare(old, new, policy).into_iter();
+        all.extend(found.map(|found| (Direction::Forward, found)));
     }
     let mut names_old_schema = !rules.level.is_backward();
     if rules.level.is_backward() {
         let found = compare(new, old, policy);
         // At the full levels the reference names the earlier schema for the backward half only.
         names_old_schema = !found.is_empty();
-        messages.extend(found.iter().map(|found| worded(found, "new", "old")));
+        all.extend(found.into_iter().map(|found| (Direction::Backward, found)));
+    }
+    let messages = all.iter().map(|(direction, found)| match direction {
+        Direction::Forward => worded(found, "old", "new"),
+        Direction::Backward => worded(found, "new", "old"),
+    });
+    let messages = messages.collect();
+    let breach = Breach::new(version, Arc::clone(new), Arc::clone(old), all);
+    if of_two_formats {
+        return other_format(Some(breach));
     }
     Differences {
         messages,
         names_old_schema,
+        breach: Some(breach),
+    }
+}
+
+fn other_format(breach: Option<Breach>) -> Differences {
+    Differences {
+        messages: vec!["Incompatible because of different schema type".to_owned()],
+        names_old_schema: false,
+        breach,
     }
 }
 

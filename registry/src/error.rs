@@ -6,6 +6,7 @@
 
 use thiserror::Error;
 
+use crate::compatibility::Findings;
 use crate::model::Version;
 
 /// Why an operation was refused.
@@ -55,15 +56,11 @@ pub enum RegistryError {
     #[error("Subject '{0}' does not have subject-level mode configured")]
     NoSubjectMode(String),
     #[error(
-        "Schema being registered is incompatible with an earlier schema for subject \"{subject}\", details: [{}]",
-        .messages.join(", ")
+        "Schema being registered is incompatible with an earlier schema for subject \"{subject}\", details: {findings}"
     )]
-    Incompatible {
-        subject: String,
-        messages: Vec<String>,
-    },
-    #[error("[{}]", .0.join(", "))]
-    IncompatibleWithAssociation(Vec<String>),
+    Incompatible { subject: String, findings: Findings },
+    #[error("{0}")]
+    IncompatibleWithAssociation(Findings),
     #[error("Association for '{0}' not found.")]
     AssociationNotFound(String),
     #[error("An association of type '{0}' already exists for resource '{1}'")]
@@ -200,9 +197,23 @@ mod tests {
             (
                 RegistryError::Incompatible {
                     subject: "s".into(),
-                    messages: vec!["a".into(), "b".into()],
+                    findings: Findings {
+                        messages: vec!["a".into(), "b".into()],
+                        ..Findings::default()
+                    },
                 },
                 "Schema being registered is incompatible with an earlier schema for subject \"s\", details: [a, b]",
+            ),
+            (
+                RegistryError::Incompatible {
+                    subject: "s".into(),
+                    findings: Findings {
+                        messages: vec!["a".into()],
+                        witness: Some("breaks: {}".into()),
+                        ..Findings::default()
+                    },
+                },
+                "Schema being registered is incompatible with an earlier schema for subject \"s\", details: [a]; breaks: {}",
             ),
         ] {
             assert_eq!(error.to_string(), text);

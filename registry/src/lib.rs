@@ -10,6 +10,7 @@
 //! | [`association`] | which subject a topic's keys or values belong to |
 //! | [`snapshot`], [`change`] | the image, and the facts that turn one image into the next |
 //! | [`compatibility`] | which versions are compared at a level, and the messages |
+//! | [`breach`] | a record that shows why a schema was refused, in words |
 //! | [`service`] | register, look up, delete, configure: decide on the image, commit, publish |
 //! | [`verdicts`], [`timeline`] | a schema against earlier ones at all seven levels; a subject's history |
 //! | [`search`], [`lint`], [`impact`] | finding things, rules of style, what a delete would do |
@@ -22,6 +23,7 @@
 //! | `json` | the JSON shapes shared by bodies and stored rows |
 
 pub mod association;
+pub mod breach;
 pub mod change;
 pub mod compatibility;
 pub mod error;
@@ -43,7 +45,7 @@ pub mod verdicts;
 
 pub use association::{Association, AssociationType, Lifecycle};
 pub use error::RegistryError;
-pub use http::Actor;
+pub use http::{Actor, MatchedRoute};
 pub use impact::{BoundTopic, SubjectUsage};
 pub use limits::{LimitValues, Limits};
 pub use model::{Context, SchemaId, Subject, Version};
@@ -69,4 +71,33 @@ pub async fn copy_sqlite(from: &std::path::Path, to: &std::path::Path) -> Result
 pub async fn check_sqlite(path: &std::path::Path) -> Result<Vec<String>, OpenError> {
     let checked = store::check_sqlite(path).await;
     checked.map_err(|error| OpenError(error.to_string()))
+}
+
+/// Writes one consistent moment of a PostgreSQL registry, which servers may be using, as a new SQLite
+/// file.
+///
+/// # Errors
+/// When the database cannot be read, or was made by another release.
+pub async fn copy_postgres(url: &str, to: &std::path::Path) -> Result<(), OpenError> {
+    let copied = store::copy_postgres(url, to).await;
+    copied.map_err(|error| {
+        OpenError(format!(
+            "{}: {error}",
+            StoreLocation::Postgres(url.to_owned())
+        ))
+    })
+}
+
+/// Fills an empty PostgreSQL database with the registry of a SQLite file; all of it or nothing.
+///
+/// # Errors
+/// When either cannot be used, or the database holds a registry already.
+pub async fn fill_postgres(from: &std::path::Path, url: &str) -> Result<(), OpenError> {
+    let filled = store::fill_postgres(from, url).await;
+    filled.map_err(|error| {
+        OpenError(format!(
+            "{}: {error}",
+            StoreLocation::Postgres(url.to_owned())
+        ))
+    })
 }

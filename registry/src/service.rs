@@ -8,6 +8,7 @@
 pub(crate) mod associations;
 pub(crate) mod candidate;
 pub(crate) mod delete;
+pub(crate) mod evidence;
 pub(crate) mod parses;
 pub(crate) mod read;
 pub(crate) mod register;
@@ -281,7 +282,7 @@ impl Registry {
                 RegistryError::Store
             })?;
         }
-        answer.result
+        evidence::shown(self, answer.result).await
     }
 }
 

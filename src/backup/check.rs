@@ -22,18 +22,18 @@ pub struct Checked {
     pub faults: Vec<String>,
 }
 
-/// Walks the logs and parses the schemas.
+/// Walks the logs and parses the schemas; there may be no `registry`.
 ///
 /// # Errors
 /// When a folder or the registry cannot be opened at all.
-pub async fn check(data: &Path, registry: RegistryConfig) -> Result<Checked, BackupError> {
+pub async fn check(data: &Path, registry: Option<RegistryConfig>) -> Result<Checked, BackupError> {
     let mut checked = Checked::default();
     let topics = data.join("topics");
     for folder in folders(&topics)? {
         checked.partitions += 1;
         check_partition(&topics.join(&folder), &folder, &mut checked)?;
     }
-    if data.join("registry.db").exists() {
+    if let Some(registry) = registry {
         check_registry(registry, &mut checked).await?;
     }
     Ok(checked)

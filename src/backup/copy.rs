@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::manifest::{Copied, Manifest, measure};
+use super::manifest::{Copied, Manifest, REGISTRY, measure};
 use super::{BackupError, file_error};
 
 /// Partitions are copied anew this often when segments disappear.
@@ -18,18 +18,53 @@ const ATTEMPTS_MAX: usize = 10;
 /// Topics whose records speak of other topics' offsets: they must not be ahead of those.
 const FIRST: [&str; 2] = ["__consumer_offsets-", "__transaction_state-"];
 
-/// Copies `data` to the new folder `to`.
+/// What is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The data directory; none of a registry that is served alone from a database.
+    pub data: Option<&'a Path>,
+    /// URL of the registry's PostgreSQL database; none where it is in the data directory.
+    pub database: Option<&'a str>,
+}
+
+/// Copies what there is to the new folder `to`.
 ///
 /// # Errors
-/// When `data` is no data directory, `to` exists with content, or a file cannot be copied.
-pub async fn back_up(data: &Path, to: &Path, now_ms: i64) -> Result<Manifest, BackupError> {
-    if !data.join("format").exists() {
+/// When the data directory is none, `to` exists with content, or a file or the database cannot be
+/// copied.
+pub async fn back_up(origin: Origin<'_>, to: &Path, now_ms: i64) -> Result<Manifest, BackupError> {
+    if let Some(data) = origin.data
+        && !data.join("format").exists()
+    {
         return Err(file_error(
             data,
             "there is no file `format`: this is no data directory",
         ));
     }
     require_empty(to)?;
+    let mut names = match origin.data {
+        Some(data) => copy_log(data, to)?,
+        None => BTreeSet::new(),
+    };
+    // Last: whatever id a copied record carries was registered before.
+    if copy_registry(origin, &to.join(REGISTRY)).await? {
+        names.insert(REGISTRY.to_owned());
+    }
+    let mut files: BTreeMap<String, Copied> = BTreeMap::new();
+    for name in names {
+        let path = to.join(&name);
+        sync(&path)?;
+        files.insert(name, measure(&path)?);
+    }
+    let mut manifest = Manifest::new(now_ms, files);
+    manifest.registry_of = origin.database.map(|_| "postgresql".to_owned());
+    manifest.write(to)?;
+    sync_folders(to)?;
+    Ok(manifest)
+}
+
+/// Everything but the registry; the names of what was copied.
+fn copy_log(data: &Path, to: &Path) -> Result<BTreeSet<String>, BackupError> {
     let mut names = BTreeSet::new();
     for name in ["format", "meta.properties"] {
         if copy_file(&data.join(name), &to.join(name))? {
@@ -40,44 +75,78 @@ pub async fn back_up(data: &Path, to: &Path, now_ms: i64) -> Result<Manifest, Ba
     for name in partitions(data)? {
         names.extend(copy_folder(data, to, &format!("topics/{name}"))?);
     }
-    // Last: whatever id a copied record carries was registered before.
-    let database = data.join("registry.db");
-    if database.exists() {
-        let copied = registry::copy_sqlite(&database, &to.join("registry.db")).await;
-        copied.map_err(|error| BackupError::Registry(error.to_string()))?;
-        names.insert("registry.db".to_owned());
-    }
-    let mut files: BTreeMap<String, Copied> = BTreeMap::new();
-    for name in names {
-        let path = to.join(&name);
-        sync(&path)?;
-        files.insert(name, measure(&path)?);
-    }
-    let manifest = Manifest::new(now_ms, files);
-    manifest.write(to)?;
-    sync_folders(to)?;
-    Ok(manifest)
+    Ok(names)
 }
 
-/// Copies a backup to the new folder `data`, checking each file against the manifest.
+/// False when there is none.
+async fn copy_registry(origin: Origin<'_>, to: &Path) -> Result<bool, BackupError> {
+    let copied = match (origin.database, origin.data) {
+        (Some(url), _) => registry::copy_postgres(url, to).await,
+        (None, Some(data)) => {
+            let database = data.join(REGISTRY);
+            if !database.exists() {
+                return Ok(false);
+            }
+            registry::copy_sqlite(&database, to).await
+        }
+        (None, None) => return Ok(false),
+    };
+    copied.map_err(|error| BackupError::Registry(error.to_string()))?;
+    Ok(true)
+}
+
+/// Copies a backup to the new folder `data`, checking each file against the manifest; its registry
+/// goes to `database` where one is given.
 ///
 /// # Errors
-/// When a file is missing or not the one that was copied, or `data` exists with content.
-pub fn put_back(from: &Path, data: &Path) -> Result<Manifest, BackupError> {
+/// When a file is missing or not the one that was copied, `data` exists with content, or the database
+/// holds a registry already.
+pub async fn put_back(
+    from: &Path,
+    data: &Path,
+    database: Option<&str>,
+) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(from)?;
-    require_empty(data)?;
+    let takes_data = manifest.has_log() || database.is_none();
+    if takes_data {
+        require_empty(data)?;
+    }
+    // The database first: when it refuses, nothing was touched.
+    if let Some(url) = database {
+        let source = from.join(REGISTRY);
+        let Some(expected) = manifest.files.get(REGISTRY) else {
+            return Err(file_error(from, "there is no registry in this backup"));
+        };
+        require_same(&source, &source, *expected)?;
+        let filled = registry::fill_postgres(&source, url).await;
+        filled.map_err(|error| BackupError::Registry(error.to_string()))?;
+    }
     for (name, expected) in &manifest.files {
+        if name == REGISTRY && database.is_some() {
+            continue;
+        }
         let (source, target) = (from.join(name), data.join(name));
         if !copy_file(&source, &target)? {
             return Err(file_error(&source, "it is missing"));
         }
         sync(&target)?;
-        if measure(&target)? != *expected {
-            return Err(file_error(&source, "it is not the file that was backed up"));
-        }
+        require_same(&source, &target, *expected)?;
     }
-    sync_folders(data)?;
+    if takes_data {
+        sync_folders(data)?;
+    }
     Ok(manifest)
+}
+
+/// Refuses `source`, of which `copy` was made, when it is not what was backed up.
+fn require_same(source: &Path, copy: &Path, expected: Copied) -> Result<(), BackupError> {
+    if !source.exists() {
+        return Err(file_error(source, "it is missing"));
+    }
+    if measure(copy)? == expected {
+        return Ok(());
+    }
+    Err(file_error(source, "it is not the file that was backed up"))
 }
 
 fn require_empty(folder: &Path) -> Result<(), BackupError> {

@@ -11,6 +11,10 @@ use super::{BackupError, file_error};
 
 /// Its name in the backup's folder.
 pub const MANIFEST: &str = "backup.json";
+
+/// Name of the registry's file, in a data directory and in a backup.
+pub const REGISTRY: &str = "registry.db";
+
 const FORMAT: u32 = 1;
 
 /// The manifest.
@@ -20,6 +24,9 @@ pub struct Manifest {
     pub format: u32,
     /// When the backup was complete, in ms since the Unix epoch.
     pub completed_ms: i64,
+    /// Where the registry was, when not in the data directory: `postgresql`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_of: Option<String>,
     /// Files by path relative to the folder.
     pub files: BTreeMap<String, Copied>,
 }
@@ -40,8 +47,15 @@ impl Manifest {
         Self {
             format: FORMAT,
             completed_ms,
+            registry_of: None,
             files,
         }
+    }
+
+    /// Whether it holds anything but a registry.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        self.files.keys().any(|name| name != REGISTRY)
     }
 
     /// Reads that of a folder.

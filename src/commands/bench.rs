@@ -150,7 +150,7 @@ fn record(schema: &ParsedSchema, id: i32, size: usize) -> Result<Vec<u8>, Failur
 }
 
 async fn produce(servers: &Servers, arguments: &ProduceArguments) -> Result<(), Failure> {
-    let registry = RegistryClient::new(&servers.registry);
+    let registry = RegistryClient::new(&servers.registry)?;
     let mut out = std::io::stdout();
     writeln!(
         out,
@@ -338,7 +338,7 @@ fn check_stored(answer: &[u8]) -> Result<(), Failure> {
 }
 
 async fn consume(servers: &Servers, arguments: &ConsumeArguments) -> Result<(), Failure> {
-    let registry = RegistryClient::new(&servers.registry);
+    let registry = RegistryClient::new(&servers.registry)?;
     let mut broker = KafkaClient::connect(&servers.bootstrap).await?;
     let mut out = std::io::stdout();
     writeln!(

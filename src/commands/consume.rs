@@ -59,7 +59,7 @@ pub async fn run(servers: &Servers, arguments: Arguments) -> CommandResult {
     }
     let mut printer = Printer {
         decoder: Decoder {
-            registry: RegistryClient::new(&servers.registry),
+            registry: RegistryClient::new(&servers.registry)?,
             schemas: HashMap::new(),
         },
         scratch: DecompressionScratch::default(),

@@ -26,7 +26,7 @@ pub enum Command {
 /// When the registry cannot be reached or a file cannot be written.
 pub async fn run(servers: &Servers, command: Command) -> CommandResult {
     let Command::Schemas { to } = command;
-    let registry = RegistryClient::new(&servers.registry);
+    let registry = RegistryClient::new(&servers.registry)?;
     let facts = transfer::export(&registry).await?;
     let files = transfer::tree::write(&facts, &to)?;
     writeln!(

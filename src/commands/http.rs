@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use thiserror::Error;
+
+use super::access::{Access, AccessError};
+use crate::tls;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// Larger answers than this are not the registry's.
@@ -49,17 +51,33 @@ pub enum HttpError {
 #[derive(Debug)]
 pub struct RegistryClient {
     base: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    authorization: Option<HeaderValue>,
+    client: Client<tls::Connector, Full<Bytes>>,
 }
 
 impl RegistryClient {
-    /// For the registry at `base`, for example `http://127.0.0.1:8081`.
-    #[must_use]
-    pub fn new(base: &str) -> Self {
-        Self {
-            base: base.trim_end_matches('/').to_owned(),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+    /// For the registry at `base`, for example `http://127.0.0.1:8081`; a user and password in it are
+    /// sent by basic authentication.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub fn new(base: &str) -> Result<Self, AccessError> {
+        Self::with(base, &Access::default())
+    }
+
+    /// For a registry that wants to know who calls.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub fn with(base: &str, access: &Access) -> Result<Self, AccessError> {
+        let way = access.way_to(base)?;
+        let connector =
+            tls::connector(way.authorities.as_deref()).map_err(AccessError::Authorities)?;
+        Ok(Self {
+            base: way.base.trim_end_matches('/').to_owned(),
+            authorization: way.authorization,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
     }
 
     /// Calls `path` (already encoded) and answers the JSON of a 2xx.
@@ -74,10 +92,17 @@ impl RegistryClient {
     ) -> Result<Value, HttpError> {
         let url = format!("{}{path}", self.base);
         let (status, bytes) = self.exchange(method, &url, body).await?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| HttpError::NotJson {
-            url,
-            reason: error.to_string(),
-        })?;
+        let value: Value = match serde_json::from_slice(&bytes) {
+            Ok(value) => value,
+            // A gateway in front speaks for itself.
+            Err(_) if !status.is_success() => Value::Null,
+            Err(error) => {
+                return Err(HttpError::NotJson {
+                    url,
+                    reason: error.to_string(),
+                });
+            }
+        };
         if status.is_success() {
             return Ok(value);
         }
@@ -86,7 +111,10 @@ impl RegistryClient {
             code: value["error_code"]
                 .as_i64()
                 .unwrap_or_else(|| i64::from(status.as_u16())),
-            message: value["message"].as_str().unwrap_or("no message").to_owned(),
+            message: match value["message"].as_str() {
+                Some(message) => message.to_owned(),
+                None => format!("{url} answered {status}"),
+            },
         })
     }
 
@@ -133,6 +161,11 @@ impl RegistryClient {
         request
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(authorization) = &self.authorization {
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, authorization.clone());
+        }
         let response = self
             .client
             .request(request)
@@ -177,7 +210,11 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    let mut text = cause.to_string();
+    if text.starts_with("invalid peer certificate") {
+        text.push_str(" (name its authority with --from-ca)");
+    }
+    text
 }
 
 #[cfg(test)]

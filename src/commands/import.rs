@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use registry::transfer::Facts;
 
 use crate::cli::{CommandResult, Outcome, Servers};
+use crate::commands::access::{Access, AccessError};
 use crate::commands::http::RegistryClient;
 use crate::transfer::{self, api_source, topic_source, tree};
 
@@ -21,7 +22,8 @@ pub enum Command {
 /// Where schemas come from.
 #[derive(Debug, Args)]
 pub struct Schemas {
-    /// A registry with Confluent's API (http://…), or a folder that `assay export schemas` wrote
+    /// A registry with Confluent's API (http://… or https://…), or a folder that `assay export schemas`
+    /// wrote
     #[arg(long, value_name = "URL|DIR", required_unless_present = "from_topic")]
     from: Option<String>,
     /// A topic of Confluent's registry, on the broker that --bootstrap names
@@ -33,6 +35,8 @@ pub struct Schemas {
         conflicts_with = "from"
     )]
     from_topic: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Read both sides again afterwards and compare; exit code 3 when anything differs
     #[arg(long)]
     verify: bool,
@@ -44,8 +48,8 @@ pub struct Schemas {
 /// When a side cannot be read, or what is imported contradicts what is there.
 pub async fn run(servers: &Servers, command: Command) -> CommandResult {
     let Command::Schemas(arguments) = command;
-    let registry = Arc::new(RegistryClient::new(&servers.registry));
-    let source = Source::of(servers, &arguments);
+    let registry = Arc::new(RegistryClient::new(&servers.registry)?);
+    let source = Source::of(servers, &arguments)?;
     let mut out = std::io::stdout();
 
     let wanted = source.read(&mut out).await?;
@@ -111,18 +115,19 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn of(servers: &'a Servers, arguments: &'a Schemas) -> Self {
+    fn of(servers: &'a Servers, arguments: &'a Schemas) -> Result<Self, AccessError> {
         if let Some(topic) = &arguments.from_topic {
-            return Self::Topic {
+            return Ok(Self::Topic {
                 bootstrap: &servers.bootstrap,
                 topic,
-            };
+            });
         }
         let from = arguments.from.as_deref().unwrap_or_default();
         if from.contains("://") {
-            Self::Api(Arc::new(RegistryClient::new(from)))
+            let client = RegistryClient::with(from, &arguments.access)?;
+            Ok(Self::Api(Arc::new(client)))
         } else {
-            Self::Tree(Path::new(from))
+            Ok(Self::Tree(Path::new(from)))
         }
     }
 

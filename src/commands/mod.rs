@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod access;
 pub mod backup;
 pub mod bench;
 pub mod consume;

@@ -83,7 +83,7 @@ pub(crate) struct RegistrySchema {
 /// record: the text says which and why.
 pub async fn run(servers: &Servers, arguments: Arguments) -> CommandResult {
     let schema = match &arguments.value_schema {
-        Some(name) => Some(load(&RegistryClient::new(&servers.registry), name).await?),
+        Some(name) => Some(load(&RegistryClient::new(&servers.registry)?, name).await?),
         None => None,
     };
     let indexes = match (&schema, &arguments.message) {

@@ -69,7 +69,7 @@ pub enum Command {
 /// # Errors
 /// When a file cannot be read, the registry cannot be reached or refuses.
 pub async fn run(servers: &Servers, command: Command) -> CommandResult {
-    let registry = RegistryClient::new(&servers.registry);
+    let registry = RegistryClient::new(&servers.registry)?;
     let mut out = std::io::stdout();
     match command {
         Command::Register {

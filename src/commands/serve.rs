@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{CommandResult, Outcome, ServeArguments};
 use crate::config::{ServeConfig, ServeOptions};
 use crate::server::Server;
+use crate::telemetry::traces::Traces;
+use crate::telemetry::traces::settings::TraceSettings;
 use crate::telemetry::{self, LogControl};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends the process at once.
@@ -24,8 +26,19 @@ pub async fn run(arguments: ServeArguments) -> CommandResult {
         stdout.write_all(toml::to_string(&config)?.as_bytes())?;
         return Ok(Outcome::Good);
     }
-    let logs = telemetry::install_logs(&config.log, config.log_format)?;
     let metrics = telemetry::install_metrics()?;
+    let settings = TraceSettings::read(|name| std::env::var(name).ok());
+    let started = settings.and_then(|settings| settings.map(Traces::start).transpose());
+    let (traces, spans, no_traces) = match started {
+        Ok(Some((traces, spans))) => (Some(traces), Some(spans), None),
+        Ok(None) => (None, None, None),
+        Err(reason) => (None, None, Some(reason)),
+    };
+    let logs = telemetry::install_logs(&config.log, config.log_format, spans)?;
+    if let Some(reason) = no_traces {
+        // Variables of a whole cluster, not ours: no reason not to serve.
+        tracing::warn!(reason, "no traces are sent");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -66,6 +79,9 @@ pub async fn run(arguments: ServeArguments) -> CommandResult {
         stopped = server.stop() => stopped?,
         _ = terminate.recv() => return Err("stopped at once by a second signal".into()),
         _ = interrupt.recv() => return Err("stopped at once by a second signal".into()),
+    }
+    if let Some(traces) = traces {
+        traces.finish().await;
     }
     tracing::info!("stopped");
     Ok(Outcome::Good)

@@ -1,5 +1,5 @@
 //! Every request has an id: the client's `X-Request-ID` or one of ours, in the answer and in every
-//! log line of the request.
+//! log line of the request. Where traces are sent, a request is a span of its caller's trace.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,11 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::{Instrument, Level};
+use registry::MatchedRoute;
+use tracing::field::Empty;
+use tracing::{Instrument, Level, Span};
+
+use crate::telemetry::traces::TARGET;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -24,11 +28,21 @@ pub async fn identify(request: Request, next: Next) -> Response {
         .filter(|id| is_usable(id))
         .cloned()
         .unwrap_or_else(new_id);
+    let method = request.method().clone();
+    let trace = trace_of(&request, &id);
+    let answered = answered(request, next, &id).instrument(trace.clone());
+    let mut response = answered.await;
+    end_trace(&trace, &method, &response);
+    response.headers_mut().insert(&REQUEST_ID, id);
+    response
+}
+
+async fn answered(request: Request, next: Next, id: &HeaderValue) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     // Reads log nothing of their own, and a span is not free.
     let spanned = method != Method::GET || tracing::enabled!(Level::DEBUG);
-    let mut response = if spanned {
+    let response = if spanned {
         let path = request.uri().path().to_owned();
         let text = id.to_str().unwrap_or_default();
         let span = tracing::info_span!("http", request_id = text, %method, path);
@@ -47,8 +61,51 @@ pub async fn identify(request: Request, next: Next) -> Response {
         let request_id = id.to_str().unwrap_or_default();
         tracing::warn!(request_id, %method, "http request failed");
     }
-    response.headers_mut().insert(&REQUEST_ID, id);
     response
+}
+
+/// The request as a span of its caller's trace; nothing where no traces are sent.
+fn trace_of(request: &Request, id: &HeaderValue) -> Span {
+    if !tracing::enabled!(target: TARGET, Level::TRACE) {
+        return Span::none();
+    }
+    let header = |name: &str| request.headers().get(name)?.to_str().ok();
+    tracing::trace_span!(
+        target: TARGET,
+        "http",
+        otel.kind = "server",
+        otel.name = Empty,
+        otel.failed = Empty,
+        otel.parent = header("traceparent"),
+        otel.tracestate = header("tracestate"),
+        http.request.method = %request.method(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+        url.path = request.uri().path(),
+        user_agent.original = header("user-agent"),
+        request_id = id.to_str().unwrap_or_default(),
+    )
+}
+
+fn end_trace(trace: &Span, method: &Method, response: &Response) {
+    if trace.is_disabled() {
+        return;
+    }
+    let route = response.extensions().get::<MatchedRoute>();
+    match route {
+        Some(MatchedRoute(route)) => {
+            trace.record("http.route", route);
+            trace.record("otel.name", format!("{method} {route}"));
+        }
+        None => {
+            trace.record("otel.name", method.as_str());
+        }
+    }
+    let status = response.status();
+    trace.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        trace.record("otel.failed", true);
+    }
 }
 
 fn is_usable(id: &HeaderValue) -> bool {

@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) kafka: String,
     pub(crate) http: String,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Server {
@@ -31,6 +32,11 @@ impl Server {
 
     /// The same, with more flags.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same, with environment variables and more flags.
+    pub(crate) fn start_in(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut server = Self {
             child: None,
             data: TempDir::new().expect("a temporary directory"),
@@ -39,6 +45,10 @@ impl Server {
             arguments: arguments
                 .iter()
                 .map(|argument| (*argument).to_owned())
+                .collect(),
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
         };
         server.spawn();
@@ -64,6 +74,7 @@ impl Server {
             ])
             .arg(self.data.path().join("data"))
             .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -6,12 +6,14 @@
 )]
 
 mod agreement;
+mod backup_postgres;
 mod clients;
 mod crash;
 mod demo;
 mod doctor;
 mod enforcement;
 mod harness;
+mod https;
 mod operations;
 #[path = "../../registry/tests/support/postgres.rs"]
 mod postgres;
@@ -20,4 +22,5 @@ mod replicas;
 mod schemathesis;
 mod server;
 mod stacks;
+mod traces;
 mod transfer;

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_wire_core::{DecodeError, EncodeError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::throttle::{Meter, metered, request_throttle_ms};
 use super::{
@@ -17,7 +18,7 @@ use super::{
     describe_client_quotas, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
     describe_topic_partitions, elect_leaders, fetch, groups, incremental_alter_configs,
     init_producer_id, list_config_resources, list_offsets, list_partition_reassignments, metadata,
-    offset_for_leader_epoch, produce, transactions, update_features,
+    offset_for_leader_epoch, produce, spans, transactions, update_features,
 };
 use crate::authorization::Principal;
 use crate::broker::Broker;
@@ -295,7 +296,9 @@ async fn dispatch_produce(
     let request = ProduceRequest::decode(body, context.version)
         .map_err(|reason| malformed(api, context.version, reason))?;
     let acks = request.acks;
-    let mut response = produce::handle(broker, context, request).await;
+    let mut response = produce::handle(broker, context, request)
+        .instrument(spans::request(context))
+        .await;
     let now_ms = broker.config.clock.now_ms();
     let quotas = broker.topics.quotas();
     let kind = QuotaKind::ProducerByteRate;

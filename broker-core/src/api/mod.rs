@@ -33,6 +33,7 @@ mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod spans;
 mod throttle;
 mod transactions;
 mod update_features;
@@ -46,6 +47,7 @@ use uuid::Uuid;
 
 pub use dispatch::{Close, Reply, Session, dispatch};
 pub(crate) use fetch::session::SessionCache;
+pub use spans::TARGET as SPAN_TARGET;
 
 use crate::authorization::{Asker, Operation, Principal, Resource, allowed_operations};
 use crate::broker::Broker;

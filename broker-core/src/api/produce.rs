@@ -14,10 +14,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::transactions::for_writes;
 use super::wait::join_all;
-use super::{RequestContext, find_partition, find_topic};
+use super::{RequestContext, find_partition, find_topic, spans};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
@@ -200,7 +201,14 @@ pub(super) async fn handle(
                         let batch = asked.records.unwrap_or_default();
                         let id = request.transactional_id.as_deref();
                         let place = (topic.as_ref(), &*partition);
-                        let outcome = store(broker, context, place, id, batch, deadline).await;
+                        let span = spans::batch(&topic.name, asked.index, batch.len());
+                        let outcome = store(broker, context, place, id, batch, deadline)
+                            .instrument(span.clone())
+                            .await;
+                        match &outcome {
+                            Ok(stored) => spans::stored(&span, stored.base_offset.0),
+                            Err(refused) => spans::refused(&span, refused.code),
+                        }
                         log_start_offset = partition.offsets().log_start.0;
                         if let Ok(stored) = &outcome
                             && request.acks == ACKS_ALL
@@ -229,7 +237,11 @@ pub(super) async fn handle(
             partitions: answers,
         });
     }
-    wait_for_disk(waiting, deadline, &mut response).await;
+    if !waiting.is_empty() {
+        wait_for_disk(waiting, deadline, &mut response)
+            .instrument(spans::durable())
+            .await;
+    }
     response
 }
 
@@ -530,7 +542,9 @@ async fn judge(
             SCRATCH.with_borrow_mut(|scratch| {
                 let batch = view.inflated(scratch)?;
                 let max_timestamp = check_records(&batch, limits)?;
-                let verdict = validator.validate(settings, batch.view(), origin);
+                spans::link(&batch);
+                let verdict = spans::validate()
+                    .in_scope(|| validator.validate(settings, batch.view(), origin));
                 Ok::<_, BatchError>((verdict, max_timestamp))
             })
         })?;

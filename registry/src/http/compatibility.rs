@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 use super::Answer;
 use super::dto::schema_request;
 use super::extract::{self, Call};
+use crate::compatibility::Findings;
 use crate::error::RegistryError;
+use crate::service::evidence;
 use crate::service::register::HEAVY_TEXT_BYTES;
 use crate::subject_name::normalize;
 
@@ -27,18 +29,22 @@ pub(super) async fn check(
             registry.check_compatibility(&subject, selector, &request, normalized)
         })
         .await;
-    let messages = match checked {
-        Ok(messages) => messages,
+    let findings = match checked {
+        Ok(findings) => findings,
         // To somebody who wants to know why, an unreadable schema is a reason.
         Err(RegistryError::InvalidSchema(message)) if verbose && message != "Empty schema" => {
-            vec![message]
+            Findings {
+                messages: vec![message],
+                ..Findings::default()
+            }
         }
         Err(error) => return Err(error),
     };
     let mut body = Map::new();
-    body.insert("is_compatible".to_owned(), Value::Bool(messages.is_empty()));
+    body.insert("is_compatible".to_owned(), Value::Bool(findings.is_empty()));
     if verbose {
-        body.insert("messages".to_owned(), Value::from(messages));
+        let findings = evidence::searched(findings).await;
+        body.insert("messages".to_owned(), Value::from(findings.into_messages()));
     }
     Ok(Answer::Value(Value::Object(body)))
 }

@@ -42,6 +42,11 @@ use route::Route;
 #[derive(Debug, Clone)]
 pub struct Actor(pub String);
 
+/// The pattern of the path that a request matched, in the extensions of its answer: for whoever
+/// observes requests.
+#[derive(Debug, Clone, Copy)]
+pub struct MatchedRoute(pub &'static str);
+
 const V1_JSON: &str = "application/vnd.schemaregistry.v1+json";
 const REGISTRY_JSON: &str = "application/vnd.schemaregistry+json";
 const PLAIN_JSON: &str = "application/json";
@@ -91,10 +96,11 @@ async fn serve(State(registry): State<Registry>, request: Request) -> Response {
     let started = Instant::now();
     let mut label = "unmatched";
     let result = answer(&registry, request, &mut label).await;
-    let response = match result {
+    let mut response = match result {
         Ok(answer) => answer.into_response(content_type),
         Err(error) => error::response(&error, content_type),
     };
+    response.extensions_mut().insert(MatchedRoute(label));
     metrics::counter!(
         "assay_registry_requests_total",
         "route" => label,

@@ -6,7 +6,7 @@ use super::candidate::{Among, Candidate, Found, Reading, look_up};
 use super::delete::VersionSelector;
 use super::scope::config_in_scope;
 use super::{Defaults, Registry};
-use crate::compatibility::{self, Rules};
+use crate::compatibility::{self, Findings, Rules};
 use crate::error::RegistryError;
 use crate::model::{SchemaId, SchemaRequest, Version};
 use crate::snapshot::{SchemaImage, Snapshot, VersionImage};
@@ -218,14 +218,14 @@ impl Registry {
             .ok_or(RegistryError::SchemaNotFound)
     }
 
-    /// Whether a schema may follow one version, or all that the level looks at; the messages.
+    /// Whether a schema may follow one version, or all that the level looks at.
     pub(crate) fn check_compatibility(
         &self,
         subject: &str,
         selector: Option<VersionSelector>,
         request: &SchemaRequest,
         normalize: bool,
-    ) -> Result<Vec<String>, RegistryError> {
+    ) -> Result<Findings, RegistryError> {
         let snapshot = self.snapshot();
         incompatibilities(
             &snapshot,
@@ -238,7 +238,7 @@ impl Registry {
     }
 }
 
-/// Whether a schema may follow one version, or all that the level looks at; the messages.
+/// Whether a schema may follow one version, or all that the level looks at.
 pub(crate) fn incompatibilities(
     snapshot: &Snapshot,
     defaults: Defaults,
@@ -246,7 +246,7 @@ pub(crate) fn incompatibilities(
     selector: Option<VersionSelector>,
     request: &SchemaRequest,
     normalize: bool,
-) -> Result<Vec<String>, RegistryError> {
+) -> Result<Findings, RegistryError> {
     let image = snapshot.subject(subject);
     let against = match selector {
         None => None,

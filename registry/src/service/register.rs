@@ -393,13 +393,13 @@ impl Registration {
         let rules = Rules::of(config, self.defaults.level);
         let metadata = candidate.metadata.as_ref();
         let live = image.into_iter().flat_map(SubjectImage::live);
-        let messages = compatibility::check(rules, candidate.parsed()?, metadata, live);
-        if messages.is_empty() {
+        let findings = compatibility::check(rules, candidate.parsed()?, metadata, live);
+        if findings.is_empty() {
             return Ok(());
         }
         Err(RegistryError::Incompatible {
             subject: self.subject.clone(),
-            messages,
+            findings,
         })
     }
 

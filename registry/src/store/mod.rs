@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use postgres::{PostgresStore, PostgresWriting};
 use sqlite::{SqliteStore, SqliteWriting};
 
-pub(crate) use backup::{check_sqlite, copy_sqlite};
+pub(crate) use backup::{check_sqlite, copy_postgres, copy_sqlite, fill_postgres};
 pub(crate) use postgres::LEASE;
 
 use crate::change::{Change, ChangeRow, ChangeSet};

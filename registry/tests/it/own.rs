@@ -64,6 +64,56 @@ async fn check_judges_all_levels_at_once() {
     assert_eq!(versions.json(), json!([1]));
 }
 
+/// A refusal ends with a record that shows it, after Confluent's text and not in it.
+#[tokio::test]
+async fn refusals_end_with_a_record_that_breaks() {
+    let fixture = fixture().await;
+    fixture.register("orders-value", &record(ID)).await;
+    let both = json!({ "schema": record(&format!("{ID},{NOTE}")) });
+    let shows =
+        r#"breaks: {"id":0} is valid under version 1, but the new schema refuses it at $.note: "#;
+    let refused = post(&fixture, "/subjects/orders-value/versions", &both).await;
+    assert_eq!(refused.status, 409);
+    let answer = refused.json();
+    let message = answer["message"].as_str().unwrap();
+    let (confluents, witness) = message.split_once("; breaks: ").expect(message);
+    assert!(
+        confluents.starts_with(
+            "Schema being registered is incompatible with an earlier schema for subject \"orders-value\", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE'"
+        ) && confluents.ends_with("{validateFields: 'false', compatibility: 'BACKWARD'}]"),
+        "{message}"
+    );
+    assert!(format!("breaks: {witness}").starts_with(shows), "{message}");
+    assert_eq!(answer.as_object().unwrap().len(), 2, "no field is added");
+
+    let path = "/compatibility/subjects/orders-value/versions/latest";
+    let verbose = post(&fixture, &format!("{path}?verbose=true"), &both).await;
+    let verbose = verbose.json();
+    let messages = verbose["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 5, "{messages:?}");
+    assert!(messages[4].as_str().unwrap().starts_with(shows));
+    let terse = post(&fixture, path, &both).await;
+    assert_eq!(terse.json(), json!({ "is_compatible": false }));
+
+    // Where no record can break, that is said.
+    let renamed = json!({ "schema": record(ID).replace("Order", "Sale") });
+    let refused = post(&fixture, "/subjects/orders-value/versions", &renamed).await;
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("]; convention: no record breaks; "),
+        "{message}"
+    );
+    let other = json!({ "schema": r#"{"type":"object"}"#, "schemaType": "JSON" });
+    let verbose = post(&fixture, &format!("{path}?verbose=true"), &other).await;
+    let verbose = verbose.json();
+    assert_eq!(
+        verbose["messages"][0],
+        "Incompatible because of different schema type"
+    );
+    let last = verbose["messages"].as_array().unwrap().last().unwrap();
+    assert!(last.as_str().unwrap().starts_with("convention: "), "{last}");
+}
+
 #[tokio::test]
 async fn check_says_what_a_verdict_misses() {
     let fixture = fixture().await;

@@ -138,7 +138,7 @@ fn judge(
         }
         let found = registry.check_compatibility(subject, None, &asked.request, asked.normalize)?;
         answer.insert("is_compatible".to_owned(), json!(found.is_empty()));
-        answer.insert("messages".to_owned(), json!(found));
+        answer.insert("messages".to_owned(), json!(found.messages));
     } else {
         let existing = Reading {
             as_new: false,

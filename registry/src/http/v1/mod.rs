@@ -18,7 +18,9 @@ use axum::routing::any;
 use bytes::Bytes;
 
 use super::extract::{Call, Target};
-use super::{Answer, PLAIN_JSON, error, method_label, parse_permit, read_body, require_json};
+use super::{
+    Answer, MatchedRoute, PLAIN_JSON, error, method_label, parse_permit, read_body, require_json,
+};
 use crate::error::RegistryError;
 use crate::service::Registry;
 
@@ -104,10 +106,11 @@ async fn serve(State(registry): State<Registry>, request: Request) -> Response {
     let method = request.method().clone();
     let started = Instant::now();
     let mut label = "unmatched";
-    let response = match answer(&registry, request, &mut label).await {
+    let mut response = match answer(&registry, request, &mut label).await {
         Ok(answer) => answer.into_response(PLAIN_JSON),
         Err(error) => error::response(&error, PLAIN_JSON),
     };
+    response.extensions_mut().insert(MatchedRoute(label));
     metrics::counter!(
         "assay_registry_requests_total",
         "route" => label,

@@ -352,7 +352,7 @@ impl<'a> Work<'a> {
         let Some(schema) = &one.wish.schema else {
             return Ok(());
         };
-        let messages = incompatibilities(
+        let findings = incompatibilities(
             &self.snapshot,
             self.defaults,
             &one.subject,
@@ -360,10 +360,10 @@ impl<'a> Work<'a> {
             schema,
             one.wish.normalize,
         )?;
-        if messages.is_empty() {
+        if findings.is_empty() {
             Ok(())
         } else {
-            Err(RegistryError::IncompatibleWithAssociation(messages))
+            Err(RegistryError::IncompatibleWithAssociation(findings))
         }
     }
 
