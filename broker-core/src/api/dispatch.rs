@@ -428,6 +428,11 @@ async fn dispatch_cold(
             |request| transactions::list_transactions(broker, request),
             |response| response.error_code
         ),
+        68 => answer!(
+            |request| groups::consumer_group_heartbeat(broker, context, request),
+            |response| response.error_code
+        ),
+        69 => answer!(|request| groups::consumer_group_describe(broker, context, request)),
         75 => answer!(|request| describe_topic_partitions::handle(broker, request)),
         _ => Err(Close::UnsupportedApi {
             api_key: api.key,
