@@ -88,7 +88,9 @@ async fn answer(
     operations: i32,
 ) -> MetadataResponseTopic {
     let node_id = broker.config.node_id;
-    let Some(name) = asked.name else {
+    // The Java consumer leaves the name empty, not null, when it asks by id.
+    let named = asked.name.filter(|_| asked.topic_id.is_zero());
+    let Some(name) = named else {
         return match broker.topics.get_by_id(topic_id(asked.topic_id)) {
             Some(topic) => describe(&topic, node_id, operations),
             None => wire!(MetadataResponseTopic {
