@@ -16,6 +16,9 @@ pub mod offsets;
 pub mod record;
 pub mod replay;
 
+#[cfg(test)]
+mod simulation;
+
 pub use consumer::{Assignor, ConsumerConfig};
 pub use driver::GroupCoordinator;
 

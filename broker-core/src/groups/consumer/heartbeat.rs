@@ -14,7 +14,7 @@ use crate::error::ErrorCode;
 use crate::ids::TopicId;
 
 /// How a heartbeat finds its member.
-enum Found {
+pub(super) enum Found {
     Member,
     Joins,
     /// A static member comes back under another member id.
@@ -102,7 +102,7 @@ impl ConsumerGroup {
             let change = Change::Current(member_id.to_owned(), Some(Box::new(away)));
             self.change(change, &mut changes);
             if let Some(deadlines) = self.deadlines.get_mut(member_id) {
-                deadlines.revocation_ms = None;
+                deadlines.act_ms = None;
             }
         } else {
             self.remove_members(&[member_id.to_owned()], topics, &mut changes);
@@ -131,7 +131,7 @@ impl ConsumerGroup {
                 // In case its removal cannot be written.
                 *deadlines = Deadlines {
                     session_ms: again_ms,
-                    revocation_ms: None,
+                    act_ms: None,
                 };
             }
         }
@@ -180,7 +180,11 @@ impl ConsumerGroup {
     }
 
     /// Is it a member, under this instance id?
-    fn check_identity(&self, member_id: &str, instance_id: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn check_identity(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<(), Refusal> {
         let unknown = |text: String| Err(Refusal::new(ErrorCode::UNKNOWN_MEMBER_ID, text));
         if let Some(instance_id) = instance_id {
             match self.static_members.get(instance_id) {
@@ -229,7 +233,7 @@ impl ConsumerGroup {
     }
 
     /// A static member is back under another id: it has what it had before.
-    fn replace(&mut self, old_id: &str, new_id: &str, changes: &mut Changes) {
+    pub(super) fn replace(&mut self, old_id: &str, new_id: &str, changes: &mut Changes) {
         let Some(member) = self.members.get(old_id).cloned() else {
             return;
         };
@@ -280,6 +284,7 @@ impl ConsumerGroup {
         if let Some(assignor) = &request.assignor {
             updated.assignor = Some(assignor.clone());
         }
+        updated.classic = None;
         let same_topics = before
             .is_some_and(|before| before.topics == updated.topics && before.regex == updated.regex);
         if before != Some(&updated) {
@@ -290,7 +295,7 @@ impl ConsumerGroup {
     }
 
     /// Begins a group epoch when a subscription or what is subscribed to has changed.
-    fn raise_epoch_if_due(
+    pub(super) fn raise_epoch_if_due(
         &mut self,
         resubscribed: bool,
         topics: &dyn TopicView,
@@ -335,7 +340,7 @@ impl ConsumerGroup {
         }
     }
 
-    fn metadata_hash(&self, topics: &dyn TopicView) -> i64 {
+    pub(super) fn metadata_hash(&self, topics: &dyn TopicView) -> i64 {
         let members = self.members.values();
         let names: BTreeSet<&str> = members
             .flat_map(|member| self.topics_of(&member.subscription))
@@ -344,7 +349,7 @@ impl ConsumerGroup {
     }
 
     /// Computes the targets of a group epoch that has none yet.
-    fn assign_if_due(
+    pub(super) fn assign_if_due(
         &mut self,
         topics: &dyn TopicView,
         config: &ConsumerConfig,
@@ -398,7 +403,7 @@ impl ConsumerGroup {
     }
 
     /// Lets the member do its next step; whether it has other partitions now.
-    fn reconcile(
+    pub(super) fn reconcile(
         &mut self,
         id: &str,
         owned: Option<&Assignment>,
@@ -443,23 +448,23 @@ impl ConsumerGroup {
             return;
         };
         let session_ms = now_ms.saturating_add(i64::from(config.session_timeout_ms));
-        let running = self.deadlines.get(id).and_then(|d| d.revocation_ms);
-        let revocation_ms = match member.revocation_deadline_ms(now_ms) {
+        let running = self.deadlines.get(id).and_then(|d| d.act_ms);
+        let act_ms = match member.revocation_deadline_ms(now_ms) {
             // Being told the same again gives no more time.
             Some(fresh_ms) if moved => Some(fresh_ms),
             Some(fresh_ms) => running.or(Some(fresh_ms)),
             None => None,
         };
-        self.deadlines.insert(
-            id.to_owned(),
-            Deadlines {
-                session_ms,
-                revocation_ms,
-            },
-        );
+        self.deadlines
+            .insert(id.to_owned(), Deadlines { session_ms, act_ms });
     }
 
-    fn remove_members(&mut self, ids: &[String], topics: &dyn TopicView, changes: &mut Changes) {
+    pub(super) fn remove_members(
+        &mut self,
+        ids: &[String],
+        topics: &dyn TopicView,
+        changes: &mut Changes,
+    ) {
         for id in ids {
             for tombstone in removal(id) {
                 self.change(tombstone, changes);
@@ -481,6 +486,7 @@ impl Heartbeat {
             && self.client_id == before.client_id
             && self.client_host == before.client_host
             && self.instance_id == before.instance_id
+            && before.classic.is_none()
     }
 }
 

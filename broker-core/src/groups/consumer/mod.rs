@@ -16,16 +16,21 @@
 //!
 //! Knows nothing of offsets, other groups, tasks or the protocol's encodings. Next: `heartbeat.rs`
 //! (who gets in, what a heartbeat does), `reconcile.rs` (a member's way to its target),
-//! `assignor.rs` (what the target is), `record.rs` (the changes as bytes).
+//! `assignor.rs` (what the target is), `record.rs` (the changes as bytes), `classic.rs` (members of
+//! the classic protocol among them).
 
 pub mod assignor;
 pub mod record;
 pub mod topics;
 
 mod change;
+mod classic;
+mod embedded;
 mod heartbeat;
 mod reconcile;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::assignor::Assignor;
 pub use self::change::{Change, Changes};
+pub use self::classic::ClassicMember;
 pub use self::topics::{TopicFacts, TopicView};
 use crate::error::ErrorCode;
 use crate::ids::TopicId;
@@ -79,6 +85,8 @@ pub struct Subscription {
     pub rebalance_timeout_ms: i32,
     /// The assignor it asks for.
     pub assignor: Option<String>,
+    /// Set for a member of the classic protocol.
+    pub classic: Option<ClassicMember>,
 }
 
 /// Where a member is on its way to its target.
@@ -220,8 +228,9 @@ pub struct MemberDescription {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Deadlines {
     session_ms: i64,
-    /// Only while it must give up partitions.
-    revocation_ms: Option<i64>,
+    /// While it has something to do: to give up partitions, or, in the classic protocol, to join
+    /// again or to sync.
+    act_ms: Option<i64>,
 }
 
 /// A consumer group.
@@ -252,9 +261,12 @@ impl ConsumerGroup {
             .members
             .iter()
             .map(|(id, member)| {
+                let classic = member.subscription.classic.as_ref();
+                let session_timeout_ms =
+                    classic.map_or(config.session_timeout_ms, |c| c.session_timeout_ms);
                 let deadlines = Deadlines {
-                    session_ms: now_ms.saturating_add(i64::from(config.session_timeout_ms)),
-                    revocation_ms: member.revocation_deadline_ms(now_ms),
+                    session_ms: now_ms.saturating_add(i64::from(session_timeout_ms)),
+                    act_ms: member.revocation_deadline_ms(now_ms),
                 };
                 (id.clone(), deadlines)
             })
@@ -359,7 +371,7 @@ impl ConsumerGroup {
     ///
     /// # Errors
     /// UNKNOWN_MEMBER_ID; STALE_MEMBER_EPOCH: the member knows its epoch from its next heartbeat on,
-    /// and commits again.
+    /// and commits again; ILLEGAL_GENERATION for a member of the classic protocol.
     pub fn check_commit(&self, member_id: &str, epoch: i32) -> Result<(), ErrorCode> {
         // A consumer that assigns partitions by itself, or an administrator resetting offsets.
         if epoch < 0 && self.members.is_empty() {
@@ -398,8 +410,11 @@ impl ConsumerGroup {
     fn check_member_epoch(&self, member_id: &str, epoch: i32) -> Result<(), ErrorCode> {
         match self.members.get(member_id) {
             None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
-            Some(member) if member.current.epoch != epoch => Err(ErrorCode::STALE_MEMBER_EPOCH),
-            Some(_) => Ok(()),
+            Some(member) if member.current.epoch == epoch => Ok(()),
+            Some(member) if member.subscription.classic.is_some() => {
+                Err(ErrorCode::ILLEGAL_GENERATION)
+            }
+            Some(_) => Err(ErrorCode::STALE_MEMBER_EPOCH),
         }
     }
 
@@ -429,7 +444,10 @@ impl ConsumerGroup {
 impl Member {
     fn revocation_deadline_ms(&self, now_ms: i64) -> Option<i64> {
         let timeout_ms = i64::from(self.subscription.rebalance_timeout_ms.max(0));
-        (self.current.state == MemberState::Revoking).then(|| now_ms.saturating_add(timeout_ms))
+        // A member of the classic protocol learns of it by its next heartbeat.
+        let told =
+            self.current.state == MemberState::Revoking && self.subscription.classic.is_none();
+        told.then(|| now_ms.saturating_add(timeout_ms))
     }
 }
 
@@ -441,7 +459,7 @@ impl CurrentAssignment {
 
 impl Deadlines {
     fn due_ms(&self) -> i64 {
-        self.revocation_ms
+        self.act_ms
             .map_or(self.session_ms, |due_ms| due_ms.min(self.session_ms))
     }
 }

@@ -5,7 +5,8 @@
 //!   value 0   version i16, epoch i32, tag 0: metadata hash i64
 //! key 5     version i16, group string, member string   a member
 //!   value 0   version i16, instance id, rack id, client id, client host, [topic], regex,
-//!             rebalance timeout i32, assignor
+//!             rebalance timeout i32, assignor, tag 0: u8 1 when there, session timeout i32,
+//!             [protocol string, metadata bytes]
 //! key 6     version i16, group string                  the targets
 //!   value 0   version i16, assignment epoch i32
 //! key 7     version i16, group string, member string   a target
@@ -20,10 +21,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::change::GroupEpoch;
-use super::{Assignment, Change, CurrentAssignment, MemberState, Subscription};
+use super::{Assignment, Change, ClassicMember, CurrentAssignment, MemberState, Subscription};
+use crate::groups::classic::Protocol;
 use crate::groups::record::{RecordError, STRING_BYTES_MAX};
 use crate::ids::TopicId;
 use crate::protocol::reader::{Malformed, Reader};
@@ -39,8 +42,9 @@ pub(crate) const CURRENT_KEY: i16 = 8;
 const VALUE_VERSION: i16 = 0;
 /// Bytes of a topic id.
 const UUID_BYTES: usize = 16;
-/// Tag of the metadata hash.
+/// Tag of the metadata hash, and of what a member of the classic protocol said.
 const METADATA_HASH_TAG: u32 = 0;
+const CLASSIC_TAG: u32 = 0;
 
 /// A key and its value; no value is a tombstone.
 pub type KeyValue = (Vec<u8>, Option<Vec<u8>>);
@@ -180,8 +184,47 @@ fn encode_subscription(subscription: &Subscription) -> Result<Vec<u8>, RecordErr
     put_string(&mut out, subscription.regex.as_deref())?;
     out.extend_from_slice(&subscription.rebalance_timeout_ms.to_be_bytes());
     put_string(&mut out, subscription.assignor.as_deref())?;
-    no_tags(&mut out);
+    let Some(classic) = &subscription.classic else {
+        no_tags(&mut out);
+        return Ok(out);
+    };
+    let mut field = vec![1];
+    field.extend_from_slice(&classic.session_timeout_ms.to_be_bytes());
+    put_varint(&mut field, classic.protocols.len() + 1);
+    for protocol in &classic.protocols {
+        put_string(&mut field, Some(&protocol.name))?;
+        put_varint(&mut field, protocol.metadata.len() + 1);
+        field.extend_from_slice(&protocol.metadata);
+        no_tags(&mut field);
+    }
+    no_tags(&mut field);
+    put_varint(&mut out, 1);
+    put_varint(&mut out, 0);
+    put_varint(&mut out, field.len());
+    out.extend_from_slice(&field);
     Ok(out)
+}
+
+fn read_classic(reader: &mut Reader<'_>) -> Result<Option<ClassicMember>, Malformed> {
+    if reader.i8()? < 0 {
+        return Ok(None);
+    }
+    let mut classic = ClassicMember {
+        session_timeout_ms: reader.i32()?,
+        protocols: Vec::new(),
+    };
+    for _ in 0..reader.count(true, 3)? {
+        let name = reader.string(true)?.to_owned();
+        let length = reader.unsigned_varint()?.saturating_sub(1);
+        let metadata = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+        classic.protocols.push(Protocol {
+            name,
+            metadata: Bytes::copy_from_slice(metadata),
+        });
+        reader.skip_tags(true)?;
+    }
+    reader.skip_tags(true)?;
+    Ok(Some(classic))
 }
 
 fn decode_subscription(bytes: &[u8]) -> Result<Subscription, RecordError> {
@@ -203,7 +246,12 @@ fn decode_subscription(bytes: &[u8]) -> Result<Subscription, RecordError> {
         subscription.regex = regex.filter(|regex| !regex.is_empty());
         subscription.rebalance_timeout_ms = reader.i32()?;
         subscription.assignor = owned(reader.nullable_string(true)?);
-        reader.skip_tags(true)?;
+        reader.tags(true, |tag, field| {
+            if tag == CLASSIC_TAG {
+                subscription.classic = read_classic(field)?;
+            }
+            Ok(())
+        })?;
         Ok(subscription)
     };
     read(&mut reader).map_err(malformed)
@@ -349,6 +397,19 @@ mod tests {
             regex: Some("a.*".to_owned()),
             rebalance_timeout_ms: 300_000,
             assignor: Some("range".to_owned()),
+            classic: None,
+        };
+        let classic = Subscription {
+            client_id: "c".to_owned(),
+            client_host: "/h".to_owned(),
+            classic: Some(ClassicMember {
+                session_timeout_ms: 9,
+                protocols: vec![Protocol {
+                    name: "r".to_owned(),
+                    metadata: Bytes::from_static(&[1, 2]),
+                }],
+            }),
+            ..Subscription::default()
         };
         let current = CurrentAssignment {
             epoch: 4,
@@ -371,6 +432,11 @@ mod tests {
                 Change::Member(id(), Some(Box::new(subscription))),
                 "0005_000167_00016d",
                 "0000_0269_00_0263_032f68_02_0274_04612e2a_000493e0_0672616e6765_00",
+            ),
+            (
+                Change::Member(id(), Some(Box::new(classic))),
+                "0005_000167_00016d",
+                "0000_00_00_0263_032f68_01_00_00000000_00_01_00_0d_01_00000009_02_0272_030102_00_00",
             ),
             (
                 Change::AssignmentEpoch(Some(5)),

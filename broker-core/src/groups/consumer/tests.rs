@@ -1,52 +1,10 @@
 //! Transcripts of a group: what members say, and where that leaves the group.
 
-use std::cell::{Cell, RefCell};
-
 use uuid::Uuid;
 
+use super::simulation::Catalogue;
 use super::*;
 use crate::ids::TopicId;
-
-/// Topics of a test: the n-th made has the id n.
-#[derive(Default)]
-struct Catalogue {
-    topics: RefCell<BTreeMap<String, TopicFacts>>,
-    made: Cell<u128>,
-    version: Cell<u64>,
-}
-
-impl Catalogue {
-    fn set(&self, name: &str, partitions: i32) {
-        self.version.set(self.version.get() + 1);
-        let mut topics = self.topics.borrow_mut();
-        if let Some(facts) = topics.get_mut(name) {
-            facts.partitions = partitions;
-            return;
-        }
-        self.made.set(self.made.get() + 1);
-        let id = TopicId(Uuid::from_u128(self.made.get()));
-        topics.insert(name.to_owned(), TopicFacts { id, partitions });
-    }
-
-    fn delete(&self, name: &str) {
-        self.version.set(self.version.get() + 1);
-        self.topics.borrow_mut().remove(name);
-    }
-}
-
-impl TopicView for Catalogue {
-    fn version(&self) -> u64 {
-        self.version.get()
-    }
-
-    fn find(&self, name: &str) -> Option<TopicFacts> {
-        self.topics.borrow().get(name).copied()
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.topics.borrow().keys().cloned().collect()
-    }
-}
 
 fn config() -> ConsumerConfig {
     ConsumerConfig {

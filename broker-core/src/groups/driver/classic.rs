@@ -10,7 +10,7 @@ use crate::error::ErrorCode;
 use crate::groups::classic::{
     ClassicGroup, Effects, JoinReply, JoinRequest, Reply, RequestToken, SyncReply, SyncRequest,
 };
-use crate::groups::group::{Group, GroupType};
+use crate::groups::group::Group;
 use crate::groups::record::STRING_BYTES_MAX;
 
 impl GroupCoordinator {
@@ -22,14 +22,21 @@ impl GroupCoordinator {
         }
         let now_ms = self.clock.now_ms();
         let join = |slot: &Slot, inner: &mut Inner| {
-            if inner.group.group_type() == GroupType::Consumer {
+            if !inner.group.has_members() {
                 self.turn_classic(slot, inner, &request, now_ms)?;
             }
             let (token, receiver) = self.wait(inner);
-            if let Group::Classic(group) = &mut inner.group {
-                let effects = group.handle_join(now_ms, token, request);
-                self.settle(slot, inner, effects, now_ms);
-            }
+            let effects = match &mut inner.group {
+                Group::Classic(group) => group.handle_join(now_ms, token, request),
+                Group::Consumer(_) => {
+                    let reply = self.join_consumer_group(slot, inner, &request, now_ms)?;
+                    Effects {
+                        replies: vec![(token, Reply::Join(reply))],
+                        record: None,
+                    }
+                }
+            };
+            self.settle(slot, inner, effects, now_ms);
             Ok(receiver)
         };
         // A member that has an id has it from a group that is no longer there.
@@ -55,14 +62,20 @@ impl GroupCoordinator {
         let now_ms = self.clock.now_ms();
         let receiver = self.with_group(group_id, |slot, inner| {
             let (token, receiver) = self.wait(inner);
-            let Group::Classic(group) = &mut inner.group else {
-                return None;
+            let effects = match &mut inner.group {
+                Group::Classic(group) => group.handle_sync(now_ms, token, request),
+                Group::Consumer(group) => {
+                    let reply = group.classic_sync(now_ms, &request, self.topics.as_ref());
+                    Effects {
+                        replies: vec![(token, Reply::Sync(reply))],
+                        record: None,
+                    }
+                }
             };
-            let effects = group.handle_sync(now_ms, token, request);
             self.settle(slot, inner, effects, now_ms);
-            Some(receiver)
+            receiver
         });
-        let Some(receiver) = receiver.flatten() else {
+        let Some(receiver) = receiver else {
             return SyncReply::error(ErrorCode::UNKNOWN_MEMBER_ID);
         };
         match self.answer(group_id, receiver).await {
@@ -82,12 +95,16 @@ impl GroupCoordinator {
         generation: i32,
     ) -> ErrorCode {
         let now_ms = self.clock.now_ms();
-        // Only moves deadlines back: the heap's time stays good.
-        self.with_group(group_id, |_, inner| match &mut inner.group {
+        self.with_group(group_id, |slot, inner| match &mut inner.group {
+            // Only moves deadlines back: the heap's time stays good.
             Group::Classic(group) => {
                 group.handle_heartbeat(now_ms, member_id, instance_id, generation)
             }
-            Group::Consumer(_) => ErrorCode::UNKNOWN_MEMBER_ID,
+            Group::Consumer(group) => {
+                let beaten = group.classic_heartbeat(now_ms, member_id, instance_id, generation);
+                self.schedule(&slot.id, inner);
+                beaten
+            }
         })
         .unwrap_or(ErrorCode::UNKNOWN_MEMBER_ID)
     }
@@ -97,7 +114,15 @@ impl GroupCoordinator {
         let now_ms = self.clock.now_ms();
         let left = self.with_group(group_id, |slot, inner| {
             let Group::Classic(group) = &mut inner.group else {
-                return None;
+                let errors = members
+                    .iter()
+                    .map(|(id, instance_id)| {
+                        self.leave_consumer_group(slot, inner, (id, *instance_id), now_ms)
+                            .err()
+                            .unwrap_or_default()
+                    })
+                    .collect();
+                return (errors, inner.written);
             };
             let mut effects = Effects::default();
             let errors: Vec<ErrorCode> = members
@@ -107,9 +132,9 @@ impl GroupCoordinator {
                 })
                 .collect();
             self.settle(slot, inner, effects, now_ms);
-            Some((errors, inner.written))
+            (errors, inner.written)
         });
-        match left.flatten() {
+        match left {
             None => vec![ErrorCode::UNKNOWN_MEMBER_ID; members.len()],
             Some((errors, written)) => match self.log.durable(group_id, written).await {
                 Ok(()) => errors,
@@ -118,8 +143,8 @@ impl GroupCoordinator {
         }
     }
 
-    /// A member of the classic protocol comes to a group of the other: if nobody is left there, the
-    /// group begins anew as one of the classic protocol.
+    /// A member of the classic protocol comes to a group in which nobody is left: the group begins
+    /// anew as one of the classic protocol.
     fn turn_classic(
         &self,
         slot: &Slot,
@@ -130,9 +155,6 @@ impl GroupCoordinator {
         let Group::Consumer(group) = &inner.group else {
             return Ok(());
         };
-        if group.has_members() {
-            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
-        }
         if !request.member_id.is_empty() {
             return Err(ErrorCode::UNKNOWN_MEMBER_ID);
         }
@@ -143,6 +165,38 @@ impl GroupCoordinator {
         self.append(inner, records, now_ms)?;
         inner.group = Group::Classic(ClassicGroup::new(self.classic_config(), now_ms));
         Ok(())
+    }
+
+    /// A member of the classic protocol joins a group of the other.
+    fn join_consumer_group(
+        &self,
+        slot: &Slot,
+        inner: &mut Inner,
+        request: &JoinRequest,
+        now_ms: i64,
+    ) -> Result<JoinReply, ErrorCode> {
+        let Group::Consumer(group) = &mut inner.group else {
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        };
+        let (topics, config) = (self.topics.as_ref(), &self.config.consumer);
+        let (reply, changes) = group.classic_join(now_ms, request, topics, config)?;
+        self.write_changes(slot, inner, changes, now_ms)?;
+        Ok(reply)
+    }
+
+    fn leave_consumer_group(
+        &self,
+        slot: &Slot,
+        inner: &mut Inner,
+        (member_id, instance_id): (&str, Option<&str>),
+        now_ms: i64,
+    ) -> Result<(), ErrorCode> {
+        let Group::Consumer(group) = &mut inner.group else {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        };
+        let topics = self.topics.as_ref();
+        let changes = group.classic_leave(member_id, instance_id, topics)?;
+        self.write_changes(slot, inner, changes, now_ms)
     }
 
     fn check_join(&self, request: &JoinRequest) -> Result<(), ErrorCode> {

@@ -3,6 +3,7 @@
 use super::storage::Records;
 use super::{Changes, ConsumerGroup, Group, GroupCoordinator, Inner, Slot};
 use crate::error::ErrorCode;
+use crate::groups::classic::ClassicGroup;
 use crate::groups::consumer::{
     ConsumerGroupState, Heartbeat, HeartbeatReply, JOIN_EPOCH, LEAVE_EPOCH, MemberDescription,
     Refusal, TopicFacts, TopicView,
@@ -52,8 +53,8 @@ impl GroupCoordinator {
     /// ConsumerGroupHeartbeat, joining and leaving included: returns when what it says is durable.
     ///
     /// # Errors
-    /// GROUP_ID_NOT_FOUND when there is no such group to stay in, or one with members of another
-    /// protocol; those of [`ConsumerGroup::heartbeat`] and [`ConsumerGroup::leave`]; INVALID_REQUEST
+    /// GROUP_ID_NOT_FOUND when there is no such group to stay in, or one whose members cannot be taken
+    /// over; those of [`ConsumerGroup::heartbeat`] and [`ConsumerGroup::leave`]; INVALID_REQUEST
     /// for a subscription that is too long; COORDINATOR_NOT_AVAILABLE when the log does not take it.
     pub async fn consumer_heartbeat(
         &self,
@@ -107,12 +108,42 @@ impl GroupCoordinator {
         if let Group::Consumer(group) = &mut inner.group {
             let topics = self.topics.as_ref();
             let changes = group.handle_timeout(now_ms, topics, &self.config.consumer);
+            let left = !changes.applied.is_empty();
             if let Err(error) = self.write_changes(slot, inner, changes, now_ms) {
                 tracing::warn!(group = %slot.id, error = error.name(),
                     "the end of a member's session could not be written");
+            } else if left {
+                self.turn_classic_if_left(slot, inner, now_ms);
             }
             self.schedule(&slot.id, inner);
         }
+    }
+
+    /// A group whose last member of the consumer protocol has gone is the others' again.
+    pub(super) fn turn_classic_if_left(&self, slot: &Slot, inner: &mut Inner, now_ms: i64) {
+        let Group::Consumer(group) = &inner.group else {
+            return;
+        };
+        if !group.is_left_to_classic_members() {
+            return;
+        }
+        let metadata = group.to_classic(now_ms, self.topics.as_ref());
+        let mut records = Records::new(&slot.id);
+        let written = records
+            .changes(&group.tombstones())
+            .and_then(|()| records.metadata(Some(&metadata)))
+            .and_then(|()| self.append(inner, records, now_ms));
+        if let Err(error) = written {
+            // Its members are served as they were; the next one that leaves brings us here again.
+            tracing::warn!(group = %slot.id, error = error.name(),
+                "a group stays with the consumer protocol");
+            return;
+        }
+        let mut classic = ClassicGroup::restore(self.classic_config(), &metadata, now_ms);
+        let effects = classic.rebalance(now_ms);
+        inner.stored = Some(metadata);
+        inner.group = Group::Classic(classic);
+        self.settle(slot, inner, effects, now_ms);
     }
 
     fn consumer_join(
@@ -174,12 +205,15 @@ impl GroupCoordinator {
         };
         let written = self.write_changes(slot, inner, changes, now_ms);
         written.map_err(unwritten)?;
+        if request.member_epoch == LEAVE_EPOCH {
+            self.turn_classic_if_left(slot, inner, now_ms);
+        }
         self.schedule(&slot.id, inner);
         Ok((reply, inner.written))
     }
 
     /// Writes what a consumer group did, or takes it back.
-    fn write_changes(
+    pub(super) fn write_changes(
         &self,
         slot: &Slot,
         inner: &mut Inner,
