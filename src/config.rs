@@ -3,19 +3,20 @@
 //! Precedence: flag, then `ASSAY_*` environment variable, then TOML file, then default. The TOML
 //! keys are the flags' names; `[topic-defaults]` is a table of topic configs.
 
+mod groups;
 mod limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use broker_core::groups::GroupConfig;
 use broker_core::{BrokerConfig, Durability};
 use clap::{Args, ValueEnum};
 use registry::{RegistryConfig, StoreLocation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use groups::GroupSettings;
 pub use limits::HttpLimits;
 
 /// When acks=all is answered.
@@ -81,6 +82,26 @@ pub struct ServeOptions {
         value_name = "MS"
     )]
     pub group_initial_rebalance_delay_ms: Option<i32>,
+    /// How long a member of the consumer protocol may stay silent, in ms [default: 45000]
+    #[arg(
+        long,
+        env = "ASSAY_GROUP_CONSUMER_SESSION_TIMEOUT_MS",
+        value_name = "MS"
+    )]
+    pub group_consumer_session_timeout_ms: Option<i32>,
+    /// How often members of the consumer protocol are to report, in ms [default: 5000]
+    #[arg(
+        long,
+        env = "ASSAY_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS",
+        value_name = "MS"
+    )]
+    pub group_consumer_heartbeat_interval_ms: Option<i32>,
+    /// Members that a group of the consumer protocol may have [default: 10000]
+    #[arg(long, env = "ASSAY_GROUP_CONSUMER_MAX_SIZE", value_name = "N")]
+    pub group_consumer_max_size: Option<usize>,
+    /// Assignors that consumers may ask for, the default first [default: uniform,range]
+    #[arg(long, env = "ASSAY_GROUP_CONSUMER_ASSIGNORS", value_name = "NAMES")]
+    pub group_consumer_assignors: Option<String>,
     /// PostgreSQL database of the registry, `postgres://USER:PASSWORD@HOST/DATABASE`; any number of
     /// processes may share it [default: registry.db in the data directory]
     #[arg(
@@ -215,8 +236,9 @@ pub struct ServeConfig {
     pub request_memory_max_bytes: usize,
     /// Connections.
     pub connections_max: usize,
-    /// Milliseconds.
-    pub group_initial_rebalance_delay_ms: i32,
+    /// Consumer groups.
+    #[serde(flatten)]
+    pub groups: GroupSettings,
     /// PostgreSQL URL; empty means the SQLite file in the data directory.
     pub registry_url: String,
     /// No Kafka listener, no log.
@@ -266,6 +288,7 @@ impl ServeOptions {
     /// [`ConfigError::Value`] naming the option that makes no sense.
     pub fn resolve(self, file: Self) -> Result<ServeConfig, ConfigError> {
         let http_limits = HttpLimits::resolve(&self, &file);
+        let groups = GroupSettings::resolve(&self, &file);
         let kafka = self
             .kafka
             .or(file.kafka)
@@ -310,10 +333,7 @@ impl ServeOptions {
                 .connections_max
                 .or(file.connections_max)
                 .unwrap_or(10_000),
-            group_initial_rebalance_delay_ms: self
-                .group_initial_rebalance_delay_ms
-                .or(file.group_initial_rebalance_delay_ms)
-                .unwrap_or(0),
+            groups,
             registry_url: self.registry_url.or(file.registry_url).unwrap_or_default(),
             registry_only: self.registry_only.or(file.registry_only).unwrap_or(false),
             compatibility_level: level.to_ascii_uppercase(),
@@ -371,12 +391,7 @@ impl ServeConfig {
                 reason: "0 would serve nobody".to_owned(),
             });
         }
-        if self.group_initial_rebalance_delay_ms < 0 {
-            return Err(ConfigError::Value {
-                option: "--group-initial-rebalance-delay-ms",
-                reason: format!("{} is negative", self.group_initial_rebalance_delay_ms),
-            });
-        }
+        self.groups.check()?;
         self.http_limits.check()?;
         self.check_exposure()?;
         if self.socket_request_max_bytes < 1024 || self.socket_request_max_bytes > 1 << 30 {
@@ -478,10 +493,7 @@ impl ServeConfig {
             socket_request_bytes_max: self.socket_request_max_bytes,
             request_memory_bytes_max: self.request_memory_max_bytes,
             connections_max: self.connections_max,
-            groups: GroupConfig {
-                initial_rebalance_delay_ms: self.group_initial_rebalance_delay_ms,
-                ..GroupConfig::default()
-            },
+            groups: self.groups.broker()?,
             topic_defaults: self.topic_defaults.clone(),
             ..BrokerConfig::new(self.data.clone())
         })
@@ -585,10 +597,6 @@ mod tests {
             ("default-partitions = 0", "--default-partitions"),
             ("connections-max = 0", "--connections-max"),
             ("http-body-max-bytes = 0", "--http-body-max-bytes"),
-            (
-                "group-initial-rebalance-delay-ms = -1",
-                "--group-initial-rebalance-delay-ms",
-            ),
             ("compatibility-level = 'SIDEWAYS'", "--compatibility-level"),
             ("advertise = 'host:notaport'", "--advertise"),
             ("request-memory-max-bytes = 1", "--request-memory-max-bytes"),

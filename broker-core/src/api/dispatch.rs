@@ -532,6 +532,11 @@ async fn dispatch_cold(
             |request| transactions::list_transactions(broker, context, request),
             |response| response.error_code
         ),
+        68 => answer!(
+            |request| groups::consumer_group_heartbeat(broker, context, request),
+            |response| response.error_code
+        ),
+        69 => answer!(|request| groups::consumer_group_describe(broker, context, request)),
         74 => answer!(
             |request| list_config_resources::handle(broker, context, request),
             |response| response.error_code

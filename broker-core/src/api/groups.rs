@@ -1,7 +1,8 @@
 //! Group APIs: FindCoordinator (10, v0-6), JoinGroup (11, v0-9), SyncGroup (14, v0-5), Heartbeat
 //! (12, v0-4), LeaveGroup (13, v0-5), ListGroups (16, v0-5), DescribeGroups (15, v0-6),
 //! DeleteGroups (42, v0-2). In `groups/offsets.rs`: OffsetCommit (8, v2-10),
-//! OffsetFetch (9, v1-10), OffsetDelete (47, v0).
+//! OffsetFetch (9, v1-10), OffsetDelete (47, v0). In `groups/consumer.rs`: ConsumerGroupHeartbeat
+//! (68, v0-1), ConsumerGroupDescribe (69, v0-1).
 //!
 //! | version | what it added |
 //! |---|---|
@@ -9,13 +10,16 @@
 //! | SyncGroup 5 | protocol type and name (KIP-559) |
 //! | LeaveGroup 3 | several members at once |
 //! | FindCoordinator 1 / 4 | key type / several keys |
-//! | OffsetCommit 5 / 10 | no retention time / topic ids |
-//! | OffsetFetch 2 / 8 / 10 | all topics / several groups / topic ids |
+//! | OffsetCommit 5 / 9 / 10 | no retention time / member epochs (KIP-848) / topic ids |
+//! | OffsetFetch 2 / 8 / 9 / 10 | all topics / several groups / member epochs (KIP-848) / topic ids |
 //! | ListGroups 4 / 5 | filter by state (KIP-518) / by type (KIP-848) |
 //! | DescribeGroups 6 | GROUP_ID_NOT_FOUND |
+//! | ConsumerGroupHeartbeat 1 | the member chooses its id; regular expressions |
+//! | ConsumerGroupDescribe 1 | which protocol a member speaks |
 //!
 //! Translates between messages and [`crate::groups`], where the rules are.
 
+mod consumer;
 mod offsets;
 
 use bytes::Bytes;
@@ -26,6 +30,7 @@ use kafka_wire::{
 use kafka_wire_core::StrBytes;
 use uuid::Uuid;
 
+pub(crate) use self::consumer::{consumer_group_describe, consumer_group_heartbeat};
 pub(crate) use self::offsets::{offset_commit, offset_delete, offset_fetch};
 use super::RequestContext;
 use crate::broker::Broker;
@@ -37,8 +42,6 @@ use crate::groups::record::STRING_BYTES_MAX;
 const KEY_TYPE_GROUP: i8 = 0;
 /// FindCoordinator's `key_type` of a transactional id.
 const KEY_TYPE_TRANSACTION: i8 = 1;
-/// What ListGroups calls the groups of this protocol.
-const GROUP_TYPE: &str = "classic";
 
 /// FindCoordinator: this broker coordinates everything there is.
 pub(crate) async fn find_coordinator(
@@ -244,27 +247,25 @@ pub(crate) async fn list_groups(
         filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value))
     };
     let mut response = kafka_wire::ListGroupsResponse::default();
-    if !passes(&request.types_filter, GROUP_TYPE) {
-        return response;
-    }
     response.groups = broker
         .groups
         .list()
         .into_iter()
-        .filter(|group| passes(&request.states_filter, group.state.name()))
+        .filter(|group| passes(&request.states_filter, group.state))
+        .filter(|group| passes(&request.types_filter, group.group_type.name()))
         .map(|group| {
             let mut listed = list_groups_response::ListedGroup::default();
             listed.group_id = group.id.into();
             listed.protocol_type = group.protocol_type.into();
-            listed.group_state = group.state.name().into();
-            listed.group_type = GROUP_TYPE.into();
+            listed.group_state = group.state.into();
+            listed.group_type = group.group_type.name().into();
             listed
         })
         .collect();
     response
 }
 
-/// DescribeGroups. A group that does not exist is `Dead`, from v6 with GROUP_ID_NOT_FOUND (KIP-1043).
+/// DescribeGroups. A group that does not exist, or speaks the consumer protocol, is `Dead`, from v6 with GROUP_ID_NOT_FOUND (KIP-1043).
 pub(crate) async fn describe_groups(
     broker: &Broker,
     _context: &RequestContext,
@@ -328,7 +329,7 @@ fn describe_group(
             if version >= 6 {
                 described.error_code = ErrorCode::GROUP_ID_NOT_FOUND.0;
                 described.error_message =
-                    Some(format!("group {} is not found", group_id.as_str()).into());
+                    Some(format!("classic group {group_id} is not found").into());
             }
         }
     }

@@ -1,18 +1,25 @@
 //! Consumer groups and their offsets.
 //!
-//! The rules live in pure state machines ([`classic`], [`offsets`]) that take the time as an
+//! The rules live in pure state machines ([`classic`], [`consumer`], [`offsets`]) that take the time as an
 //! argument and answer what is to be written and to whom; [`driver`] locks, writes to the internal
 //! topic `__consumer_offsets` and delivers. The records are Kafka's own ([`record`]), so tools that
 //! read that topic read ours.
 //!
-//! Knows nothing of sockets and request encodings (see `api/groups.rs`). Next: [`classic`].
+//! Knows nothing of sockets and request encodings (see `api/groups.rs`). Next: [`classic`], where
+//! members assign among themselves, and [`consumer`], where the broker does.
 
 pub mod classic;
+pub mod consumer;
 pub mod driver;
+pub mod group;
 pub mod offsets;
 pub mod record;
 pub mod replay;
 
+#[cfg(test)]
+mod simulation;
+
+pub use consumer::{Assignor, ConsumerConfig};
 pub use driver::GroupCoordinator;
 
 /// Name of the internal topic that holds groups and offsets.
@@ -34,6 +41,8 @@ pub struct GroupConfig {
     pub offset_metadata_bytes_max: usize,
     /// `group.max.size`; Kafka's default has no limit.
     pub group_size_max: usize,
+    /// Groups of the consumer protocol: `group.consumer.*`.
+    pub consumer: ConsumerConfig,
 }
 
 impl Default for GroupConfig {
@@ -45,6 +54,12 @@ impl Default for GroupConfig {
             offsets_retention_minutes: 10_080,
             offset_metadata_bytes_max: 4096,
             group_size_max: 10_000,
+            consumer: ConsumerConfig {
+                session_timeout_ms: 45_000,
+                heartbeat_interval_ms: 5_000,
+                size_max: 10_000,
+                assignors: Assignor::ALL.to_vec(),
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classic::{ClassicGroup, GroupState};
+use super::group::{Aging, Group};
 use crate::ids::{ProducerEpoch, ProducerId};
 use crate::records::TransactionResult;
 
@@ -170,36 +170,19 @@ impl GroupOffsets {
         all.into_iter().collect()
     }
 
-    /// The commits whose time is over (KIP-211):
-    ///
-    /// - simple group: `retention_ms` after the commit;
-    /// - empty group: `retention_ms` after the last member went;
-    /// - stable consumer group: topics nobody subscribes to any more, after the commit;
-    /// - explicit expiry (OffsetCommit v2-4): at that time, while one of the above applies.
+    /// The commits whose time is over: `retention_ms` after they began to grow old
+    /// ([`Group::aging`]), or at the time that the client gave (OffsetCommit v2-4) if they do.
     #[must_use]
-    pub fn expired(
-        &self,
-        group: &ClassicGroup,
-        retention_ms: i64,
-        now_ms: i64,
-    ) -> Vec<TopicPartition> {
-        let simple = group.protocol_type().is_none();
+    pub fn expired(&self, group: &Group, retention_ms: i64, now_ms: i64) -> Vec<TopicPartition> {
         let mut expired = Vec::new();
         for (topic, partitions) in &self.topics {
-            let since_empty = match group.state() {
-                GroupState::Empty if simple => None,
-                GroupState::Empty => Some(group.state_since_ms()),
-                GroupState::Stable if group.subscribes_to(topic) == Some(false) => None,
-                // Somebody reads the topic, or may after the rebalance.
-                GroupState::Stable
-                | GroupState::PreparingRebalance
-                | GroupState::CompletingRebalance
-                | GroupState::Dead => continue,
-            };
+            let aging = group.aging(topic);
             for (partition, offset) in partitions {
-                let base_ms = since_empty.map_or(offset.commit_timestamp_ms, |since_ms| {
-                    since_ms.max(offset.commit_timestamp_ms)
-                });
+                let base_ms = match aging {
+                    Aging::Never => break,
+                    Aging::FromCommit => offset.commit_timestamp_ms,
+                    Aging::From(since_ms) => since_ms.max(offset.commit_timestamp_ms),
+                };
                 let due_ms = offset
                     .expire_timestamp_ms
                     .unwrap_or_else(|| base_ms.saturating_add(retention_ms));

@@ -3,16 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::classic::{ClassicConfig, ClassicGroup};
+use super::consumer::{Change, ConsumerConfig, ConsumerGroup, TopicView};
+use super::group::Group;
 use super::offsets::GroupOffsets;
 use super::record::{self, GroupMetadata, RecordError, RecordKey};
 use crate::ids::{ProducerEpoch, ProducerId};
 use crate::records::TransactionResult;
 
 /// What the records said of one group.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ReplayedGroup {
     /// The last metadata; `None` for a simple group or a deleted one.
     pub metadata: Option<GroupMetadata>,
+    /// The group, if it speaks the consumer protocol.
+    pub consumer: ConsumerGroup,
     /// The last commits.
     pub offsets: GroupOffsets,
 }
@@ -20,12 +24,28 @@ pub struct ReplayedGroup {
 impl ReplayedGroup {
     /// The group to go on with.
     #[must_use]
-    pub fn restore(self, config: ClassicConfig, now_ms: i64) -> (ClassicGroup, GroupOffsets) {
-        let group = match &self.metadata {
-            Some(metadata) => ClassicGroup::restore(config, metadata, now_ms),
-            None => ClassicGroup::new(config, now_ms),
+    pub fn restore(
+        self,
+        now_ms: i64,
+        topics: &dyn TopicView,
+        classic_config: ClassicConfig,
+        consumer_config: &ConsumerConfig,
+    ) -> (Group, GroupOffsets) {
+        let mut consumer = self.consumer;
+        let group = if consumer.exists() {
+            consumer.restore(now_ms, topics, consumer_config);
+            Group::Consumer(consumer)
+        } else {
+            Group::Classic(match &self.metadata {
+                Some(metadata) => ClassicGroup::restore(classic_config, metadata, now_ms),
+                None => ClassicGroup::new(classic_config, now_ms),
+            })
         };
         (group, self.offsets)
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.metadata.is_none() && !self.consumer.exists() && self.offsets.is_empty()
     }
 }
 
@@ -81,7 +101,13 @@ impl Replay {
                     self.forget_if_nothing_is_left(&group);
                 }
             }
-            RecordKey::Unknown { .. } => {}
+            RecordKey::Unknown { .. } => {
+                if let Some((group, change)) = Change::decode(key, value)? {
+                    let consumer = &mut self.groups.entry(group.clone()).or_default().consumer;
+                    let _before = consumer.apply(change);
+                    self.forget_if_nothing_is_left(&group);
+                }
+            }
         }
         Ok(())
     }
@@ -114,7 +140,7 @@ impl Replay {
         if self
             .groups
             .get(group)
-            .is_some_and(|group| *group == ReplayedGroup::default())
+            .is_some_and(ReplayedGroup::is_nothing)
         {
             self.groups.remove(group);
         }

@@ -226,14 +226,17 @@ async fn metadata_creates_what_is_missing_and_finds_by_id() {
     let topic = &answer.topics[0];
     assert_eq!((topic.error_code, topic.partitions.len()), (0, 1));
     assert_eq!(topic.partitions[0].leader_id, 1);
-    let by_id = wire!(MetadataRequest {
-        topics: Some(vec![wire!(MetadataRequestTopic {
-            name: None,
-            topic_id: topic.topic_id
-        })]),
-    });
-    let answer = client.request(12, &by_id).await.unwrap();
-    assert_eq!(answer.topics[0].name.as_deref(), Some("made"));
+    // The Java consumer leaves the name empty, others leave it null.
+    for name in [None, Some("".into())] {
+        let by_id = wire!(MetadataRequest {
+            topics: Some(vec![wire!(MetadataRequestTopic {
+                name,
+                topic_id: topic.topic_id
+            })]),
+        });
+        let answer = client.request(12, &by_id).await.unwrap();
+        assert_eq!(answer.topics[0].name.as_deref(), Some("made"));
+    }
     let answer = client.request(12, &ask("no/slash", true)).await.unwrap();
     assert_eq!(
         answer.topics[0].error_code,

@@ -77,12 +77,20 @@ pub(crate) struct Feature {
 }
 
 /// All features. Every level from 0 to the highest is supported.
-pub(crate) const FEATURES: &[Feature] = &[Feature {
-    name: "transaction.version",
-    max: 2,
-    // KIP-890: partitions are added by producing to them, and every transaction has an epoch.
-    level: 2,
-}];
+pub(crate) const FEATURES: &[Feature] = &[
+    Feature {
+        name: "group.version",
+        max: 1,
+        // KIP-848: consumer groups whose partitions the broker assigns.
+        level: 1,
+    },
+    Feature {
+        name: "transaction.version",
+        max: 2,
+        // KIP-890: partitions are added by producing to them, and every transaction has an epoch.
+        level: 2,
+    },
+];
 
 /// The levels never change while the broker runs.
 const FEATURES_EPOCH: i64 = 0;

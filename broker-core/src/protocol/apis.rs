@@ -109,6 +109,8 @@ pub const APIS: &[Api] = &[
     Api::new(61, "DescribeProducers", 0, 0, 0),
     Api::new(65, "DescribeTransactions", 0, 0, 0),
     Api::new(66, "ListTransactions", 0, 1, 0),
+    Api::new(68, "ConsumerGroupHeartbeat", 0, 1, 0),
+    Api::new(69, "ConsumerGroupDescribe", 0, 1, 0),
     Api::new(74, "ListConfigResources", 0, 1, 0),
     Api::new(75, "DescribeTopicPartitions", 0, 0, 0),
 ];

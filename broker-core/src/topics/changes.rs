@@ -1,6 +1,7 @@
 //! Creating, deleting and altering topics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
@@ -144,6 +145,7 @@ impl Topics {
             topic.partitions.store(before);
             return Err(error);
         }
+        self.version.fetch_add(1, Ordering::Release);
         tracing::info!(topic = name, partitions = total, "partitions added");
         Ok(())
     }
@@ -228,6 +230,7 @@ impl Topics {
         let mut published = Published::clone(&self.published.load());
         change(&mut published);
         self.published.store(Arc::new(published));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     fn check_name(&self, name: &str) -> Result<TopicName, TopicError> {

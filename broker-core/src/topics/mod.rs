@@ -15,7 +15,7 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -188,6 +188,8 @@ pub enum ConfigOp {
 #[derive(Debug)]
 pub struct Topics {
     published: ArcSwap<Published>,
+    /// Raised after every change of topics or partitions.
+    version: AtomicU64,
     changing: Mutex<Changing>,
     context: Arc<PartitionContext>,
     table: ArcSwap<ConfigTable>,
@@ -236,6 +238,12 @@ impl Topics {
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Topic>> {
         self.published.load().by_name.values().cloned().collect()
+    }
+
+    /// Another number whenever a topic came, went or grew. Read it before what it is the version of.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Every config with its value in force, sorted by name.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -94,6 +95,7 @@ impl Topics {
             .map_err(fail)?;
         let topics = Self {
             published: ArcSwap::default(),
+            version: AtomicU64::new(0),
             changing: Mutex::new(Changing { store, catalog }),
             context: Arc::new(PartitionContext::new(storage, syncer, durability)),
             table: ArcSwap::from_pointee(table),

@@ -12,7 +12,7 @@ use super::{ProducerIds, TransactionConfig, TransactionCoordinator};
 use crate::broker::Durability;
 use crate::clock::Clock;
 use crate::error::ErrorCode;
-use crate::groups::driver::Committer;
+use crate::groups::driver::{Committer, OffsetReader};
 use crate::groups::offsets::CommittedOffset;
 use crate::groups::{GroupConfig, GroupCoordinator};
 use crate::ids::{Offset, PartitionIndex, Sequence};
@@ -152,7 +152,11 @@ impl Life {
 
     pub(super) async fn committed_offset(&self, id: &str) -> Option<i64> {
         let wanted = [("source".to_owned(), vec![0])];
-        let found = self.groups.fetch_offsets(id, Some(&wanted), true).await;
+        let anybody = OffsetReader::ANYBODY;
+        let found = self
+            .groups
+            .fetch_offsets(id, anybody, Some(&wanted), true)
+            .await;
         let offset = found.unwrap()[0].1[0].1.clone();
         offset
             .expect("no offset is pending")

@@ -9,12 +9,15 @@ use super::is_storable_group_id;
 use crate::api::RequestContext;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
-use crate::groups::driver::{Committer, TopicOffsets};
+use crate::groups::driver::{Committer, OffsetReader, TopicOffsets};
 use crate::groups::offsets::{CommittedOffset, TopicPartition};
 use crate::ids::{PartitionIndex, TopicId};
 
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
 const TOPIC_ID_VERSION: i16 = 10;
+
+/// First version of OffsetCommit and OffsetFetch that knows member epochs.
+const MEMBER_EPOCH_VERSION: i16 = 9;
 
 /// OffsetCommit. Partitions that do not exist and notes that are too long are refused one by one;
 /// the rest is committed.
@@ -80,6 +83,13 @@ pub(crate) async fn offset_commit(
         .commit(&request.group_id, committer, commits)
         .await;
     if let Err(error) = result {
+        // Older versions do not know that generations may be member epochs.
+        let error = match error {
+            ErrorCode::STALE_MEMBER_EPOCH if version < MEMBER_EPOCH_VERSION => {
+                ErrorCode::UNSUPPORTED_VERSION
+            }
+            error => error,
+        };
         let rows = response
             .topics
             .iter_mut()
@@ -115,7 +125,8 @@ pub(crate) async fn offset_fetch(
             .collect()
     });
     let stable = request.require_stable;
-    let result = fetch(broker, &request.group_id, wanted.as_deref(), stable).await;
+    let reader = OffsetReader::ANYBODY;
+    let result = fetch(broker, &request.group_id, reader, wanted.as_deref(), stable).await;
     // Errors have a field of their own from v2; before they are said for each partition.
     let (error, found) = match result {
         Ok(found) => (ErrorCode::NONE, found),
@@ -229,7 +240,12 @@ async fn fetch_group(
         }
         response.topics.push(row);
     }
-    match fetch(broker, &group.group_id, wanted.as_deref(), require_stable).await {
+    let reader = OffsetReader {
+        member_id: group.member_id.as_deref(),
+        member_epoch: group.member_epoch,
+    };
+    let wanted = wanted.as_deref();
+    match fetch(broker, &group.group_id, reader, wanted, require_stable).await {
         Ok(found) => response.topics.extend(
             found
                 .into_iter()
@@ -277,6 +293,7 @@ fn fetched_topic(
 async fn fetch(
     broker: &Broker,
     group_id: &str,
+    reader: OffsetReader<'_>,
     wanted: Option<&[(String, Vec<i32>)]>,
     require_stable: bool,
 ) -> Result<Vec<TopicOffsets>, ErrorCode> {
@@ -285,7 +302,7 @@ async fn fetch(
     }
     broker
         .groups
-        .fetch_offsets(group_id, wanted, require_stable)
+        .fetch_offsets(group_id, reader, wanted, require_stable)
         .await
 }
 

@@ -256,6 +256,29 @@ pub struct MemberDescription {
     pub assignment: Bytes,
 }
 
+/// One member as another coordinator of its group takes it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Member id.
+    pub id: String,
+    /// `group.instance.id` of a static member.
+    pub instance_id: Option<String>,
+    /// `client.id`.
+    pub client_id: String,
+    /// Peer address.
+    pub client_host: String,
+    /// How long it may stay silent.
+    pub session_timeout_ms: i32,
+    /// How long the group waits for it.
+    pub rebalance_timeout_ms: i32,
+    /// What it offers, in its order of preference.
+    pub protocols: Vec<Protocol>,
+    /// Its share of the generation.
+    pub assignment: Bytes,
+    /// Whether that is what it has: between join and sync nobody has a share.
+    pub is_assigned: bool,
+}
+
 /// When the join phase ends though not everybody came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JoinPhase {
@@ -544,6 +567,47 @@ impl ClassicGroup {
         self.check_generation(member_id, instance_id, generation)?;
         self.touch(member_id, now_ms);
         Ok(())
+    }
+
+    /// The members, for another coordinator of the group.
+    #[must_use]
+    pub fn hand_over(&self) -> Vec<HandedOver> {
+        let members = self.members.iter();
+        members
+            .map(|(id, member)| HandedOver {
+                id: id.clone(),
+                instance_id: member.instance_id.clone(),
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                session_timeout_ms: member.session_timeout_ms,
+                rebalance_timeout_ms: member.rebalance_timeout_ms,
+                protocols: member.protocols.clone(),
+                assignment: member.assignment.clone(),
+                is_assigned: self.state != GroupState::CompletingRebalance,
+            })
+            .collect()
+    }
+
+    /// Answers all that wait: the group is somebody else's, to whom they are to join again.
+    pub fn dismiss(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        for (id, member) in &mut self.members {
+            if let Some(token) = member.awaiting_join.take() {
+                let reply = JoinReply::error(ErrorCode::REBALANCE_IN_PROGRESS, id);
+                effects.join(token, reply);
+            }
+            if let Some(token) = member.awaiting_sync.take() {
+                effects.sync(token, SyncReply::error(ErrorCode::REBALANCE_IN_PROGRESS));
+            }
+        }
+        effects
+    }
+
+    /// Has the members join again.
+    pub fn rebalance(&mut self, now_ms: i64) -> Effects {
+        let mut effects = Effects::default();
+        self.rebalance_or_try_complete(now_ms, &mut effects);
+        effects
     }
 
     /// Marks the group deleted.

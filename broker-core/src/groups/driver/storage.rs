@@ -4,6 +4,8 @@
 use super::{GroupCoordinator, Inner};
 use crate::error::ErrorCode;
 use crate::groups::OFFSETS_TOPIC;
+use crate::groups::consumer::Change;
+use crate::groups::group::Group;
 use crate::groups::offsets::CommittedOffset;
 use crate::groups::record::{self, GroupMetadata, RecordError, RecordKey};
 use crate::groups::replay::Replay;
@@ -55,12 +57,20 @@ impl Records {
         self.put(&key, metadata.map(record::encode_group))
     }
 
+    /// Changes of a consumer group.
+    pub(super) fn changes(&mut self, changes: &[Change]) -> Result<(), ErrorCode> {
+        for change in changes {
+            let record = change.encode(&self.group).map_err(unstorable)?;
+            self.records.push(record);
+        }
+        Ok(())
+    }
+
     fn put(
         &mut self,
         key: &RecordKey,
         value: Option<Result<Vec<u8>, RecordError>>,
     ) -> Result<(), ErrorCode> {
-        let unstorable = |_| ErrorCode::UNKNOWN_SERVER_ERROR;
         let key = key.encode().map_err(unstorable)?;
         let value = value.transpose().map_err(unstorable)?;
         self.records.push((key, value));
@@ -204,11 +214,20 @@ impl GroupCoordinator {
     }
 }
 
+fn unstorable(_: RecordError) -> ErrorCode {
+    ErrorCode::UNKNOWN_SERVER_ERROR
+}
+
 fn everything(group_id: &str, inner: &Inner) -> Result<Records, ErrorCode> {
     let mut records = Records::new(group_id);
     // What was stored last, not a rebalance half done.
     if inner.stored.is_some() {
         records.metadata(inner.stored.as_ref())?;
+    }
+    if let Group::Consumer(group) = &inner.group
+        && group.exists()
+    {
+        records.changes(&group.snapshot())?;
     }
     for (topic, partitions) in inner.offsets.topics() {
         for (partition, offset) in partitions {

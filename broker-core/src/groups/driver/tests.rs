@@ -8,13 +8,14 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Committer, GroupCoordinator, GroupSummary};
+use super::{Committer, GroupCoordinator, GroupSummary, OffsetReader};
 use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::groups::OFFSETS_TOPIC;
 use crate::groups::classic::{
     GroupState, JoinReply, JoinRequest, Protocol, SyncReply, SyncRequest,
 };
+use crate::groups::group::GroupType;
 use crate::groups::offsets::CommittedOffset;
 use crate::ids::PartitionIndex;
 use crate::topics::NewTopic;
@@ -105,7 +106,7 @@ impl Fixture {
     async fn fetch(&self, group: &str) -> Vec<(String, i32, i64)> {
         let topics = self
             .groups()
-            .fetch_offsets(group, None, false)
+            .fetch_offsets(group, OffsetReader::ANYBODY, None, false)
             .await
             .unwrap();
         topics
@@ -172,14 +173,14 @@ async fn offsets_survive_a_restart() {
     fixture.commit("", "t", 0, 8).await;
     let before = fixture
         .groups()
-        .fetch_offsets("g", None, false)
+        .fetch_offsets("g", OffsetReader::ANYBODY, None, false)
         .await
         .unwrap();
     let fixture = fixture.restart();
     assert_eq!(
         fixture
             .groups()
-            .fetch_offsets("g", None, false)
+            .fetch_offsets("g", OffsetReader::ANYBODY, None, false)
             .await
             .unwrap(),
         before
@@ -192,7 +193,12 @@ async fn offsets_survive_a_restart() {
     assert_eq!(
         fixture
             .groups()
-            .fetch_offsets("nobody", Some(&[("t".to_owned(), vec![0])]), false)
+            .fetch_offsets(
+                "nobody",
+                OffsetReader::ANYBODY,
+                Some(&[("t".to_owned(), vec![0])]),
+                false
+            )
             .await
             .unwrap(),
         [("t".to_owned(), vec![(0, Ok(None))])]
@@ -224,8 +230,9 @@ async fn a_stable_group_survives_a_restart_and_then_times_out() {
     fixture.pass(10_000);
     let summary = GroupSummary {
         id: "g".to_owned(),
+        group_type: GroupType::Classic,
         protocol_type: "consumer".to_owned(),
-        state: GroupState::Empty,
+        state: "Empty",
     };
     assert_eq!(fixture.groups().list(), std::slice::from_ref(&summary));
     let fixture = fixture.restart();

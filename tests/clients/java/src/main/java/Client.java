@@ -49,6 +49,8 @@ public final class Client {
     switch (arguments[0]) {
       case "roundtrip" -> roundtrip(rest[0], rest[1]);
       case "group" -> group(rest[0]);
+      case "consumers" -> Consumers.groups(rest[0]);
+      case "follow" -> Consumers.follow(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "reject" -> reject(rest[0], rest[1], rest[2]);
       case "produce" -> produce(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "consume" -> consume(rest[0], rest[1], Integer.parseInt(rest[2]));
