@@ -124,7 +124,7 @@ impl JsonValidator {
             return Ok(());
         }
         if levels <= EXPLAINED_LEVELS_MAX {
-            let view = View::new(text, &scratch.tape, steps);
+            let view = View::new(text, &scratch.tape, explained_steps(values));
             let root = TapeNode::root(&view);
             if let Err(error) = self.validator.validate(root)
                 && !view.is_exhausted()
@@ -154,8 +154,7 @@ impl JsonValidator {
             return Vec::new();
         }
         let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
-        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
-        let view = View::new(text, &scratch.tape, steps);
+        let view = View::new(text, &scratch.tape, explained_steps(values));
         let errors: Vec<ValidationError<'_>> = self
             .validator
             .iter_errors(TapeNode::root(&view))
@@ -170,6 +169,13 @@ impl JsonValidator {
     }
 }
 
+/// Looks at values while a reason is searched in a payload of so many values.
+fn explained_steps(values: u64) -> u64 {
+    let steps =
+        EXPLAINED_STEPS_MIN.saturating_add(values.saturating_mul(EXPLAINED_STEPS_PER_VALUE));
+    steps.min(EXPLAINED_STEPS_MAX)
+}
+
 /// Reasons told of one payload.
 const REFUSALS_MAX: usize = 64;
 /// Schemas judged one inside the other. The validator recurses, some 430 bytes a level in the
@@ -180,6 +186,11 @@ const EXPLAINED_LEVELS_MAX: usize = 600;
 /// Looks at values that any payload may take to judge, and more for each of its values.
 const STEPS_MIN: u64 = 100_000;
 const STEPS_PER_VALUE: u64 = 1000;
+/// The same for finding the reason: alternatives that fail all keep their errors, some 400 bytes a
+/// look where alternatives hold alternatives. Past it the payload is refused without a place.
+const EXPLAINED_STEPS_MIN: u64 = 30_000;
+const EXPLAINED_STEPS_PER_VALUE: u64 = 30;
+const EXPLAINED_STEPS_MAX: u64 = 150_000;
 /// Schemas judged for one value, each counted as often as it is reached. Past it a schema is not
 /// compiled: definitions that refer to each other twice double the work with every definition.
 pub(super) const VISITS_PER_VALUE_MAX: u64 = 50_000;

@@ -139,7 +139,7 @@ fn unjudged() -> Difference {
 /// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
 const STEPS_MAX: usize = 100_000;
 /// Bytes of the paths of all differences, those of trials included; past it likewise.
-const PATH_BYTES_MAX: usize = 8 << 20;
+const PATH_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a name that cost as much as a pair.
 const NAME_BYTES_PER_STEP: usize = 64;
 /// Rounds of the search for incompatible cycles; each knows at least one pair more.
