@@ -7,6 +7,7 @@
 mod broker_configs;
 mod catalog;
 mod changes;
+mod client_metrics;
 mod config;
 mod open;
 mod quotas;
@@ -23,6 +24,7 @@ pub use crate::log::TopicConfig;
 pub use broker_configs::BrokerScope;
 pub use open::TopicsOptions;
 
+use crate::client_metrics::ClientMetrics;
 use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName};
@@ -151,6 +153,8 @@ pub enum ConfigSource {
     Start = 4,
     /// Not set anywhere.
     Default = 5,
+    /// Set on the client metrics resource.
+    ClientMetrics = 7,
 }
 
 /// A change of configs.
@@ -184,6 +188,7 @@ pub struct Topics {
     context: Arc<PartitionContext>,
     table: ArcSwap<ConfigTable>,
     quotas: Arc<Quotas>,
+    client_metrics: Arc<ClientMetrics>,
     validator: Arc<dyn RecordValidator>,
     default_partitions: i32,
     clock: Clock,
