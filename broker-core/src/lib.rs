@@ -13,6 +13,7 @@
 //! | [`partition`] | one partition: append, group commit, fetch, waiting |
 //! | [`authorization`] | the seam for security: principals, operations, the authorizer |
 //! | [`quotas`] | client quotas: what each client used, how long it must wait (pure) |
+//! | [`client_metrics`] | metrics that clients push, as far as someone subscribed to them |
 //! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
 //! | [`groups`] | consumer groups and their offsets |
 //! | [`transactions`] | exactly-once: the transaction coordinator and the producer ids |
@@ -28,6 +29,7 @@
 pub mod api;
 pub mod authorization;
 pub mod broker;
+pub mod client_metrics;
 pub mod clock;
 pub mod doctor;
 pub mod error;

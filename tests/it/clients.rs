@@ -212,6 +212,10 @@ fn admin_clients_are_served() {
             .run(&["administer", &server.kafka, &server.registry()])
             .good();
     }
+    // The Java client subscribed to metrics of some clients.
+    Client::Python
+        .run(&["telemetry", &server.kafka, &server.registry()])
+        .good();
 }
 
 /// Transactions in peace, then a consume-transform-produce application with the broker, and once the

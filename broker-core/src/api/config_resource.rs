@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC, RequestContext, blocking, refuse};
+use super::{
+    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_TOPIC, RequestContext, blocking, refuse,
+};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
@@ -17,6 +19,8 @@ pub(super) enum ConfigResource {
     Topic(String),
     /// All brokers (the empty name), or this one.
     Broker(BrokerScope),
+    /// A subscription to metrics of clients.
+    ClientMetrics(String),
 }
 
 impl ConfigResource {
@@ -46,6 +50,10 @@ impl ConfigResource {
                     )
                 }
             }
+            RESOURCE_CLIENT_METRICS => {
+                context.authorize_change(broker, operation, Resource::Cluster)?;
+                Ok(Self::ClientMetrics(name.to_owned()))
+            }
             other => refuse(
                 ErrorCode::INVALID_REQUEST,
                 format!("configs of resource type {other} are not supported"),
@@ -69,6 +77,9 @@ pub(super) async fn change(
         ConfigResource::Topic(name) => topics.change_configs(&name, &change, validate_only),
         ConfigResource::Broker(scope) => {
             topics.change_broker_configs(scope, &change, validate_only)
+        }
+        ConfigResource::ClientMetrics(name) => {
+            topics.change_client_metrics(&name, &change, validate_only)
         }
     })
     .await

@@ -18,7 +18,7 @@ use super::{
     describe_client_quotas, describe_cluster, describe_configs, describe_log_dirs, describe_quorum,
     describe_topic_partitions, elect_leaders, fetch, groups, incremental_alter_configs,
     init_producer_id, list_config_resources, list_offsets, list_partition_reassignments, metadata,
-    offset_for_leader_epoch, produce, spans, transactions, update_features,
+    offset_for_leader_epoch, produce, spans, telemetry, transactions, update_features,
 };
 use crate::authorization::Principal;
 use crate::broker::Broker;
@@ -181,6 +181,7 @@ pub async fn dispatch(
     if !api.serves(version) {
         if api.key == API_VERSIONS {
             return Ok(answer_api_versions(
+                broker,
                 api,
                 (0, key.correlation_id),
                 ErrorCode::UNSUPPORTED_VERSION,
@@ -268,7 +269,13 @@ async fn answer(
             }
             let throttle_ms = request_throttle_ms(broker, context);
             let correlated = (version, context.correlation_id);
-            Ok(answer_api_versions(api, correlated, error, throttle_ms))
+            Ok(answer_api_versions(
+                broker,
+                api,
+                correlated,
+                error,
+                throttle_ms,
+            ))
         }
         JOIN_GROUP | SYNC_GROUP => {
             // These wait for other members, possibly for minutes: a stopping broker does not.
@@ -339,6 +346,7 @@ fn saturated(throttle_ms: i64) -> i32 {
 }
 
 fn answer_api_versions(
+    broker: &Broker,
     api: &'static Api,
     (version, correlation_id): (i16, i32),
     error: ErrorCode,
@@ -346,7 +354,10 @@ fn answer_api_versions(
 ) -> Reply {
     let mut writer = Writer::default();
     header::write_response(&mut writer, api, version, correlation_id);
-    api_versions::encode_response(&mut writer, version, error, saturated(throttle_ms));
+    let telemetry = broker.topics.client_metrics().is_wanted();
+    let offers = |api: &Api| telemetry || !api.is_telemetry();
+    let throttle_time_ms = saturated(throttle_ms);
+    api_versions::encode_response(&mut writer, version, error, throttle_time_ms, offers);
     Reply {
         api,
         frame: Some(writer.finish()),
@@ -537,6 +548,14 @@ async fn dispatch_cold(
             |response| response.error_code
         ),
         69 => answer!(|request| groups::consumer_group_describe(broker, context, request)),
+        71 => answer!(
+            |request| telemetry::subscriptions(broker, context, request),
+            |response| response.error_code
+        ),
+        72 => answer!(
+            |request| telemetry::push(broker, context, request),
+            |response| response.error_code
+        ),
         74 => answer!(
             |request| list_config_resources::handle(broker, context, request),
             |response| response.error_code

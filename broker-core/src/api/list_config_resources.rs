@@ -7,15 +7,23 @@ use std::sync::Arc;
 use kafka_wire::list_config_resources_response::ConfigResource;
 use kafka_wire::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC, RequestContext, text};
+use super::{
+    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_TOPIC, RequestContext, blocking, text,
+};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::wire;
 
-/// What can be asked for: topics, brokers, loggers of brokers, client metrics, groups. Of the last
-/// three none has configs here.
-const TYPES: [i8; 5] = [RESOURCE_TOPIC, RESOURCE_BROKER, 8, 16, 32];
+/// What can be asked for: topics, brokers, client metrics, loggers of brokers, groups. Of the last
+/// two none has configs here.
+const TYPES: [i8; 5] = [
+    RESOURCE_TOPIC,
+    RESOURCE_BROKER,
+    RESOURCE_CLIENT_METRICS,
+    8,
+    32,
+];
 
 /// Lists what has configs; no types mean all.
 pub(super) async fn handle(
@@ -24,7 +32,10 @@ pub(super) async fn handle(
     request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
     let asked = &request.resource_types;
-    let wants = |kind: i8| context.version > 0 && (asked.is_empty() || asked.contains(&kind));
+    let wants = |kind: i8| match context.version {
+        0 => kind == RESOURCE_CLIENT_METRICS,
+        _ => asked.is_empty() || asked.contains(&kind),
+    };
     let refused = match context.authorize(broker, Operation::DescribeConfigs, Resource::Cluster) {
         Err(denied) => Some(denied),
         Ok(()) if asked.iter().any(|kind| !TYPES.contains(kind)) => {
@@ -49,6 +60,14 @@ pub(super) async fn handle(
     }
     if wants(RESOURCE_BROKER) {
         list(RESOURCE_BROKER, &broker.config.node_id.to_string());
+    }
+    if wants(RESOURCE_CLIENT_METRICS) {
+        let topics = Arc::clone(&broker.topics);
+        // A change that is being made durable holds the list meanwhile.
+        let names = blocking(move || Ok(topics.list_client_metrics())).await;
+        for name in names.unwrap_or_default() {
+            list(RESOURCE_CLIENT_METRICS, &name);
+        }
     }
     wire!(ListConfigResourcesResponse { config_resources })
 }

@@ -34,6 +34,7 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod spans;
+mod telemetry;
 mod throttle;
 mod transactions;
 mod update_features;
@@ -135,6 +136,9 @@ const RESOURCE_TOPIC: i8 = 2;
 
 /// Resource type of a broker in the config APIs.
 const RESOURCE_BROKER: i8 = 4;
+
+/// Resource type of a subscription to metrics of clients in the config APIs.
+const RESOURCE_CLIENT_METRICS: i8 = 16;
 
 /// The topic that a request names by name or, from the versions of KIP-516, by id, if the principal
 /// may do `operation` on it. Who may not is not told whether a name exists.

@@ -29,6 +29,8 @@ mod quota_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]
+mod telemetry_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod transaction_tests;

@@ -3,7 +3,7 @@
 //! v1 throttle time; v3 flexible body, client software (KIP-511) and features (KIP-584); v4 feature
 //! ranges from 0.
 
-use super::apis::APIS;
+use super::apis::{APIS, Api};
 use super::reader::{Malformed, Reader};
 use super::writer::Writer;
 use crate::error::ErrorCode;
@@ -98,15 +98,22 @@ const FEATURES_EPOCH: i64 = 0;
 /// First version whose clients understand a supported level of 0.
 const LEVEL_ZERO_FROM: i16 = 4;
 
-/// Encodes the answer: `error` and every API of the table, and the features (v3+).
+/// Encodes the answer: `error`, every API of the table that is offered now, and the features (v3+).
 ///
 /// An unsupported request version is answered in version 0 with UNSUPPORTED_VERSION, so that the
 /// client finds the range of key 18 in a layout it is sure to know.
-pub fn encode_response(writer: &mut Writer, version: i16, error: ErrorCode, throttle_time_ms: i32) {
+pub fn encode_response(
+    writer: &mut Writer,
+    version: i16,
+    error: ErrorCode,
+    throttle_time_ms: i32,
+    offers: impl Fn(&Api) -> bool,
+) {
     let flexible = version >= FLEXIBLE_FROM;
     writer.i16(error.0);
-    writer.count(flexible, APIS.len());
-    for api in APIS {
+    let offered = || APIS.iter().filter(|api| offers(api));
+    writer.count(flexible, offered().count());
+    for api in offered() {
         writer.i16(api.key);
         writer.i16(api.advertised_min);
         writer.i16(api.max);

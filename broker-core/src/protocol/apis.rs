@@ -40,6 +40,12 @@ impl Api {
         self.min <= version && version <= self.max
     }
 
+    /// Whether it is advertised only while someone wants metrics of clients.
+    #[must_use]
+    pub const fn is_telemetry(&self) -> bool {
+        matches!(self.key, GET_TELEMETRY_SUBSCRIPTIONS | PUSH_TELEMETRY)
+    }
+
     /// Whether `version` uses compact lengths and tagged fields.
     #[must_use]
     pub const fn is_flexible(&self, version: i16) -> bool {
@@ -58,11 +64,17 @@ pub const SYNC_GROUP: i16 = 14;
 /// Key of ApiVersions.
 pub const API_VERSIONS: i16 = 18;
 
+/// Key of GetTelemetrySubscriptions.
+pub const GET_TELEMETRY_SUBSCRIPTIONS: i16 = 71;
+/// Key of PushTelemetry.
+pub const PUSH_TELEMETRY: i16 = 72;
+
 /// Every API offered, ascending by key.
 ///
 /// Produce advertises 0 although 0 to 2 are not answered: librdkafka before 2.11.1 sends gzip, lz4
 /// and snappy batches uncompressed to a broker whose range does not include 0 (KAFKA-18659). The
-/// telemetry APIs (71, 72) are absent on purpose: librdkafka pushes metrics as soon as they appear.
+/// telemetry APIs (71, 72) are advertised only while someone wants metrics of clients: these push as
+/// soon as they see them.
 pub const APIS: &[Api] = &[
     Api {
         advertised_min: 0,
@@ -111,6 +123,14 @@ pub const APIS: &[Api] = &[
     Api::new(66, "ListTransactions", 0, 1, 0),
     Api::new(68, "ConsumerGroupHeartbeat", 0, 1, 0),
     Api::new(69, "ConsumerGroupDescribe", 0, 1, 0),
+    Api::new(
+        GET_TELEMETRY_SUBSCRIPTIONS,
+        "GetTelemetrySubscriptions",
+        0,
+        0,
+        0,
+    ),
+    Api::new(PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0),
     Api::new(74, "ListConfigResources", 0, 1, 0),
     Api::new(75, "DescribeTopicPartitions", 0, 0, 0),
 ];
@@ -158,7 +178,7 @@ mod tests {
     #[test]
     fn the_table_ascends_and_hides_what_is_not_built() {
         assert!(APIS.windows(2).all(|pair| pair[0].key < pair[1].key));
-        for absent in [4, 5, 6, 7, 17, 27, 36, 71, 72] {
+        for absent in [4, 5, 6, 7, 17, 27, 36] {
             assert_eq!(find(absent), None, "key {absent}");
         }
         assert_eq!(find(PRODUCE).map(|api| api.advertised_min), Some(0));

@@ -296,7 +296,7 @@ fn api_versions_agree() {
         );
 
         let bytes = body(|writer| {
-            api_versions::encode_response(writer, version, ErrorCode::NONE, 0);
+            api_versions::encode_response(writer, version, ErrorCode::NONE, 0, |_| true);
         });
         let (wire, _) = check_oracles::<
             kafka_wire::ApiVersionsResponse,

@@ -105,12 +105,25 @@ impl DecompressionScratch {
         codec: Compression,
         compressed: &[u8],
     ) -> Result<&[u8], BatchError> {
+        self.decompress_at_most(codec, compressed, decompressed_bytes_max(compressed.len()))
+    }
+
+    /// The same with a limit of the caller's, in bytes.
+    ///
+    /// # Errors
+    /// [`BatchError::Decompress`] and [`BatchError::DecompressedTooLarge`].
+    pub fn decompress_at_most(
+        &mut self,
+        codec: Compression,
+        compressed: &[u8],
+        limit: usize,
+    ) -> Result<&[u8], BatchError> {
         if self.buffer.capacity() > SCRATCH_KEPT_BYTES_MAX {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
-        let limit = decompressed_bytes_max(compressed.len());
         let done = match codec {
+            Compression::None if compressed.len() > limit => Err(Failure::TooLarge),
             Compression::None => {
                 self.buffer.extend_from_slice(compressed);
                 Ok(())

@@ -16,7 +16,7 @@
 mod batch;
 mod build;
 pub mod check;
-mod compression;
+pub(crate) mod compression;
 mod error;
 mod header;
 mod marker;

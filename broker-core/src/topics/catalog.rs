@@ -44,6 +44,11 @@ pub(crate) enum MetadataRecord {
         kind: QuotaKind,
         limit: Option<f64>,
     },
+    /// All configs of a client metrics resource; none when it is gone.
+    ClientMetricsChanged {
+        name: String,
+        configs: Properties,
+    },
 }
 
 /// A topic as catalogued.
@@ -65,6 +70,7 @@ pub(crate) struct Catalog {
     /// By the broker's names of them.
     pub(crate) broker_configs: BTreeMap<BrokerScope, Properties>,
     pub(crate) quotas: QuotaTable,
+    pub(crate) client_metrics: BTreeMap<String, Properties>,
 }
 
 impl Catalog {
@@ -101,6 +107,13 @@ impl Catalog {
                 kind,
                 limit,
             } => self.quotas.set(entity, *kind, *limit),
+            MetadataRecord::ClientMetricsChanged { name, configs } => {
+                if configs.is_empty() {
+                    self.client_metrics.remove(name);
+                } else {
+                    self.client_metrics.insert(name.clone(), configs.clone());
+                }
+            }
         }
     }
 
@@ -132,6 +145,13 @@ impl Catalog {
                     }),
             );
         }
+        let resources = self.client_metrics.iter();
+        records.extend(
+            resources.map(|(name, configs)| MetadataRecord::ClientMetricsChanged {
+                name: name.clone(),
+                configs: configs.clone(),
+            }),
+        );
         records
     }
 
@@ -196,6 +216,11 @@ impl MetadataRecord {
                     None => out.push(0),
                 }
             }
+            Self::ClientMetricsChanged { name, configs } => {
+                out.extend_from_slice(&[9, VERSION]);
+                put_text(&mut out, name);
+                put_properties(&mut out, configs);
+            }
         }
         out
     }
@@ -244,6 +269,10 @@ impl MetadataRecord {
                     [0] => None,
                     _ => Some(f64::from_be_bytes(take(&mut left)?)),
                 },
+            },
+            9 => Self::ClientMetricsChanged {
+                name: take_text(&mut left)?,
+                configs: take_properties(&mut left)?,
             },
             _ => return None,
         };
@@ -356,6 +385,14 @@ mod tests {
             quota(Some(EntityName::Default), named("c"), Some(0.5)),
             quota(None, Some(EntityName::Default), Some(1.0)),
             quota(named("u"), None, None),
+            MetadataRecord::ClientMetricsChanged {
+                name: "m".to_owned(),
+                configs: Properties::from([("metrics".to_owned(), "*".to_owned())]),
+            },
+            MetadataRecord::ClientMetricsChanged {
+                name: "gone".to_owned(),
+                configs: Properties::new(),
+            },
         ];
         let mut catalog = Catalog::default();
         for record in &records {

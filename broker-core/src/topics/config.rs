@@ -303,7 +303,7 @@ impl ConfigTable {
             let value = altered
                 .get(name)
                 .map_or_else(|| self.default(row.name), String::as_str);
-            match row.altered(name, value, op)? {
+            match value_after(row.kind, name, value, op)? {
                 Some(value) => altered.insert(name.clone(), value),
                 None => altered.remove(name),
             };
@@ -321,7 +321,7 @@ impl ConfigTable {
         let mut altered = properties.clone();
         for (name, op) in ops {
             let row = self.row(name)?;
-            match row.altered(name, self.value(name, &altered), op)? {
+            match value_after(row.kind, name, self.value(name, &altered), op)? {
                 Some(value) => altered.insert(name.clone(), value),
                 None => altered.remove(name),
             };
@@ -329,6 +329,34 @@ impl ConfigTable {
         self.check(&altered)?;
         Ok(altered)
     }
+}
+
+/// The value of a config after a change; `None` when it goes back to the default.
+pub(super) fn value_after(
+    kind: ConfigType,
+    name: &str,
+    value: &str,
+    op: &ConfigOp,
+) -> Result<Option<String>, String> {
+    let (ConfigOp::Append(change) | ConfigOp::Subtract(change)) = op else {
+        return Ok(match op {
+            ConfigOp::Set(value) => Some(value.clone()),
+            _ => None,
+        });
+    };
+    if kind != ConfigType::List {
+        return Err(format!(
+            "{name} is not a list: nothing can be added or taken"
+        ));
+    }
+    let mut items = list(value);
+    for item in list(change) {
+        items.retain(|known| *known != item);
+        if matches!(op, ConfigOp::Append(_)) {
+            items.push(item);
+        }
+    }
+    Ok(Some(items.join(",")))
 }
 
 fn list(value: &str) -> Vec<&str> {
@@ -351,29 +379,6 @@ impl Row {
             documentation: self.documentation,
             synonyms,
         }
-    }
-
-    /// The value after a change; `None` when it goes back to the default.
-    fn altered(&self, name: &str, value: &str, op: &ConfigOp) -> Result<Option<String>, String> {
-        let (ConfigOp::Append(change) | ConfigOp::Subtract(change)) = op else {
-            return Ok(match op {
-                ConfigOp::Set(value) => Some(value.clone()),
-                _ => None,
-            });
-        };
-        if self.kind != ConfigType::List {
-            return Err(format!(
-                "{name} is not a list: nothing can be added or taken"
-            ));
-        }
-        let mut items = list(value);
-        for item in list(change) {
-            items.retain(|known| *known != item);
-            if matches!(op, ConfigOp::Append(_)) {
-                items.push(item);
-            }
-        }
-        Ok(Some(items.join(",")))
     }
 
     fn check(&self, value: &str) -> Result<(), String> {

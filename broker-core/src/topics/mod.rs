@@ -7,6 +7,7 @@
 mod broker_configs;
 mod catalog;
 mod changes;
+mod client_metrics;
 mod config;
 mod open;
 mod quotas;
@@ -29,6 +30,7 @@ pub(crate) use catalog::TopicEntry;
 pub(crate) use changes::DELETED_SUFFIX;
 pub(crate) use store::MetadataStore;
 
+use crate::client_metrics::ClientMetrics;
 use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName};
@@ -159,6 +161,8 @@ pub enum ConfigSource {
     Start = 4,
     /// Not set anywhere.
     Default = 5,
+    /// Set on the client metrics resource.
+    ClientMetrics = 7,
 }
 
 /// A change of configs.
@@ -194,6 +198,7 @@ pub struct Topics {
     context: Arc<PartitionContext>,
     table: ArcSwap<ConfigTable>,
     quotas: Arc<Quotas>,
+    client_metrics: Arc<ClientMetrics>,
     validator: Arc<dyn RecordValidator>,
     default_partitions: i32,
     clock: Clock,

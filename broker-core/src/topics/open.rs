@@ -100,6 +100,7 @@ impl Topics {
             context: Arc::new(PartitionContext::new(storage, syncer, durability)),
             table: ArcSwap::from_pointee(table),
             quotas: Arc::default(),
+            client_metrics: Arc::default(),
             validator,
             default_partitions,
             clock,
@@ -107,6 +108,7 @@ impl Topics {
         };
         topics.restore_broker_configs();
         topics.restore_quotas();
+        topics.restore_client_metrics();
         let start = topics.start(shutdown)?;
         topics.open_partitions(start)?;
         Ok(Arc::new(topics))

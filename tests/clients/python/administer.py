@@ -1,6 +1,9 @@
 """What confluent-kafka-python's AdminClient asks of a broker beyond topics and groups."""
 
-from confluent_kafka import ElectionType, KafkaError, TopicPartition
+import time
+import urllib.request
+
+from confluent_kafka import ElectionType, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -25,7 +28,7 @@ def only(futures):
     return future.result(timeout=30)
 
 
-def administer(bootstrap):
+def administer(bootstrap, _registry):
     admin = AdminClient({"bootstrap.servers": bootstrap})
     only(admin.create_topics([NewTopic(TOPIC, num_partitions=3)]))
     cluster = admin.describe_cluster(include_authorized_operations=True).result(timeout=30)
@@ -52,3 +55,21 @@ def administer(bootstrap):
     check(inherited.value == "2000000", f"{inherited}")
     names = set(inherited.synonyms)
     check(names == {"log.segment.bytes"}, f"synonyms {names}")
+
+
+def telemetry(bootstrap, registry):
+    """librdkafka pushes metrics by default, if someone subscribed to its own (client ids that end in
+    -telemetry, of the Java program)."""
+    for client_id, wanted in [("librdkafka-other", False), ("librdkafka-telemetry", True)]:
+        producer = Producer({"bootstrap.servers": bootstrap, "client.id": client_id})
+        series = f'client_id="{client_id}"'
+        deadline = time.monotonic() + (60 if wanted else 3)
+        shown = False
+        while not shown and time.monotonic() < deadline:
+            producer.produce(TOPIC, b"x", partition=0)
+            check(producer.flush(30) == 0, "records still queued after 30 s")
+            with urllib.request.urlopen(f"{registry}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+            shown = any(line.startswith("assay_client_metric") and series in line for line in lines)
+            time.sleep(0.05)
+        check(shown == wanted, f"{client_id}: metrics shown: {shown}")

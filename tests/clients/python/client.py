@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, Proto
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from administer import administer
+from administer import administer, telemetry
 from registry import registry
 
 COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -416,7 +416,8 @@ if __name__ == "__main__":
         "registry": registry,
         "produce": produce,
         "consume": consume,
-        "administer": lambda bootstrap, _registry: administer(bootstrap),
+        "administer": administer,
+        "telemetry": telemetry,
         "transact": transact,
         "transfer": transfer,
     }

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Stream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
@@ -56,6 +57,7 @@ final class Administration {
       quorumAndFeatures(admin);
       configs(admin);
       quotas(admin, bootstrap);
+      telemetry(admin, bootstrap, registry);
     }
     sessions(bootstrap, registry);
   }
@@ -204,11 +206,35 @@ final class Administration {
     check(admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().isEmpty(), "quotas");
   }
 
+  /** Someone wants metrics of some clients: one learns so, pushes them, and the broker shows them. */
+  private static void telemetry(Admin admin, String bootstrap, String registry) throws Exception {
+    ConfigResource wish = new ConfigResource(ConfigResource.Type.CLIENT_METRICS, "java");
+    List<AlterConfigOp> set = new ArrayList<>();
+    Map<String, String> configs =
+        Map.of("metrics", "org.apache.kafka.producer.", "interval.ms", "500", "match", "client_id=.*-telemetry");
+    configs.forEach((name, value) ->
+        set.add(new AlterConfigOp(new ConfigEntry(name, value), AlterConfigOp.OpType.SET)));
+    admin.incrementalAlterConfigs(Map.of(wish, set)).all().get();
+    check(config(admin, wish, "interval.ms").value().equals("500"), "interval");
+    try (KafkaProducer<byte[], byte[]> producer = producer(bootstrap, "java-telemetry")) {
+      check(producer.clientInstanceId(Duration.ofSeconds(30)) != null, "no client instance id");
+      long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+      String series = "client_id=\"java-telemetry\"";
+      while (lines(registry).noneMatch(
+          line -> line.startsWith("assay_client_metric") && line.contains(series))) {
+        check(System.nanoTime() < deadline, "no pushed metric is shown");
+        send(producer, 1);
+      }
+    }
+  }
+
   private static boolean brokerCounts(String registry, String metric) throws Exception {
+    return lines(registry).anyMatch(line -> line.startsWith(metric + " ") && !line.endsWith(" 0"));
+  }
+
+  private static Stream<String> lines(String registry) throws Exception {
     HttpRequest request = HttpRequest.newBuilder(URI.create(registry + "/metrics")).build();
-    String body =
-        HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();
-    return body.lines().anyMatch(line -> line.startsWith(metric + " ") && !line.endsWith(" 0"));
+    return HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body().lines();
   }
 
   /** A consumer in a fetch session sees partitions come and go, and every record. */
