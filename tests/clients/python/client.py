@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, Proto
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from consumers import consumers, follow
 from registry import registry
 
 COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -411,6 +412,8 @@ if __name__ == "__main__":
     words = {
         "roundtrip": roundtrip,
         "group": group,
+        "consumers": consumers,
+        "follow": follow,
         "reject": reject,
         "registry": registry,
         "produce": produce,
