@@ -10,6 +10,7 @@ mod clients;
 mod crash;
 mod demo;
 mod enforcement;
+mod groups;
 mod harness;
 mod operations;
 #[path = "../../registry/tests/support/postgres.rs"]

@@ -107,17 +107,6 @@ def patterns(bootstrap, admin):
     create(admin, "py-pattern-b", 2)
     until(lambda: len(consumer.assignment()) == 3, [consumer], [], "a topic that came later was not assigned")
     consumer.close()
-    bad = member(bootstrap, "py-pattern-bad")
-    bad.subscribe(["^py-(pattern"])
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        check(time.monotonic() < deadline, "a bad pattern was not refused")
-        message = bad.poll(0.1)
-        if message is not None and message.error():
-            # 128: this client has no name for it yet.
-            check(message.error().code() in (128, KafkaError.INVALID_CONFIG), f"error {message.error()}")
-            break
-    bad.close()
 
 
 def static_members(bootstrap, admin):
