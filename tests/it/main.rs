@@ -19,4 +19,5 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod stacks;
 mod transfer;
