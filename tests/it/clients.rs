@@ -11,7 +11,7 @@ use crate::harness::{PATIENCE, Ran, Server, clients_dir, eventually, run};
 
 /// A program of `tests/clients`; its README says the words they all understand.
 #[derive(Clone, Copy)]
-enum Client {
+pub(crate) enum Client {
     Python,
     Node,
     Java,
@@ -23,7 +23,7 @@ enum Client {
 }
 
 impl Client {
-    fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         let folder = clients_dir();
         match self {
             Self::Python => {
@@ -77,7 +77,7 @@ impl Client {
         }
     }
 
-    fn run(self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(self, arguments: &[&str]) -> Ran {
         run(self.command().args(arguments), "")
     }
 }
@@ -305,7 +305,7 @@ fn kcat(server: &Server, arguments: &[&str], input: &str) -> Ran {
     )
 }
 
-fn kcat_produce(server: &Server, topic: &str, arguments: &[&str], input: &str) -> Ran {
+pub(crate) fn kcat_produce(server: &Server, topic: &str, arguments: &[&str], input: &str) -> Ran {
     kcat(
         server,
         &[&["-P", "-t", topic, "-X", "acks=all"], arguments].concat(),

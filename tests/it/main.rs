@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod enforcement;
+mod groups;
 mod harness;
 mod https;
 mod operations;

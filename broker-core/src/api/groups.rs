@@ -379,4 +379,6 @@ fn own(bytes: &Bytes) -> Bytes {
 }
 
 #[cfg(test)]
+mod consumer_tests;
+#[cfg(test)]
 mod tests;

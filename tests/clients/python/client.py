@@ -15,6 +15,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from administer import administer, telemetry
+from consumers import consumers, follow
 from registry import registry
 
 COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -412,6 +413,8 @@ if __name__ == "__main__":
     words = {
         "roundtrip": roundtrip,
         "group": group,
+        "consumers": consumers,
+        "follow": follow,
         "reject": reject,
         "registry": registry,
         "produce": produce,

@@ -22,6 +22,8 @@ use crate::wire;
 
 /// First version in which members choose their ids, and may subscribe by a regular expression.
 const MEMBER_CHOOSES_ID_FROM: i16 = 1;
+/// ConsumerGroupDescribe's type of a member of the classic protocol.
+const MEMBER_TYPE_CLASSIC: i8 = 0;
 /// ConsumerGroupDescribe's type of a member of the consumer protocol.
 const MEMBER_TYPE_CONSUMER: i8 = 1;
 
@@ -196,6 +198,10 @@ fn described_member(
     member: MemberDescription,
 ) -> consumer_group_describe_response::Member {
     let subscription = member.subscription;
+    let member_type = match subscription.classic {
+        Some(_) => MEMBER_TYPE_CLASSIC,
+        None => MEMBER_TYPE_CONSUMER,
+    };
     let mut row = wire!(consumer_group_describe_response::Member {
         member_id: member.id.into(),
         instance_id: subscription.instance_id.map(StrBytes::from),
@@ -213,7 +219,7 @@ fn described_member(
         target_assignment: described_assignment(broker, member.target),
     });
     if version >= 1 {
-        row.member_type = MEMBER_TYPE_CONSUMER;
+        row.member_type = member_type;
     }
     row
 }

@@ -262,7 +262,7 @@ impl ConsumerGroup {
         if self.has_newer_epoch_for(id) {
             return SyncReply::error(ErrorCode::REBALANCE_IN_PROGRESS);
         }
-        self.touch_classic(now_ms, id, false);
+        self.touch_classic(now_ms, id, None);
         SyncReply {
             error: ErrorCode::NONE,
             protocol_type: Some(PROTOCOL_TYPE.to_owned()),
@@ -293,7 +293,11 @@ impl ConsumerGroup {
                 MemberState::Waiting => !self.waits_for_others(member_id),
                 MemberState::Stable | MemberState::Unknown => false,
             };
-        self.touch_classic(now_ms, member_id, joins_again);
+        let timeout_ms = i64::from(member.subscription.rebalance_timeout_ms.max(0));
+        let told_ms = joins_again.then(|| now_ms.saturating_add(timeout_ms));
+        // Reporting gives no more time for what it was told before.
+        let running_ms = self.deadlines.get(member_id).and_then(|d| d.act_ms);
+        self.touch_classic(now_ms, member_id, running_ms.or(told_ms));
         if joins_again {
             ErrorCode::REBALANCE_IN_PROGRESS
         } else {
@@ -409,21 +413,13 @@ impl ConsumerGroup {
         Some(protocol.name.clone())
     }
 
-    /// The member is there; whether it has to join again.
-    fn touch_classic(&mut self, now_ms: i64, member_id: &str, joins_again: bool) {
-        let Some(member) = self.members.get(member_id) else {
+    /// The member is there, and has something to do until then.
+    fn touch_classic(&mut self, now_ms: i64, member_id: &str, act_ms: Option<i64>) {
+        let Some(classic) = self.classic_member(member_id) else {
             return;
         };
-        let rebalance_timeout_ms = i64::from(member.subscription.rebalance_timeout_ms.max(0));
-        let session_timeout_ms = self
-            .classic_member(member_id)
-            .map_or(0, |classic| classic.session_timeout_ms);
-        let running = self.deadlines.get(member_id).and_then(|d| d.act_ms);
-        let fresh_ms = now_ms.saturating_add(rebalance_timeout_ms);
-        let deadlines = Deadlines {
-            session_ms: now_ms.saturating_add(i64::from(session_timeout_ms)),
-            act_ms: joins_again.then(|| running.unwrap_or(fresh_ms)),
-        };
+        let session_ms = now_ms.saturating_add(i64::from(classic.session_timeout_ms));
+        let deadlines = Deadlines { session_ms, act_ms };
         self.deadlines.insert(member_id.to_owned(), deadlines);
     }
 

@@ -152,32 +152,40 @@ impl GroupCoordinator {
         inner: &mut Inner,
         request: &Heartbeat,
     ) -> Result<Answered, Refusal> {
-        let Group::Classic(_) = &inner.group else {
+        let Group::Classic(classic) = &inner.group else {
             return self.consumer_stay(slot, inner, request);
         };
-        if !inner.group.is_empty() {
-            return Err(not_found(
-                &slot.id,
-                "its members speak the classic protocol",
-            ));
-        }
+        // Members of the classic protocol that stay are served by the group that this becomes.
         let now_ms = self.clock.now_ms();
+        let (topics, config) = (self.topics.as_ref(), &self.config.consumer);
         let mut group = ConsumerGroup::default();
-        let topics = self.topics.as_ref();
-        let joined = group.heartbeat(now_ms, request, topics, &self.config.consumer);
-        let (reply, changes) = joined?;
+        let mut taken_over = Vec::new();
+        let members = classic.hand_over();
+        if !members.is_empty() {
+            if !classic.is_consumer_group() {
+                return Err(not_found(&slot.id, "its members are no consumers"));
+            }
+            let generation = classic.generation();
+            group = ConsumerGroup::from_classic(now_ms, generation, &members, topics, config)?;
+            taken_over = group.snapshot();
+        }
+        let (reply, changes) = group.heartbeat(now_ms, request, topics, config)?;
         let mut records = Records::new(&slot.id);
         let written = (|| {
             if inner.stored.is_some() {
                 records.metadata(None)?;
             }
+            records.changes(&taken_over)?;
             records.changes(&changes.applied)?;
             self.append(inner, records, now_ms)
         })();
         written.map_err(unwritten)?;
         inner.stored = None;
-        inner.group = Group::Consumer(group);
-        self.schedule(&slot.id, inner);
+        let before = std::mem::replace(&mut inner.group, Group::Consumer(group));
+        if let Group::Classic(mut classic) = before {
+            let effects = classic.dismiss();
+            self.settle(slot, inner, effects, now_ms);
+        }
         Ok((reply, inner.written))
     }
 

@@ -1,5 +1,7 @@
 //! The coordinator over a real log: durability, restarts, timers, the bound on the log.
 
+mod consumer;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -98,6 +98,8 @@ final class Consumers {
       share(bootstrap, admin);
       patterns(bootstrap, admin);
       staticMembers(bootstrap, admin);
+      migrate(bootstrap, admin, "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
+      migrate(bootstrap, admin, "org.apache.kafka.clients.consumer.RangeAssignor");
     }
   }
 
@@ -226,6 +228,36 @@ final class Consumers {
     again.close(CloseOptions.groupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP));
     poll(List.of(two), seen, () -> two.assignment().size() == 4);
     two.close();
+  }
+
+  /** A member of the classic protocol, then one of each, then the classic one alone. */
+  private static void migrate(String bootstrap, Admin admin, String assignor) throws Exception {
+    String topic = "java-migrate-" + assignor.substring(assignor.lastIndexOf('.') + 1);
+    create(admin, topic, 4);
+    List<String> seen = new ArrayList<>();
+    KafkaConsumer<byte[], byte[]> old = member(bootstrap, topic, Map.of(
+        "group.protocol", "classic", "partition.assignment.strategy", assignor,
+        "session.timeout.ms", "10000", "heartbeat.interval.ms", "500"));
+    old.subscribe(List.of(topic));
+    poll(List.of(old), seen, () -> old.assignment().size() == 4);
+    check(describe(admin, topic).type() == GroupType.CLASSIC, "not classic at first");
+    KafkaConsumer<byte[], byte[]> fresh = member(bootstrap, topic, Map.of());
+    fresh.subscribe(List.of(topic));
+    poll(List.of(old, fresh), seen, () -> old.assignment().size() == 2 && fresh.assignment().size() == 2);
+    ConsumerGroupDescription described = describe(admin, topic);
+    check(described.type() == GroupType.CONSUMER, "type " + described.type());
+    check(described.members().stream().filter(member -> member.upgraded().get()).count() == 1, "upgraded " + described);
+    produceRound(bootstrap, topic, 4, "v");
+    poll(List.of(old, fresh), seen, () -> seen.size() == 4);
+    old.commitSync();
+    fresh.commitSync();
+    fresh.close();
+    poll(List.of(old), seen, () -> old.assignment().size() == 4);
+    check(describe(admin, topic).type() == GroupType.CLASSIC, "not classic again");
+    produceRound(bootstrap, topic, 4, "w");
+    poll(List.of(old), seen, () -> seen.size() >= 8);
+    check(seen.size() == 8, "delivered again after a commit: " + seen);
+    old.close();
   }
 
   /**
