@@ -80,7 +80,7 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back as a data directory
     Restore(backup::Restore),
-    /// Measure a running server with pre-built batches
+    /// Measure a running server with pre-built batches, or registries of its own
     Bench {
         #[command(flatten)]
         servers: Servers,
