@@ -84,7 +84,7 @@ enum Command {
     Restore(backup::Restore),
     /// Examine a data directory, explain what is wrong, repair what can be when told
     Doctor(doctor::Arguments),
-    /// Measure a running server with pre-built batches
+    /// Measure a running server with pre-built batches, or registries of its own
     Bench {
         #[command(flatten)]
         servers: Servers,

@@ -20,6 +20,7 @@ use crate::enforcement::{Enforcement, Rejections};
 use crate::http::health::Health;
 use crate::http::listener::{self, ConnectionLimits, CurrentRouter};
 use crate::http::routes;
+use crate::telemetry;
 use crate::usage::TopicUsage;
 
 /// In-flight requests get this long after SIGTERM; the rest of the ten seconds promised is for
@@ -124,6 +125,9 @@ impl Server {
         let stop = CancellationToken::new();
         // Whatever fails below ends the HTTP task with it.
         let unfinished = stop.clone().drop_guard();
+        if let Some(metrics) = metrics.clone() {
+            tokio::spawn(telemetry::keep_up(metrics, stop.clone()));
+        }
         let http_task = tokio::spawn(listener::serve(
             http_listener,
             router.clone(),

@@ -3,9 +3,11 @@
 pub mod traces;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -110,6 +112,20 @@ pub fn install_metrics() -> Result<PrometheusHandle, String> {
     Ok(handle)
 }
 
+/// How often what histograms recorded is folded into their buckets: until then every value is kept.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps the recorder small where nobody scrapes it, until `stop`.
+pub async fn keep_up(metrics: PrometheusHandle, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL))
+        .await
+        .is_some()
+    {
+        metrics.run_upkeep();
+    }
+}
+
 /// Tells the recorder what every metric of the process means.
 fn describe_metrics() {
     crate::enforcement::describe_metrics();
@@ -193,7 +209,7 @@ pub fn process_metrics() -> String {
 
 /// User and system time, fields 14 and 15 of proc(5) stat in ticks of 10 ms; the command name in
 /// field 2 may hold spaces, so fields are counted from its closing parenthesis.
-fn cpu_seconds(stat: &str) -> Option<f64> {
+pub(crate) fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let user: u32 = fields.next()?.parse().ok()?;

@@ -1,8 +1,13 @@
-//! `assay bench`: what a running server does with pre-built batches.
+//! `assay bench`: what a running server does with pre-built batches; what the registry does.
 //!
 //! The load is cheap on purpose (frames are built once and sent again and again), because it
 //! shares the machine with the server. Raw and validated runs send the same bytes; only the
-//! topic differs: one has a subject, the other has none.
+//! topic differs: one has a subject, the other has none. [`registry`] measures the registry.
+
+pub mod hello;
+mod http_load;
+mod process;
+pub mod registry;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -32,6 +37,11 @@ pub enum Command {
     Produce(ProduceArguments),
     /// Fetch what a topic holds from its beginning
     Consume(ConsumeArguments),
+    /// Start registries of its own and measure them: start, reads, registrations, checks, loading
+    Registry(registry::Arguments),
+    /// Serve the baseline that `registry` compares reads with
+    #[command(hide = true)]
+    Hello(hello::Arguments),
 }
 
 /// How to produce.
@@ -107,6 +117,8 @@ pub async fn run(servers: &Servers, command: Command) -> CommandResult {
     match command {
         Command::Produce(arguments) => produce(servers, &arguments).await?,
         Command::Consume(arguments) => consume(servers, &arguments).await?,
+        Command::Registry(arguments) => registry::run(&arguments).await?,
+        Command::Hello(arguments) => hello::run(&arguments).await?,
     }
     Ok(Outcome::Good)
 }

@@ -6,6 +6,8 @@
 )]
 
 mod agreement;
+#[path = "../../registry/tests/support/postgres.rs"]
+mod postgres;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,6 +19,8 @@ cargo xtask COMMAND
   setup     install what the client tests need (system packages, Python, npm, Maven, Go), pinned
   lint      rustfmt and clippy, warnings are errors
   bench     build for release, start a server, run `assay bench produce` and `consume`
+  bench-registry [FLAGS]
+            build for release, start PostgreSQL, run `assay bench registry`
   demo      build for release and run demo/run
   interop N run the client suites N times in a row (default 10)
   crash-registry N
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         "setup" => setup(),
         "lint" => lint(),
         "bench" => bench(),
+        "bench-registry" => bench_registry(&rest),
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
         "crash-registry" => crash_registry(argument.map(String::as_str)),
@@ -93,6 +98,31 @@ fn lint() -> Done {
 fn bench() -> Done {
     release()?;
     run(&mut Command::new(root().join("benches/run")))
+}
+
+/// Commits wait for the disk, as on a server that people rely on.
+fn bench_registry(flags: &[String]) -> Done {
+    setup()?;
+    release()?;
+    let postgres = postgres::Postgres::start_with("on");
+    let mut command = Command::new(root().join("target/release/assay"));
+    command.args(["bench", "registry"]).args(flags);
+    if let Some(postgres) = &postgres {
+        command.args(["--postgres", &postgres.database()]);
+    }
+    println!("machine: {}", machine());
+    run(&mut command)
+}
+
+/// What figures depend on first.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, model)| model);
+    format!("{cores} cores, {model}")
 }
 
 fn demo() -> Done {

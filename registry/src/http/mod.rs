@@ -2,7 +2,8 @@
 //!
 //! One handler takes every path of the API, because paths are rewritten before they are routed:
 //! percent-escapes, trailing slashes, `/contexts/{ctx}/…` and aliases. [`route`] is the route table;
-//! [`extract`] the rewriting; [`dto`] the bodies. Answers are JSON or nothing.
+//! [`extract`] the rewriting; [`dto`] the bodies. Answers are JSON or nothing. Only [`hot`] answers
+//! beside that handler.
 
 mod associations;
 mod compatibility;
@@ -11,12 +12,14 @@ mod contexts;
 mod dto;
 mod error;
 mod extract;
+mod hot;
 mod mode;
 mod route;
 mod schemas;
 mod subjects;
 mod v1;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -35,6 +38,7 @@ use crate::limits::{Limits, Overloaded, ParsePermit};
 use crate::service::Registry;
 use crate::subject_name::normalize;
 use extract::{Call, Target};
+use hot::HotRead;
 use route::Route;
 
 /// Who sends a request. An authenticating layer in front puts it into the request's extensions;
@@ -82,7 +86,20 @@ pub(crate) fn router(registry: Registry) -> Router {
             .route(&format!("/v1/metadata/{name}"), any(serve))
             .route(&format!("/v1/metadata/{name}/"), any(serve));
     }
-    router.merge(v1::router()).with_state(registry)
+    let hot = Arc::new(HotRead::new(registry.clone()));
+    let by_id = move |state: State<Registry>, request: Request| {
+        let answered = hot.answer(&request);
+        async move {
+            match answered {
+                Some(response) => response,
+                None => serve(state, request).await,
+            }
+        }
+    };
+    router
+        .route("/schemas/ids/{id}", any(by_id))
+        .merge(v1::router())
+        .with_state(registry)
 }
 
 pub(crate) fn fallback_not_found(router: Router) -> Router {

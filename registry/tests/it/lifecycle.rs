@@ -1,8 +1,10 @@
 //! What must hold across time: restarts, deletes, races.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::harness::Fixture;
+use crate::harness::{Fixture, V1_JSON};
 
 const INT: &str = "\"int\"";
 const STRING: &str = "\"string\"";
@@ -244,4 +246,69 @@ async fn a_large_schema_is_read_off_the_async_threads() {
         checked.json(),
         json!({"is_compatible": true, "messages": []})
     );
+}
+
+/// The first read of an id makes the answer, later ones repeat it.
+#[tokio::test]
+async fn repeated_reads_by_id_follow_every_change_of_its_uses() {
+    let fixture = Fixture::new("NONE").await;
+    let shown = async |path: &str| {
+        let first = fixture.get(path).await;
+        let again = fixture.get(path).await;
+        assert_eq!(first.status, again.status, "{path}");
+        assert_eq!(first.text, again.text, "{path}");
+        assert_eq!(again.content_type.as_deref(), Some(V1_JSON), "{path}");
+        again.json()["subject"].clone()
+    };
+    let delete = async |path: &str| {
+        let reply = fixture.call("DELETE", path, None).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+    };
+    assert_eq!(shown("/schemas/ids/1").await, Value::Null);
+    fixture.register("b", INT).await;
+    assert_eq!(shown("/schemas/ids/1").await, "b");
+    fixture.register("a", INT).await;
+    assert_eq!(shown("/schemas/ids/1").await, "a");
+    delete("/subjects/a").await;
+    assert_eq!(shown("/schemas/ids/1").await, "b");
+    delete("/subjects/a?permanent=true").await;
+    delete("/subjects/b").await;
+    assert_eq!(shown("/schemas/ids/1").await, "b");
+    delete("/subjects/b?permanent=true").await;
+    assert_eq!(shown("/schemas/ids/1").await, Value::Null);
+    assert_eq!(fixture.get("/schemas/ids/1").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_repeated_read_by_id_is_negotiated_like_any_other() {
+    let fixture = Fixture::new("NONE").await;
+    fixture.register("s", INT).await;
+    fixture.register(":.c:s", STRING).await;
+    let ask = async |path: &str, accept: &'static str| {
+        let request = Request::builder().uri(path).header("accept", accept);
+        let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
+        (reply.status.as_u16(), reply.content_type, reply.json())
+    };
+    for _ in 0..2 {
+        let (status, media_type, body) = ask("/schemas/ids/1", "application/json").await;
+        assert_eq!((status, &body["schema"]), (200, &json!(INT)));
+        assert_eq!(media_type.as_deref(), Some("application/json"));
+        assert_eq!(ask("/schemas/ids/1", "text/plain").await.0, 406);
+        // Neither another spelling, nor a parameter, nor another context is taken for it.
+        for path in [
+            "/schemas/ids/1/",
+            "/schemas/ids/%31",
+            "/schemas/ids/1?format=",
+        ] {
+            assert_eq!(ask(path, "*/*").await.2, body, "{path}");
+        }
+        let (_, _, other) = ask("/contexts/c/schemas/ids/1", "*/*").await;
+        assert_eq!(other["schema"], STRING);
+        assert_eq!(ask("/schemas/ids/1/schema", "*/*").await.2, "int");
+        for path in ["/schemas/ids/x", "/schemas/ids/", "/schemas/ids/9999999999"] {
+            assert_eq!(ask(path, "*/*").await.0, 404, "{path}");
+        }
+        let reply = fixture.call("PUT", "/schemas/ids/1", None).await;
+        assert_eq!(reply.status, 405);
+    }
 }

@@ -32,9 +32,11 @@ fn context(version: i16) -> RequestContext {
     RequestContext {
         client_id: "c".into(),
         client_software: "".into(),
+        principal: crate::authorization::Principal::anonymous(),
         address: "127.0.0.1:1000".parse().unwrap(),
         correlation_id: 1,
         version,
+        meter: None,
     }
 }
 
