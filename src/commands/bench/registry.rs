@@ -625,7 +625,7 @@ mod tests {
         for version in 0..VERSIONS_COUNT {
             let (old, new) = (parse(&text(version)), parse(&text(version + 1)));
             assert_eq!(
-                compatibility::compare(&new, &old, compatibility::Policy::Strict),
+                compatibility::compare(&new, &old, compatibility::CompatibilityPolicy::Strict),
                 []
             );
         }

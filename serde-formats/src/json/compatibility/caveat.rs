@@ -400,7 +400,6 @@ impl<'m> Comparison<'m> {
 mod tests {
     use super::*;
     use crate::schema::{ParseMode, ParsedSchema, SchemaFormat};
-    use crate::witness::Evidence;
     use crate::witness::caveat_evidence;
 
     /// Old schema, new schema, and what the rules do not see: kind, path, and a record that breaks.
