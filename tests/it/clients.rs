@@ -16,6 +16,7 @@ enum Client {
     Node,
     Java,
     Go,
+    Rust,
 }
 
 impl Client {
@@ -45,6 +46,7 @@ impl Client {
                 command
             }
             Self::Go => Command::new(folder.join("build/franz-go-client")),
+            Self::Rust => Command::new(folder.join("build/converter-client")),
         }
     }
 
@@ -54,6 +56,7 @@ impl Client {
             Self::Node => "js",
             Self::Java => "java",
             Self::Go => "go",
+            Self::Rust => "rust",
         }
     }
 
@@ -176,7 +179,13 @@ fn crash_loses_nothing(client: Client, server: &mut Server) {
 #[test]
 fn registry_clients_are_served() {
     let server = Server::start();
-    for client in [Client::Python, Client::Node, Client::Go] {
+    for client in [
+        Client::Python,
+        Client::Node,
+        Client::Java,
+        Client::Go,
+        Client::Rust,
+    ] {
         client
             .run(&["registry", &server.kafka, &server.registry()])
             .good();

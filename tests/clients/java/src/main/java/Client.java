@@ -50,6 +50,7 @@ public final class Client {
       case "roundtrip" -> roundtrip(rest[0], rest[1]);
       case "group" -> group(rest[0]);
       case "reject" -> reject(rest[0], rest[1], rest[2]);
+      case "registry" -> ConfluentRegistry.run(rest[0], rest[1]);
       case "produce" -> produce(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "consume" -> consume(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "transact" -> transact(rest[0]);
