@@ -17,6 +17,10 @@ enum Client {
     Java,
     Go,
     Rust,
+    Sarama,
+    Segmentio,
+    KafkaPython,
+    AioKafka,
 }
 
 impl Client {
@@ -47,6 +51,18 @@ impl Client {
             }
             Self::Go => Command::new(folder.join("build/franz-go-client")),
             Self::Rust => Command::new(folder.join("build/converter-client")),
+            Self::Sarama | Self::Segmentio => {
+                let mut command = Command::new(folder.join("build/go-others"));
+                command.arg(self.name());
+                command
+            }
+            Self::KafkaPython | Self::AioKafka => {
+                let mut command = Command::new(folder.join(".venv/bin/python"));
+                command
+                    .arg(folder.join("python/others.py"))
+                    .arg(self.name());
+                command
+            }
         }
     }
 
@@ -57,6 +73,10 @@ impl Client {
             Self::Java => "java",
             Self::Go => "go",
             Self::Rust => "rust",
+            Self::Sarama => "sarama",
+            Self::Segmentio => "segmentio",
+            Self::KafkaPython => "kafka-python",
+            Self::AioKafka => "aiokafka",
         }
     }
 
@@ -315,6 +335,26 @@ fn java_kafka_clients() {
 #[test]
 fn franz_go() {
     check(Client::Go);
+}
+
+#[test]
+fn sarama() {
+    check(Client::Sarama);
+}
+
+#[test]
+fn segmentio_kafka_go() {
+    check(Client::Segmentio);
+}
+
+#[test]
+fn kafka_python() {
+    check(Client::KafkaPython);
+}
+
+#[test]
+fn aiokafka() {
+    check(Client::AioKafka);
 }
 
 #[test]

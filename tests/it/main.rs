@@ -20,5 +20,6 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod stacks;
 mod traces;
 mod transfer;
