@@ -16,6 +16,7 @@ pub(crate) enum Client {
     Node,
     Java,
     Go,
+    Rust,
     Sarama,
     Segmentio,
     KafkaPython,
@@ -49,6 +50,7 @@ impl Client {
                 command
             }
             Self::Go => Command::new(folder.join("build/franz-go-client")),
+            Self::Rust => Command::new(folder.join("build/converter-client")),
             Self::Sarama | Self::Segmentio => {
                 let mut command = Command::new(folder.join("build/go-others"));
                 command.arg(self.name());
@@ -70,6 +72,7 @@ impl Client {
             Self::Node => "js",
             Self::Java => "java",
             Self::Go => "go",
+            Self::Rust => "rust",
             Self::Sarama => "sarama",
             Self::Segmentio => "segmentio",
             Self::KafkaPython => "kafka-python",
@@ -196,7 +199,13 @@ fn crash_loses_nothing(client: Client, server: &mut Server) {
 #[test]
 fn registry_clients_are_served() {
     let server = Server::start();
-    for client in [Client::Python, Client::Node, Client::Go] {
+    for client in [
+        Client::Python,
+        Client::Node,
+        Client::Java,
+        Client::Go,
+        Client::Rust,
+    ] {
         client
             .run(&["registry", &server.kafka, &server.registry()])
             .good();

@@ -279,7 +279,9 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
 pub(crate) fn clients_dir() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     assert!(
-        folder.join("build/franz-go-client").exists() && folder.join(".venv").exists(),
+        ["build/franz-go-client", "build/converter-client", ".venv"]
+            .iter()
+            .all(|part| folder.join(part).exists()),
         "the client programs are not installed: run `cargo xtask setup` first"
     );
     folder

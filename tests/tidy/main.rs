@@ -21,6 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protox", &["serde-formats"]),
     ("tokio", &["assay", "broker-core", "registry"]),
     ("clap", &["assay"]),
+    ("hyper-rustls", &["assay"]),
+    ("rustls", &["assay"]),
 ];
 
 const PACKAGES: &[(&str, &str)] = &[

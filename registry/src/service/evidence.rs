@@ -9,7 +9,7 @@ use crate::error::RegistryError;
 use crate::limits::Overloaded;
 
 /// An answer waits so long for a record that breaks, then goes without one.
-const SEARCH_MAX: Duration = Duration::from_secs(1);
+const SEARCH_MAX: Duration = Duration::from_secs(2);
 
 /// The answer; one that says "incompatible" says it with a record. Takes a turn among those that parse.
 pub(crate) async fn shown<T>(

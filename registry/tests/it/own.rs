@@ -264,6 +264,32 @@ async fn timeline_tells_versions_verdicts_changes_and_actors() {
     );
 }
 
+/// What is imported and cannot be read is kept, and its change says so.
+#[tokio::test]
+async fn an_imported_schema_that_cannot_be_read_is_flagged() {
+    let fixture = fixture().await;
+    fixture
+        .call("PUT", "/mode/s", Some(r#"{"mode":"IMPORT"}"#))
+        .await;
+    for (version, schema) in [(1, r#"{"type":"nope"}"#), (2, r#"{"type":"object"}"#)] {
+        let body = json!({ "schemaType": "JSON", "schema": schema, "id": 40 + version, "version": version });
+        let reply = post(&fixture, "/subjects/s/versions", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+    let timeline = fixture.get("/v1/subjects/s/timeline").await.json();
+    let events = timeline["events"].as_array().unwrap();
+    let flaw = |version: i64| {
+        let event = events
+            .iter()
+            .find(|event| event["after"]["version"] == version);
+        event.unwrap()["after"]["unreadable"].clone()
+    };
+    assert!(flaw(1).is_string(), "{timeline}");
+    assert_eq!(flaw(2), Value::Null);
+    let kept = fixture.get("/subjects/s/versions/1").await.json();
+    assert_eq!(kept["schema"], r#"{"type":"nope"}"#);
+}
+
 #[derive(Debug)]
 struct OneTopic;
 

@@ -1,7 +1,7 @@
 //! Answers recorded from the reference, step by step, each case on a fresh registry.
 //!
 //! Not compared: key order, times, the GUIDs of associations, hash-ordered lists (compared as sets), texts of parse
-//! errors (only their code), the record that follows the reference's text of an incompatibility, and the cases in
+//! errors (only their code), the record that follows the reference's text of an incompatibility, and the steps in
 //! [`EXCEPTIONS`], each with its reason.
 
 use std::collections::BTreeMap;
@@ -12,25 +12,43 @@ use serde_json::Value;
 
 use crate::harness::{Fixture, Settings, V1_JSON, cases};
 
-/// Why a recorded case is not expected to pass as a whole.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    (
-        "own-rest/mode",
-        "a PUT of no mode is the client's error: 422, not 500",
-    ),
-    (
-        "own-rest/pagination",
-        "a negative offset counts as 0 instead of failing with 500",
-    ),
-    (
-        "csr-rest/RestApiClusterTest#testRegisterDropsRuleSet",
-        "rule sets are kept; the community server drops them",
-    ),
-    (
-        "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
-        "recorded with an older Avro library; the reference's own test expects what is done here",
-    ),
+/// A recorded step that is answered otherwise, and why; every other step of its case must agree.
+struct Exception {
+    case: &'static str,
+    steps: &'static [usize],
+    reason: &'static str,
+}
+
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        case: "own-rest/mode",
+        steps: &[29],
+        reason: "a PUT of no mode is the client's error: 422, not 500",
+    },
+    Exception {
+        case: "own-rest/pagination",
+        steps: &[11, 19],
+        reason: "a negative offset counts as 0 instead of failing with 500",
+    },
+    Exception {
+        case: "csr-rest/RestApiClusterTest#testRegisterDropsRuleSet",
+        steps: &[0, 1],
+        reason: "rule sets are kept; the community server drops them",
+    },
+    Exception {
+        case: "csr-rest/RestApiClusterTest#testSchemaReferencesMultipleLevels",
+        steps: &[2],
+        reason: "recorded with an older Avro library; the reference's own test expects what is done here",
+    },
+    Exception {
+        case: "own-rest/proto-imports-wellknown",
+        steps: &[EDITION_STEP],
+        reason: "Protobuf editions are taken here; not sent, so that later ids are the recorded ones",
+    },
 ];
+
+/// Registers a Protobuf edition, which the reference cannot read.
+const EDITION_STEP: usize = 3;
 
 /// Suites of the reference that set something which the recordings leave out.
 fn settings(case: &Value) -> Settings {
@@ -52,84 +70,69 @@ fn settings(case: &Value) -> Settings {
 
 #[tokio::test]
 async fn own_recordings_are_answered_alike() {
-    run("rest-recordings/own-rest.jsonl", 56, 731).await;
+    run("rest-recordings/own-rest.jsonl", 730).await;
 }
 
 #[tokio::test]
 async fn recordings_of_the_references_own_tests_are_answered_alike() {
-    run("rest-recordings/csr-rest.jsonl", 181, 1420).await;
+    run("rest-recordings/csr-rest.jsonl", 1421).await;
 }
 
-async fn run(file: &str, cases_min: usize, steps_min: usize) {
+async fn run(file: &str, steps_min: usize) {
     let cases = cases(file);
     if cases.is_empty() {
         return;
     }
-    let (mut cases_passed, mut steps_passed, mut steps_count) = (0, 0, 0);
+    let (mut cases_whole, mut steps_agreed, mut steps_count) = (0, 0, 0);
     let mut unexpected = Vec::new();
     let mut excepted: BTreeMap<&str, usize> = BTreeMap::new();
     for case in &cases {
         let id = case["id"].as_str().unwrap();
+        let exceptions: Vec<&Exception> = EXCEPTIONS.iter().filter(|one| one.case == id).collect();
         let failures = failures(case).await;
         let steps = case["steps"].as_array().unwrap().len();
         steps_count += steps;
-        steps_passed += steps - failures.len();
-        let reason = EXCEPTIONS.iter().find(|(known, _)| *known == id);
-        match (failures.is_empty(), reason) {
-            (true, None) => cases_passed += 1,
-            (true, Some((_, reason))) => {
-                cases_passed += 1;
-                println!("{id} passes now, although: {reason}");
+        steps_agreed += steps - failures.len();
+        cases_whole += usize::from(failures.is_empty());
+        for (step, failure) in failures {
+            let exception = exceptions.iter().find(|one| one.steps.contains(&step));
+            match exception {
+                Some(exception) => *excepted.entry(exception.reason).or_default() += 1,
+                None => unexpected.push(format!("{id} step {step} {failure}")),
             }
-            (false, Some((_, reason))) => *excepted.entry(*reason).or_default() += 1,
-            (false, None) => unexpected.push((id, failures)),
         }
     }
     println!(
-        "{file}: {cases_passed} of {} cases, {steps_passed} of {steps_count} steps",
+        "{file}: {cases_whole} of {} cases whole, {steps_agreed} of {steps_count} steps",
         cases.len()
     );
-    for (reason, count) in excepted {
+    for (reason, count) in &excepted {
         println!("  {count} excepted: {reason}");
     }
-    for (id, failures) in &unexpected {
-        println!("{id}");
-        for failure in failures {
-            println!("  {failure}");
-        }
+    for failure in &unexpected {
+        println!("{failure}");
     }
-    assert!(unexpected.is_empty(), "{} cases failed", unexpected.len());
-    assert!(cases_passed >= cases_min, "{cases_passed} < {cases_min}");
-    assert!(steps_passed >= steps_min, "{steps_passed} < {steps_min}");
+    assert!(unexpected.is_empty(), "{} steps failed", unexpected.len());
+    assert!(steps_agreed >= steps_min, "{steps_agreed} < {steps_min}");
+    let excepted: usize = excepted.values().sum();
+    assert!(excepted * 100 <= steps_count, "more than 1 % is excepted");
 }
 
-async fn failures(case: &Value) -> Vec<String> {
+/// Steps that are answered otherwise.
+async fn failures(case: &Value) -> Vec<(usize, String)> {
     let fixture = Fixture::with(settings(case)).await;
     let mut failures = Vec::new();
     for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
-        if registers_edition(step) {
-            println!(
-                "{}: step {number} left out, Protobuf editions are taken here",
-                case["id"]
-            );
+        if case["id"] == "own-rest/proto-imports-wellknown" && number == EDITION_STEP {
+            failures.push((number, "is not sent".to_owned()));
             continue;
         }
         if let Err(failure) = check_step(&fixture, step).await {
             let (method, path) = (&step["method"], &step["path"]);
-            failures.push(format!("step {number} {method} {path}: {failure}"));
+            failures.push((number, format!("{method} {path}: {failure}")));
         }
     }
     failures
-}
-
-/// A Protobuf edition, which the reference cannot read.
-fn registers_edition(step: &Value) -> bool {
-    let body = step["body"].as_str().unwrap_or_default();
-    step["status"] == 422
-        && serde_json::from_str::<Value>(body).is_ok_and(|body| {
-            let schema = body["schema"].as_str().unwrap_or_default();
-            body["schemaType"] == "PROTOBUF" && schema.trim_start().starts_with("edition")
-        })
 }
 
 async fn check_step(fixture: &Fixture, step: &Value) -> Result<(), String> {

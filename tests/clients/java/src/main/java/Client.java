@@ -52,6 +52,7 @@ public final class Client {
       case "consumers" -> Consumers.groups(rest[0]);
       case "follow" -> Consumers.follow(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "reject" -> reject(rest[0], rest[1], rest[2]);
+      case "registry" -> ConfluentRegistry.run(rest[0], rest[1]);
       case "produce" -> produce(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "consume" -> consume(rest[0], rest[1], Integer.parseInt(rest[2]));
       case "administer" -> Administration.run(rest[0], rest[1]);
