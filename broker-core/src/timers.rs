@@ -13,10 +13,13 @@ use tokio::sync::Notify;
 
 use crate::clock::TimestampMs;
 
+/// When which id wants to be called.
+type Timer = (TimestampMs, Arc<str>);
+
 /// Times and ids, the earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    heap: Mutex<BinaryHeap<Reverse<(TimestampMs, Arc<str>)>>>,
+    heap: Mutex<BinaryHeap<Reverse<Timer>>>,
     changed: Notify,
 }
 
@@ -36,7 +39,7 @@ impl Timers {
     }
 
     /// The next that is due.
-    pub(crate) fn pop_due(&self, now_ms: TimestampMs) -> Option<(TimestampMs, Arc<str>)> {
+    pub(crate) fn pop_due(&self, now_ms: TimestampMs) -> Option<Timer> {
         let mut heap = self.heap.lock();
         heap.peek()
             .is_some_and(|Reverse((at_ms, _))| *at_ms <= now_ms)
