@@ -17,7 +17,7 @@
 //! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
 //! | [`groups`] | consumer groups and their offsets |
 //! | [`transactions`] | exactly-once: the transaction coordinator and the producer ids |
-//! | `internal_log` | the internal topics that both keep their state in |
+//! | `internal_log`, `timers` | the internal topics that both keep their state in; when it wants to be called |
 //! | [`api`] | one file per Kafka API |
 //! | [`net`] | listener and connections |
 //! | [`broker`] | everything above behind one handle |
@@ -43,6 +43,7 @@ pub mod protocol;
 pub mod quotas;
 pub mod records;
 pub mod storage;
+mod timers;
 pub mod topics;
 pub mod transactions;
 pub mod validation;

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::sync::mpsc::{self, RecvTimeoutError};
 
 use crate::clients::{Client, kcat_produce};
-use crate::harness::{PATIENCE, Server};
+use crate::harness::{PATIENCE, Server, run};
+use crate::stacks::{DUMP_LOG, GROUPS, expect, files, java, tool};
 
 /// Members report often, so that nobody waits long for the others.
 const OFTEN: [&str; 2] = ["--group-consumer-heartbeat-interval-ms", "300"];
@@ -57,8 +58,13 @@ fn check_restarts(client: Client) {
             .map(|number| format!("{}\n", round * RECORDS + number))
             .collect();
         kcat_produce(&server, topic, &[], &values).good();
-        let committed = std::iter::from_fn(next).find(|line| line.starts_with("committed"));
-        assert!(committed.is_some(), "the client ended early");
+        // Something of this round was read.
+        let mut counts = std::iter::from_fn(next).filter_map(|line| {
+            let count = line.strip_prefix("committed ")?;
+            count.parse::<usize>().ok()
+        });
+        let read = counts.any(|count| count > round * RECORDS);
+        assert!(read, "the client ended early");
         if round + 1 == ROUNDS {
             break;
         }
@@ -92,4 +98,51 @@ fn java_consumers_outlive_their_broker() {
 #[test]
 fn confluent_kafka_python_consumers_outlive_their_broker() {
     check_restarts(Client::Python);
+}
+
+/// kafka-consumer-groups shows such a group, and Kafka's decoder of `__consumer_offsets` knows every
+/// record of it.
+#[test]
+fn kafkas_tools_know_the_groups() {
+    let mut server = Server::start_with(&OFTEN);
+    let topic = "shown";
+    server
+        .assay(&["topic", "create", topic, "--partitions", "4"], "")
+        .good();
+    kcat_produce(&server, topic, &[], "0\n1\n2\n").good();
+    Client::Python
+        .run(&["follow", &server.kafka, topic, "3"])
+        .good();
+    Client::Python
+        .run(&["consumers", &server.kafka, &server.registry()])
+        .good();
+    let groups = |arguments: &str| tool(&server, GROUPS, arguments, "").good();
+    expect(&groups("--list --type consumer --state"), &[topic, "Empty"]);
+    let described = groups(&format!("--describe --group {topic} --state"));
+    expect(&described, &["uniform", "Empty"]);
+    let reset = format!("--reset-offsets --group {topic} --topic {topic} --to-earliest --execute");
+    expect(&groups(&reset), &[topic]);
+    groups(&format!("--delete --group {topic}"));
+    assert!(!groups("--list").contains(topic), "deleted");
+
+    server.terminate();
+    let partition = server.data.path().join("data/topics/__consumer_offsets-0");
+    let log = files(&partition, &["log"]);
+    let dumped = run(
+        java(DUMP_LOG, server.data.path()).args(["--offsets-decoder", "--files", &log]),
+        "",
+    )
+    .good();
+    let known = [
+        "metadataHash",
+        "subscribedTopicRegex\":\"(^py-pattern-.*)\"",
+        "classicMemberMetadata\":{\"sessionTimeoutMs\":10000",
+        "assignmentEpoch",
+        "partitionsPendingRevocation\":[{",
+        "payload: <DELETE>",
+    ];
+    expect(&dumped, &known);
+    let records = dumped.matches("| offset: ").count();
+    let understood = dumped.matches("key: {\"type\":").count();
+    assert_eq!(understood, records, "records that Kafka does not know");
 }

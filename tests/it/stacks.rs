@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{PATIENCE, Ran, Server, clients_dir, eventually, free_port, run, try_request};
 
 /// A JVM with a class of the Kafka distribution, on files of `folder`.
-fn java(class: &str, folder: &Path) -> Command {
+pub(crate) fn java(class: &str, folder: &Path) -> Command {
     let kafka = clients_dir().join("kafka/target");
     let classpath = std::fs::read_to_string(kafka.join("classpath"))
         .expect("the class path was built; run `cargo xtask setup` first");
@@ -33,7 +33,7 @@ fn java(class: &str, folder: &Path) -> Command {
 }
 
 /// One of Kafka's scripts by the class that it starts.
-fn tool(server: &Server, class: &str, arguments: &str, input: &str) -> Ran {
+pub(crate) fn tool(server: &Server, class: &str, arguments: &str, input: &str) -> Ran {
     let bootstrap = ["--bootstrap-server", &server.kafka];
     run(
         java(class, server.data.path())
@@ -44,7 +44,7 @@ fn tool(server: &Server, class: &str, arguments: &str, input: &str) -> Ran {
 }
 
 #[track_caller]
-fn expect(printed: &str, words: &[&str]) {
+pub(crate) fn expect(printed: &str, words: &[&str]) {
     for word in words {
         assert!(printed.contains(word), "no {word:?} in:\n{printed}");
     }
@@ -52,13 +52,13 @@ fn expect(printed: &str, words: &[&str]) {
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
-const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+pub(crate) const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
-const DUMP_LOG: &str = "kafka.tools.DumpLogSegments";
+pub(crate) const DUMP_LOG: &str = "kafka.tools.DumpLogSegments";
 
 #[test]
 fn kafka_topics_and_configs_scripts() {
@@ -240,7 +240,7 @@ fn kafka_dump_log_finds_no_fault() {
 }
 
 /// Every file of a folder with one of these endings, as the tool wants them.
-fn files(folder: &Path, endings: &[&str]) -> String {
+pub(crate) fn files(folder: &Path, endings: &[&str]) -> String {
     let mut found: Vec<String> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("an entry").path())

@@ -455,6 +455,8 @@ async fn every_version_of_every_api_is_answered() {
     answers::<ListConfigResourcesRequest>(client, &mut seen).await;
     answers::<GetTelemetrySubscriptionsRequest>(client, &mut seen).await;
     answers::<PushTelemetryRequest>(client, &mut seen).await;
+    answers::<ConsumerGroupHeartbeatRequest>(client, &mut seen).await;
+    answers::<ConsumerGroupDescribeRequest>(client, &mut seen).await;
     answers::<DescribeTopicPartitionsRequest>(client, &mut seen).await;
     seen.sort_unstable();
     let keys: Vec<i16> = APIS.iter().map(|api| api.key).collect();

@@ -28,7 +28,8 @@ def member(bootstrap, group, **more):
         "enable.auto.commit": False,
         "topic.metadata.refresh.interval.ms": 1000,
     }
-    config.update({name.replace("_", "."): value for name, value in more.items()})
+    for name, value in more.items():
+        config[name if name == "log_level" else name.replace("_", ".")] = value
     return Consumer(config)
 
 
@@ -170,7 +171,8 @@ def migrate(bootstrap, admin):
 
 def follow(bootstrap, topic, count):
     """Two members read a topic and commit, whatever happens to the broker; a line for each commit."""
-    members = [member(bootstrap, topic), member(bootstrap, topic)]
+    # The broker is often away: nothing to be told of.
+    members = [member(bootstrap, topic, log_level=0) for _ in range(2)]
     for consumer in members:
         consumer.subscribe([topic])
     seen = []
@@ -195,6 +197,6 @@ def follow(bootstrap, topic, count):
             # Nothing was read since the last commit.
             check(error.args[0].code() == KafkaError._NO_OFFSET, f"error {error}")
     committed = members[0].committed([TopicPartition(topic, p) for p in range(4)], timeout=10)
-    check(sum(c.offset for c in committed) == int(count), f"committed {committed}")
+    check(sum(max(c.offset, 0) for c in committed) == int(count), f"committed {committed}")
     for consumer in members:
         consumer.close()

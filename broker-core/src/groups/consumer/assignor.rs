@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_group_is_shared_out() {
-        let cases: &[(Assignor, &[i32], &[&[usize]], &str)] = &[
+        type Case<'a> = (Assignor, &'a [i32], &'a [&'a [usize]], &'a str);
+        let cases: &[Case<'_>] = &[
             (Assignor::Uniform, &[4], &[&[0], &[0]], "0:0,2 | 0:1,3"),
             (
                 Assignor::Uniform,

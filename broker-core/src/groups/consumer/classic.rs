@@ -174,6 +174,11 @@ impl ConsumerGroup {
             .and_then(|protocols| read_protocols(protocols))
             .ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)?;
         let found = self.find_classic(request, config)?;
+        // Its session is over: others may have what it still reads. It has to give all up first.
+        if matches!(found, Found::Joins) && !said.owned.is_empty() && !request.member_id.is_empty()
+        {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
         if request.member_id.is_empty() && request.needs_known_member_id {
             let id = &request.fresh_member_id;
             let reply = JoinReply::error(ErrorCode::MEMBER_ID_REQUIRED, id);
@@ -279,10 +284,17 @@ impl ConsumerGroup {
         member_id: &str,
         instance_id: Option<&str>,
         generation: i32,
-    ) -> ErrorCode {
+        topics: &dyn TopicView,
+    ) -> (ErrorCode, Changes) {
+        let mut changes = Changes::default();
         if let Err(error) = self.check_classic(member_id, instance_id, generation) {
-            return error;
+            return (error, changes);
         }
+        self.raise_epoch_if_due(false, topics, &mut changes);
+        (self.next_step_of_classic(now_ms, member_id), changes)
+    }
+
+    fn next_step_of_classic(&mut self, now_ms: i64, member_id: &str) -> ErrorCode {
         let Some(member) = self.members.get(member_id) else {
             return ErrorCode::UNKNOWN_MEMBER_ID;
         };

@@ -45,7 +45,10 @@ impl ClassicSubscription {
             let _generation = reader.i32()?;
         }
         if subscription.version >= 3 {
-            let rack_id = reader.nullable_string(false)?;
+            // librdkafka writes an empty text for none.
+            let rack_id = reader
+                .nullable_string(false)?
+                .filter(|rack| !rack.is_empty());
             subscription.rack_id = rack_id.map(ToOwned::to_owned);
         }
         Ok(subscription)

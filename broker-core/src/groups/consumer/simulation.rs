@@ -1,7 +1,8 @@
 //! Seeded schedules against the state machine: consumers that join, commit, give partitions up
 //! slowly, crash, leave and come back, and topics that come, grow and go, over a network that loses,
 //! delays and duplicates, with a coordinator that restarts from its log, of which it may lose what
-//! was not synced, and whose log now and then takes nothing.
+//! was not synced, and whose log now and then takes nothing. In some schedules part of the consumers
+//! speaks the classic protocol.
 //!
 //! Checked at every step: a partition is with one member, epochs that were told never go back, and no
 //! committed offset moves without a request. As long as the requests of a client arrive in their
@@ -9,18 +10,22 @@
 //! Checked at the end, once the network is well: every live consumer has its target, which covers
 //! every partition.
 
+mod client;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
 use super::change::partitions;
+use super::embedded::{NamedPartitions, read_assignment, write_assignment};
 use super::{
     Assignment, Assignor, Changes, ConsumerConfig, ConsumerGroup, ConsumerGroupState, Heartbeat,
     HeartbeatReply, JOIN_EPOCH, LEAVE_EPOCH, MemberState, STATIC_LEAVE_EPOCH, TopicFacts,
     TopicView,
 };
 use crate::error::ErrorCode;
+use crate::groups::classic::{JoinReply, JoinRequest, Protocol, SyncRequest};
 use crate::groups::offsets::GroupOffsets;
 use crate::groups::simulation::{Commits, GROUP, Log, Random, Schedule, for_seeds};
 use crate::ids::TopicId;
@@ -51,6 +56,11 @@ impl Catalogue {
         self.made.set(self.made.get() + 1);
         let id = TopicId(Uuid::from_u128(self.made.get()));
         topics.insert(name.to_owned(), TopicFacts { id, partitions });
+    }
+
+    fn has(&self, id: TopicId) -> bool {
+        let topics = self.topics.borrow();
+        topics.values().any(|facts| facts.id == id)
     }
 
     pub(super) fn delete(&self, name: &str) {
@@ -87,12 +97,24 @@ enum Request {
         partitions: Vec<(TopicId, i32)>,
         offset: i64,
     },
+    /// In the classic protocol.
+    Join(JoinRequest),
+    Sync(SyncRequest),
+    Beat {
+        member_id: String,
+        instance_id: Option<String>,
+        generation: i32,
+    },
 }
 
 #[derive(Debug, Clone)]
 enum Answer {
     Heartbeat(Result<HeartbeatReply, ErrorCode>),
     Commit(Result<(), ErrorCode>),
+    Join(JoinReply),
+    /// With what the member may have.
+    Sync(ErrorCode, Assignment),
+    Beat(ErrorCode),
 }
 
 #[derive(Debug)]
@@ -133,6 +155,7 @@ enum Event {
 
 #[derive(Debug)]
 struct Client {
+    classic: bool,
     instance_id: Option<String>,
     regex: Option<String>,
     topics: BTreeSet<String>,
@@ -184,11 +207,14 @@ impl World {
             topics.set(name, i32::try_from(1 + random.below(5)).unwrap());
         }
         let same = random.percent(50);
+        let mixed = random.percent(40);
         let count = 1 + random.below(5);
         let clients = (0..count)
             .map(|index| {
                 let kind = if same { 0 } else { random.below(4) };
+                let classic = mixed && kind != 1 && random.percent(50);
                 Client {
+                    classic,
                     instance_id: random.percent(30).then(|| format!("instance-{index}")),
                     regex: (kind == 1).then(|| "[ad]".to_owned()),
                     topics: match kind {
@@ -356,24 +382,6 @@ impl World {
         true
     }
 
-    fn heartbeat(&mut self, client: usize) {
-        let this = &mut self.clients[client];
-        let joins = this.epoch == JOIN_EPOCH;
-        let full = this.full || joins;
-        this.full = false;
-        let request = Heartbeat {
-            member_id: this.member_id.clone(),
-            member_epoch: this.epoch,
-            instance_id: this.instance_id.clone(),
-            rebalance_timeout_ms: full.then_some(5_000),
-            topics: full.then(|| this.topics.clone()),
-            regex: this.regex.clone().filter(|_| full),
-            owned: Some(this.owned.clone()),
-            ..Heartbeat::default()
-        };
-        self.send(client, Request::Heartbeat(request));
-    }
-
     fn arrives(&mut self, client: usize, call: u64, request: Request) {
         let now_ms = self.now_ms;
         let unwritten = ErrorCode::COORDINATOR_NOT_AVAILABLE;
@@ -394,6 +402,15 @@ impl World {
                 epoch,
             } => {
                 let instance_id = instance_id.as_deref();
+                if self.clients[client].classic {
+                    let left = self
+                        .group
+                        .classic_leave(&member_id, instance_id, &self.topics);
+                    if let Ok(changes) = left {
+                        self.write(changes);
+                    }
+                    return;
+                }
                 let done = self
                     .group
                     .leave(&member_id, instance_id, epoch, &self.topics);
@@ -420,140 +437,49 @@ impl World {
                 }
                 (member_id, Answer::Commit(checked))
             }
+            Request::Join(mut request) => {
+                self.next += 1;
+                request.fresh_member_id = format!("member-{}", self.next);
+                let done = self
+                    .group
+                    .classic_join(now_ms, &request, &self.topics, &self.config);
+                let answered = match done {
+                    Ok((reply, changes)) => self.write(changes).then_some(reply).ok_or(unwritten),
+                    Err(error) => Err(error),
+                };
+                let refused = |error| JoinReply::error(error, &request.member_id);
+                let reply = answered.unwrap_or_else(refused);
+                (reply.member_id.clone(), Answer::Join(reply))
+            }
+            Request::Sync(request) => {
+                let reply = self.group.classic_sync(now_ms, &request, &self.topics);
+                let mut assigned = Assignment::new();
+                if reply.error == ErrorCode::NONE {
+                    let (named, _) = read_assignment(&reply.assignment).unwrap();
+                    for (name, indexes) in named {
+                        assigned.insert(self.topics.find(&name).unwrap().id, indexes);
+                    }
+                }
+                (request.member_id, Answer::Sync(reply.error, assigned))
+            }
+            Request::Beat {
+                member_id,
+                instance_id,
+                generation,
+            } => {
+                let instance_id = instance_id.as_deref();
+                let (beaten, changes) = self.group.classic_heartbeat(
+                    now_ms,
+                    &member_id,
+                    instance_id,
+                    generation,
+                    &self.topics,
+                );
+                self.write(changes);
+                (member_id, Answer::Beat(beaten))
+            }
         };
         self.answer(client, call, member_id, answer);
-    }
-
-    /// What a consumer does with an answer.
-    fn answered(&mut self, client: usize, answer: Answer) {
-        let error = match answer {
-            Answer::Heartbeat(Ok(reply)) => return self.told(client, reply),
-            Answer::Commit(Ok(()) | Err(ErrorCode::STALE_MEMBER_EPOCH)) => {
-                return self.report_later(client);
-            }
-            Answer::Heartbeat(Err(error)) | Answer::Commit(Err(error)) => error,
-        };
-        let this = &mut self.clients[client];
-        match error {
-            ErrorCode::FENCED_MEMBER_EPOCH | ErrorCode::UNKNOWN_MEMBER_ID => {
-                this.owned.clear();
-                this.told.clear();
-                this.epoch = JOIN_EPOCH;
-                self.heartbeat(client);
-            }
-            // Somebody took its place, or, for a retry of a start, has it still.
-            ErrorCode::FENCED_INSTANCE_ID => this.up = false,
-            ErrorCode::UNRELEASED_INSTANCE_ID => {
-                this.epoch = JOIN_EPOCH;
-                self.report_later(client);
-            }
-            ErrorCode::COORDINATOR_NOT_AVAILABLE => {
-                this.full = true;
-                self.report_later(client);
-            }
-            error => panic!("unexpected {}", error.name()),
-        }
-    }
-
-    fn told(&mut self, client: usize, reply: HeartbeatReply) {
-        let slow_ms = self.random.below(3_000);
-        let this = &mut self.clients[client];
-        this.epoch = reply.member_epoch;
-        if let Some(assignment) = reply.assignment {
-            for (topic, index) in partitions(&assignment) {
-                this.owned.entry(topic).or_default().insert(index);
-            }
-            this.told = assignment;
-            let life = this.life;
-            if this.owned != this.told {
-                let at_ms = self.now_ms + slow_ms;
-                self.events.at(at_ms, Event::Revoked { client, life });
-            }
-        }
-        self.report_later(client);
-    }
-
-    fn report_later(&mut self, client: usize) {
-        self.next += 1;
-        let call = self.next;
-        self.clients[client].call = call;
-        self.clients[client].waits = false;
-        let at_ms = self.now_ms + HEARTBEAT_MS;
-        self.events.at(at_ms, Event::Wakes { client, call });
-    }
-
-    fn revoked(&mut self, client: usize, life: u64) {
-        let this = &mut self.clients[client];
-        if !this.up || this.life != life {
-            return;
-        }
-        this.owned = this.told.clone();
-        this.owned.retain(|_, indexes| !indexes.is_empty());
-        if this.epoch != JOIN_EPOCH {
-            self.heartbeat(client);
-        }
-    }
-
-    fn wakes(&mut self, client: usize) {
-        if !self.clients[client].up {
-            return;
-        }
-        let this = &mut self.clients[client];
-        if this.epoch != JOIN_EPOCH && !this.owned.is_empty() && self.random.percent(30) {
-            let request = Request::Commit {
-                member_id: this.member_id.clone(),
-                epoch: this.epoch,
-                partitions: partitions(&this.owned).collect(),
-                offset: self.now_ms,
-            };
-            self.send(client, request);
-            return;
-        }
-        this.full |= self.random.percent(30);
-        self.heartbeat(client);
-    }
-
-    fn fate(&mut self, client: usize) {
-        self.next += 1;
-        let this = &mut self.clients[client];
-        if !this.up {
-            this.up = true;
-            this.life = self.next;
-            this.member_id = format!("member-{}", self.next);
-            this.epoch = JOIN_EPOCH;
-            this.owned.clear();
-            this.told.clear();
-            self.heartbeat(client);
-            return;
-        }
-        if self.random.percent(20) {
-            // It subscribes to something else.
-            let topics: &[&str] = self.random.pick(&[&["a", "b"][..], &["c"], &["a", "d"]]);
-            this.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-            this.full = true;
-            return;
-        }
-        if self.random.percent(50) {
-            let epoch = match this.instance_id {
-                Some(_) if self.random.percent(70) => STATIC_LEAVE_EPOCH,
-                _ => LEAVE_EPOCH,
-            };
-            let request = Request::Leave {
-                member_id: this.member_id.clone(),
-                instance_id: this.instance_id.clone(),
-                epoch,
-            };
-            this.owned.clear();
-            self.send(client, request);
-        }
-        let this = &mut self.clients[client];
-        this.up = false;
-        this.call = 0;
-        this.owned.clear();
-        if self.random.percent(70) {
-            let at_ms = self.now_ms + self.random.below(15_000);
-            self.events.at(at_ms, Event::Fate { client });
-        }
     }
 
     fn topic(&mut self) {
@@ -619,7 +545,9 @@ impl World {
             if client.epoch != current.epoch && client.epoch != current.previous_epoch {
                 continue;
             }
-            for partition in partitions(&client.owned) {
+            // The classic protocol has names, which say nothing of topics that are gone.
+            let exists = |topic: &TopicId| self.topics.has(*topic);
+            for partition in partitions(&client.owned).filter(|(topic, _)| exists(topic)) {
                 assert_eq!(
                     owners.get(&partition),
                     Some(&client.member_id),
@@ -712,7 +640,8 @@ impl World {
                 }
                 Event::Wakes { client, call } if self.clients[client].call == call => {
                     // Nobody answered: what was said may be lost.
-                    self.clients[client].full |= self.clients[client].waits;
+                    let this = &mut self.clients[client];
+                    this.full |= this.waits && !this.classic;
                     self.wakes(client);
                 }
                 Event::Answered { .. } | Event::Wakes { .. } => {}

@@ -149,13 +149,14 @@ fn shown(reply: Result<HeartbeatReply, ErrorCode>) -> String {
         Ok(reply) => reply,
         Err(error) => return error.name().to_owned(),
     };
-    let assignment = reply.assignment.map_or("-".to_owned(), |assignment| {
+    let assignment = reply.assignment.map(|assignment| {
         let topics = assignment.iter().map(|(id, indexes)| {
             let indexes: Vec<String> = indexes.iter().map(ToString::to_string).collect();
             format!("{}:{}", id.0.as_u128(), indexes.join(","))
         });
         topics.collect::<Vec<_>>().join(" ")
     });
+    let assignment = assignment.unwrap_or_else(|| "-".to_owned());
     format!("{} {assignment}", reply.member_epoch)
 }
 
@@ -389,7 +390,8 @@ fn what_is_not_written_did_not_happen_and_what_is_survives() {
     group.join("i/a", &["t"]);
     group.join("b", &["t"]);
     group.beat("i/a", 1, "-");
-    let steps: [&dyn Fn(&mut Fixture) -> Result<Changes, Refusal>; 4] = [
+    type Step<'a> = &'a dyn Fn(&mut Fixture) -> Result<Changes, Refusal>;
+    let steps: [Step<'_>; 4] = [
         &|group| {
             let request = joining("c", &["t", "u"]);
             let done = group

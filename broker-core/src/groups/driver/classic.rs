@@ -101,7 +101,13 @@ impl GroupCoordinator {
                 group.handle_heartbeat(now_ms, member_id, instance_id, generation)
             }
             Group::Consumer(group) => {
-                let beaten = group.classic_heartbeat(now_ms, member_id, instance_id, generation);
+                let topics = self.topics.as_ref();
+                let (beaten, changes) =
+                    group.classic_heartbeat(now_ms, member_id, instance_id, generation, topics);
+                // Nothing that could not be written is told: it is only asked to join.
+                if let Err(error) = self.write_changes(slot, inner, changes, now_ms) {
+                    return error;
+                }
                 self.schedule(&slot.id, inner);
                 beaten
             }

@@ -3,10 +3,10 @@
 //!
 //! Every answer carries the offset of the group's last record in `__consumer_offsets`; who waits for
 //! the answer also waits until that record is durable. So nothing is told to a client that a crash
-//! could take back, and a delivery needs no task of its own. Timers are a heap of (time, group)
-//! worked off by [`GroupCoordinator::run`].
+//! could take back, and a delivery needs no task of its own. Timers are worked off by
+//! [`GroupCoordinator::run`].
 //!
-//! Lock order: a group, then the map of groups or the heap. Next: `classic.rs` and `consumer.rs`
+//! Lock order: a group, then the map of groups or the timers. Next: `classic.rs` and `consumer.rs`
 //! (members), `offsets.rs` (commits), `admin.rs`, `storage.rs` (the log).
 
 mod admin;
@@ -18,14 +18,13 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use self::admin::{GroupDescription, GroupSummary};
@@ -41,6 +40,7 @@ use super::record::GroupMetadata;
 use crate::clock::Clock;
 use crate::error::ErrorCode;
 use crate::ids::{Offset, ProducerId};
+use crate::timers::Timers;
 use crate::topics::Topics;
 
 /// `offsets.retention.check.interval.ms`.
@@ -56,8 +56,7 @@ pub struct GroupCoordinator {
     log: OffsetsLog,
     topics: Arc<Topics>,
     groups: RwLock<HashMap<Arc<str>, Arc<Slot>>>,
-    timers: Mutex<BinaryHeap<Reverse<Timer>>>,
-    timers_changed: Notify,
+    timers: Timers,
     /// Set at shutdown: nobody waits any more.
     closed: AtomicBool,
     /// Held while a transaction ends: from its marker in the log to its commits in the groups.
@@ -65,9 +64,6 @@ pub struct GroupCoordinator {
     /// Groups with commits of a producer's open transaction.
     pending: Mutex<HashMap<ProducerId, BTreeSet<String>>>,
 }
-
-/// When which group wants to be called.
-type Timer = (i64, Arc<str>);
 
 #[derive(Debug)]
 struct Slot {
@@ -117,8 +113,7 @@ impl GroupCoordinator {
             log,
             topics,
             groups: RwLock::new(HashMap::with_capacity(replay.groups.len())),
-            timers: Mutex::new(BinaryHeap::new()),
-            timers_changed: Notify::new(),
+            timers: Timers::default(),
             closed: AtomicBool::new(false),
             ending: Mutex::new(()),
             pending: Mutex::new(replay.pending),
@@ -148,12 +143,11 @@ impl GroupCoordinator {
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
         let mut snapshot = tokio::time::interval(SNAPSHOT_INTERVAL);
         loop {
-            let sleep = self.until_next_timer();
+            let now_ms = self.clock.now_ms();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                () = self.timers_changed.notified() => {}
-                () = tokio::time::sleep(sleep) => {}
+                () = self.timers.wait(now_ms, EXPIRY_INTERVAL) => {}
                 _ = expiry.tick() => self.expire(),
                 _ = snapshot.tick() => self.bound_log().await,
             }
@@ -165,17 +159,7 @@ impl GroupCoordinator {
     /// Does everything due by now; [`Self::run`] calls it.
     pub fn tick(&self) {
         let now_ms = self.clock.now_ms();
-        loop {
-            let due = {
-                let mut timers = self.timers.lock();
-                match timers.peek() {
-                    Some(Reverse((at_ms, _))) if *at_ms <= now_ms => timers.pop(),
-                    Some(_) | None => None,
-                }
-            };
-            let Some(Reverse((at_ms, id))) = due else {
-                return;
-            };
+        while let Some((at_ms, id)) = self.timers.pop_due(now_ms) {
             self.with_group(&id, |slot, inner| {
                 if inner.scheduled_ms != Some(at_ms) {
                     return;
@@ -299,19 +283,7 @@ impl GroupCoordinator {
         let Some(due_ms) = inner.group.next_deadline_ms() else {
             return;
         };
-        if inner.scheduled_ms.is_none_or(|at_ms| due_ms < at_ms) {
-            inner.scheduled_ms = Some(due_ms);
-            self.timers.lock().push(Reverse((due_ms, Arc::clone(id))));
-            self.timers_changed.notify_one();
-        }
-    }
-
-    fn until_next_timer(&self) -> Duration {
-        let next_ms = self.timers.lock().peek().map(|Reverse((at_ms, _))| *at_ms);
-        next_ms.map_or(EXPIRY_INTERVAL, |at_ms| {
-            let wait_ms = at_ms.saturating_sub(self.clock.now_ms());
-            Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
-        })
+        self.timers.schedule(id, &mut inner.scheduled_ms, due_ms);
     }
 
     fn close(&self) {

@@ -15,13 +15,11 @@
 
 mod completion;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::coordinator::{
@@ -36,6 +34,7 @@ use crate::ids::{Offset, ProducerId};
 use crate::internal_log::{InternalLog, Replayed};
 use crate::partition::AppendError;
 use crate::records::TransactionResult;
+use crate::timers::Timers;
 use crate::topics::Topics;
 
 /// How often ids are looked at that nobody uses any more.
@@ -57,12 +56,8 @@ pub struct TransactionCoordinator {
     producer_ids: Arc<ProducerIds>,
     log: InternalLog,
     slots: RwLock<HashMap<Arc<str>, Arc<Slot>>>,
-    timers: Mutex<BinaryHeap<Reverse<Timer>>>,
-    timers_changed: Notify,
+    timers: Timers,
 }
-
-/// When which transactional id wants to be called.
-type Timer = (i64, Arc<str>);
 
 #[derive(Debug)]
 struct Slot {
@@ -134,8 +129,7 @@ impl TransactionCoordinator {
             producer_ids,
             log,
             slots: RwLock::new(HashMap::with_capacity(found.len())),
-            timers: Mutex::new(BinaryHeap::new()),
-            timers_changed: Notify::new(),
+            timers: Timers::default(),
         });
         for (id, metadata) in found {
             let id: Arc<str> = Arc::from(id);
@@ -158,12 +152,11 @@ impl TransactionCoordinator {
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
         let mut snapshot = tokio::time::interval(SNAPSHOT_INTERVAL);
         loop {
-            let sleep = self.until_next_timer();
+            let now_ms = self.clock.now_ms();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                () = self.timers_changed.notified() => {}
-                () = tokio::time::sleep(sleep) => {}
+                () = self.timers.wait(now_ms, EXPIRY_INTERVAL) => {}
                 _ = expiry.tick() => self.expire(),
                 _ = snapshot.tick() => self.bound_log().await,
             }
@@ -175,17 +168,7 @@ impl TransactionCoordinator {
     /// [`Self::run`] calls it.
     pub async fn tick(self: &Arc<Self>) {
         let now_ms = self.clock.now_ms();
-        loop {
-            let due = {
-                let mut timers = self.timers.lock();
-                match timers.peek() {
-                    Some(Reverse((at_ms, _))) if *at_ms <= now_ms => timers.pop(),
-                    Some(_) | None => None,
-                }
-            };
-            let Some(Reverse((at_ms, id))) = due else {
-                return;
-            };
+        while let Some((at_ms, id)) = self.timers.pop_due(now_ms) {
             let decided = self.with_slot(&id, |slot, inner| {
                 if inner.scheduled_ms != Some(at_ms) {
                     return false;
@@ -564,19 +547,7 @@ impl TransactionCoordinator {
     }
 
     fn schedule_at(&self, id: &Arc<str>, inner: &mut Inner, due_ms: i64) {
-        if inner.scheduled_ms.is_none_or(|at_ms| due_ms < at_ms) {
-            inner.scheduled_ms = Some(due_ms);
-            self.timers.lock().push(Reverse((due_ms, Arc::clone(id))));
-            self.timers_changed.notify_one();
-        }
-    }
-
-    fn until_next_timer(&self) -> Duration {
-        let next_ms = self.timers.lock().peek().map(|Reverse((at_ms, _))| *at_ms);
-        next_ms.map_or(EXPIRY_INTERVAL, |at_ms| {
-            let wait_ms = at_ms.saturating_sub(self.clock.now_ms());
-            Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
-        })
+        self.timers.schedule(id, &mut inner.scheduled_ms, due_ms);
     }
 }
 
