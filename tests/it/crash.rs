@@ -79,7 +79,8 @@ fn register_and_kill(
                     let body = json!({ "schema": schema.to_string() }).to_string();
                     let path = format!("/subjects/{subject}/versions");
                     let answer = try_request(http, "POST", &path, &body);
-                    if answer.is_ok() && count.fetch_add(1, Ordering::SeqCst) == answers_before_kill {
+                    if answer.is_ok() && count.fetch_add(1, Ordering::SeqCst) == answers_before_kill
+                    {
                         enough.send(()).expect("somebody waits");
                     }
                     let (status, answer) = answer.ok()?;

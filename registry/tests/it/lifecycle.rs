@@ -180,9 +180,9 @@ async fn the_snapshot_answers_enforcement() {
 #[tokio::test]
 async fn every_change_leaves_a_row_that_says_who_and_what() {
     let fixture = Fixture::new("BACKWARD").await;
-    let request = axum::http::Request::post("/subjects/s/versions")
+    let request = Request::post("/subjects/s/versions")
         .extension(registry::Actor("alice".into()))
-        .body(axum::body::Body::from(json!({ "schema": INT }).to_string()))
+        .body(Body::from(json!({ "schema": INT }).to_string()))
         .unwrap();
     assert_eq!(fixture.send(request).await.status, 200);
     let level = json!({ "compatibility": "NONE" }).to_string();
@@ -287,7 +287,8 @@ async fn a_repeated_read_by_id_is_negotiated_like_any_other() {
     let ask = async |path: &str, accept: &'static str| {
         let request = Request::builder().uri(path).header("accept", accept);
         let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
-        (reply.status.as_u16(), reply.content_type, reply.json())
+        let body = reply.json();
+        (reply.status.as_u16(), reply.content_type, body)
     };
     for _ in 0..2 {
         let (status, media_type, body) = ask("/schemas/ids/1", "application/json").await;
