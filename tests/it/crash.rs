@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, eventually, try_request};
+use crate::harness::{PATIENCE, Server, try_request};
 use crate::postgres::Postgres;
 
 const REGISTRATIONS: usize = 1_000;
@@ -66,21 +67,22 @@ fn register_and_kill(
 ) -> BTreeMap<i64, String> {
     let http = server.http.clone();
     let count = AtomicUsize::new(0);
-    let ended = AtomicUsize::new(0);
+    // A client tells when enough are answered; when all have ended there is nothing to wait for.
+    let (enough, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..REGISTRATIONS)
             .map(|client| {
-                let (http, count, ended) = (&http, &count, &ended);
+                let (http, count, enough) = (&http, &count, enough.clone());
                 let register = move || {
                     let subject = format!("r{round}c{client}");
                     let schema = json!({ "type": "fixed", "name": subject, "size": 4 });
                     let body = json!({ "schema": schema.to_string() }).to_string();
                     let path = format!("/subjects/{subject}/versions");
                     let answer = try_request(http, "POST", &path, &body);
-                    if answer.is_ok() {
-                        count.fetch_add(1, Ordering::SeqCst);
+                    if answer.is_ok() && count.fetch_add(1, Ordering::SeqCst) == answers_before_kill
+                    {
+                        enough.send(()).expect("somebody waits");
                     }
-                    ended.fetch_add(1, Ordering::SeqCst);
                     let (status, answer) = answer.ok()?;
                     assert_eq!(status, 200, "{answer}");
                     let answer: Value = serde_json::from_str(&answer).expect("JSON");
@@ -92,10 +94,9 @@ fn register_and_kill(
                     .expect("a thread")
             })
             .collect();
-        eventually("enough registrations are answered", || {
-            count.load(Ordering::SeqCst) >= answers_before_kill
-                || ended.load(Ordering::SeqCst) == REGISTRATIONS
-        });
+        drop(enough);
+        let waited = told.recv_timeout(PATIENCE);
+        assert_ne!(waited, Err(RecvTimeoutError::Timeout), "round {round}");
         server.kill();
         let answers = clients
             .into_iter()

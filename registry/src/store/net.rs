@@ -105,7 +105,8 @@ impl<'c> Net<'c> {
     }
 }
 
-/// Cuts rows into runs of few lengths, so that few statements are prepared however many rows come.
+/// Cuts rows into runs of few lengths, so that few statements are prepared however many rows come,
+/// and a group of writers costs few round trips: eight statements a table at the most.
 pub(super) fn runs<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = RUN_LENGTHS
@@ -118,7 +119,7 @@ pub(super) fn runs<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// SQLite binds at most 32,766 values a statement.
-const RUN_LENGTHS: [usize; 3] = [64, 8, 1];
+const RUN_LENGTHS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 #[cfg(test)]
 mod tests {
@@ -210,7 +211,7 @@ mod tests {
     fn runs_cover_all_rows_in_few_lengths() {
         let rows: Vec<usize> = (0..146).collect();
         let lengths: Vec<usize> = runs(&rows).map(<[usize]>::len).collect();
-        assert_eq!(lengths, [64, 64, 8, 8, 1, 1]);
+        assert_eq!(lengths, [128, 16, 2]);
         assert_eq!(runs(&rows).flatten().count(), 146);
         assert_eq!(runs::<u8>(&[]).count(), 0);
     }

@@ -287,7 +287,8 @@ async fn a_repeated_read_by_id_is_negotiated_like_any_other() {
     let ask = async |path: &str, accept: &'static str| {
         let request = Request::builder().uri(path).header("accept", accept);
         let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
-        (reply.status.as_u16(), reply.content_type.clone(), reply.json())
+        let body = reply.json();
+        (reply.status.as_u16(), reply.content_type, body)
     };
     for _ in 0..2 {
         let (status, media_type, body) = ask("/schemas/ids/1", "application/json").await;
