@@ -503,7 +503,9 @@ fn logical_types() {
         {"name":"due","type":{"type":"int","logicalType":"date"}}]}"#;
     let id = world.register("invoices-value", SchemaFormat::Avro, text);
     let invoice = |uuid: &str, total: &str, due: &str| {
-        let uuid = uuid.bytes().fold("48".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
+        let uuid = uuid
+            .bytes()
+            .fold("48".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
         framed(id, &format!("{uuid}{total}{due}"))
     };
     let uuid = "123e4567-e89b-12d3-a456-426614174000";
