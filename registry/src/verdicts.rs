@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use serde_formats::ParsedSchema;
-use serde_formats::compatibility::{CompatibilityPolicy, Incompatibility, compare};
-use serde_formats::witness::{Evidence, evidence};
+use serde_formats::compatibility::{
+    Caveat, CompatibilityPolicy, Incompatibility, caveats, compare,
+};
+use serde_formats::witness::{Evidence, caveat_evidence, evidence};
 
 use crate::compatibility::worded;
 use crate::model::{CompatibilityLevel, Version};
@@ -47,7 +49,20 @@ pub struct Difference {
     pub evidence: Option<Evidence>,
 }
 
-/// Records are looked for on behalf of this many differences.
+/// A place where a verdict is known to be wrong, as the reference's is.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// The earlier version.
+    pub version: Version,
+    /// Which reading the verdict is on.
+    pub direction: Direction,
+    /// What is really the case.
+    pub caveat: Caveat,
+    /// A record that breaks; absent past [`WITNESSES_MAX`].
+    pub evidence: Option<Evidence>,
+}
+
+/// Records are looked for on behalf of this many differences, and as many caveats.
 pub const WITNESSES_MAX: usize = 16;
 
 /// All comparisons of one new schema.
@@ -57,6 +72,8 @@ pub struct Verdicts {
     pub compared: Vec<Version>,
     /// In order of `compared`, backward before forward.
     pub differences: Vec<Difference>,
+    /// What the differences miss or overstate, in the same order.
+    pub warnings: Vec<Warning>,
 }
 
 impl Verdicts {
@@ -97,6 +114,15 @@ impl Verdicts {
                 message: worded(&found, words.0, words.1),
                 evidence: wanted.then(|| evidence(reader, writer, &found)),
                 found,
+            });
+        }
+        for caveat in caveats(reader, writer, policy) {
+            let wanted = self.warnings.len() < WITNESSES_MAX;
+            self.warnings.push(Warning {
+                version,
+                direction,
+                evidence: wanted.then(|| caveat_evidence(reader, writer, &caveat)),
+                caveat,
             });
         }
     }

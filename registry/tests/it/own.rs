@@ -65,6 +65,30 @@ async fn check_judges_all_levels_at_once() {
 }
 
 #[tokio::test]
+async fn check_says_what_a_verdict_misses() {
+    let fixture = fixture().await;
+    let message = |field: &str| {
+        let schema = format!("syntax = \"proto3\"; message M {{ {field} f = 1; }}");
+        json!({ "schemaType": "PROTOBUF", "schema": schema })
+    };
+    let mut body = message("int32");
+    body["against"] = json!([message("int64")]);
+    let answer = post(&fixture, "/v1/schemas/check", &body).await.json();
+    assert_eq!(answer["levels"]["FULL"], json!(true), "{answer}");
+    assert_eq!(answer["differences"], json!([]));
+    let caveats = answer["caveats"].as_array().unwrap();
+    let [caveat] = caveats.as_slice() else {
+        panic!("{answer}");
+    };
+    assert_eq!(caveat["direction"], "backward");
+    assert_eq!(caveat["effect"], "missed");
+    assert_eq!(caveat["type"], "NUMBER_RANGE_NOT_COMPARED");
+    assert_eq!(caveat["path"], "#/M/1");
+    assert_eq!(caveat["evidence"]["kind"], "breaks");
+    assert_eq!(caveat["evidence"]["outcome"]["reader"], "misreads");
+}
+
+#[tokio::test]
 async fn check_takes_earlier_schemas_from_the_request() {
     let fixture = fixture().await;
     let both = format!("{ID},{NOTE}");

@@ -3,8 +3,8 @@
 //!
 //! A line has `old` and `new` (schema texts), `compatible` (can `new` read what `old` wrote),
 //! `records` (payloads of `old`: hex, and the JSON they mean) and, for an incompatible pair,
-//! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does), and
-//! `caveats` (the same with `effect`; what is missed has a witness too).
+//! `witnesses` (`kind`, `path`, `label`, and for `breaks` the payload with what the reader does).
+//! `caveats` look the same: what the verdict misses, or overstates, as the reference does.
 //! Protobuf lines also have both descriptors in base64.
 //! The peers in `tests/agreement` read the lines and check each claim.
 
@@ -15,7 +15,7 @@ mod random;
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use serde_formats::compatibility::{CaveatEffect, CompatibilityPolicy, caveats, compare};
+use serde_formats::compatibility::{CompatibilityPolicy, caveats, compare};
 use serde_formats::json_value;
 use serde_formats::witness::{Evidence, Outcome, caveat_evidence, evidence};
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, TextForm};
@@ -91,21 +91,14 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
     let differences = compare(&new, &old, CompatibilityPolicy::Strict);
     let witnesses: Vec<Value> = differences
         .iter()
-        .map(|difference| {
-            let line = json!({ "kind": difference.kind, "path": difference.path });
-            shown(line, evidence(&new, &old, difference))
-        })
+        .map(|found| shown(found.kind, &found.path, evidence(&new, &old, found)))
         .collect();
     let caveats: Vec<Value> = caveats(&new, &old, CompatibilityPolicy::Strict)
         .iter()
-        .map(|caveat| {
-            let line = json!({
-                "kind": caveat.kind, "path": caveat.path, "effect": caveat.effect.name(),
-            });
-            match caveat.effect {
-                CaveatEffect::Missed => shown(line, caveat_evidence(&new, &old, caveat)),
-                CaveatEffect::Overstated => line,
-            }
+        .map(|found| {
+            let mut line = shown(found.kind, &found.path, caveat_evidence(&new, &old, found));
+            line["effect"] = json!(found.effect.name());
+            line
         })
         .collect();
     let mut line = json!({
@@ -126,9 +119,9 @@ fn describe(format: SchemaFormat, seed: u64, pair: &Pair) -> Value {
     line
 }
 
-/// Adds to a line what shows it.
-fn shown(mut line: Value, evidence: Evidence) -> Value {
-    line["label"] = json!(evidence.label());
+/// A claim with what proves it.
+fn shown(kind: &str, path: &str, evidence: Evidence) -> Value {
+    let mut line = json!({ "kind": kind, "path": path, "label": evidence.label() });
     match evidence {
         Evidence::Breaks(witness) => {
             line["payload"] = json!(hex(&witness.payload));
@@ -142,7 +135,9 @@ fn shown(mut line: Value, evidence: Evidence) -> Value {
                     path,
                     written,
                     read,
-                } => json!({ "misread": { "path": path, "written": written, "read": read } }),
+                } => {
+                    json!({ "misread": { "path": path, "written": written, "read": read } })
+                }
             };
         }
         Evidence::Convention { reason } | Evidence::NotFound { reason } => {

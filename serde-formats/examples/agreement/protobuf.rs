@@ -1,7 +1,7 @@
 //! Protobuf pairs: a `.proto` file, the same file after a few edits, and records of the first.
 //!
-//! The old file is of proto2 or proto3, with nested messages, enums, maps, oneofs, groups and every
-//! scalar type. An edit is one that people make: a field renamed, retyped, relabelled, removed,
+//! The old file is of proto2, proto3 or edition 2023, with nested messages, enums, maps, oneofs,
+//! groups and every scalar type; the new one of an edition changes features too. An edit is one that people make: a field renamed, retyped, relabelled, removed,
 //! added, moved into or out of a oneof. Packages carry the seed, so that all files of a run can be
 //! compiled together.
 
@@ -15,15 +15,24 @@ use crate::random::Random;
 /// A `.proto` file.
 #[derive(Clone)]
 struct File {
-    proto2: bool,
+    syntax: Syntax,
     package: String,
     messages: Vec<Message>,
     enums: Vec<Enum>,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Syntax {
+    Proto2,
+    Proto3,
+    Edition,
+}
+
 #[derive(Clone)]
 struct Enum {
     name: String,
+    /// Its numbers are all there is; of an edition, by a feature.
+    closed: bool,
     constants: Vec<(String, i32)>,
 }
 
@@ -51,11 +60,15 @@ enum Kind {
     Message(String),
     /// A group of one field.
     Group(&'static str),
+    /// A message of an edition, written as a group is.
+    Delimited(String),
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Label {
     Plain,
+    /// Of an edition: no presence.
+    Implicit,
     Optional,
     Required,
     Repeated,
@@ -94,17 +107,24 @@ pub(crate) fn pair(seed: u64) -> Pair {
 }
 
 fn file(random: &mut Random, seed: u64) -> File {
-    let proto2 = random.below(2) == 0;
-    let first = i32::from(proto2);
-    let enums = ["Status", "Color"].map(|name| Enum {
-        name: name.to_owned(),
-        constants: (0..2 + random.below(3))
-            .zip(first..)
-            .map(|(at, number)| (format!("{}_{at}", name.to_uppercase()), number))
-            .collect(),
+    let syntax = [Syntax::Proto2, Syntax::Proto3, Syntax::Edition][random.below(3)];
+    let enums = ["Status", "Color"].map(|name| {
+        let closed = match syntax {
+            Syntax::Proto2 => true,
+            Syntax::Proto3 => false,
+            Syntax::Edition => name == "Color",
+        };
+        Enum {
+            name: name.to_owned(),
+            closed,
+            constants: (0..2 + random.below(3))
+                .zip(i32::from(closed)..)
+                .map(|(at, number)| (format!("{}_{at}", name.to_uppercase()), number))
+                .collect(),
+        }
     });
     let mut file = File {
-        proto2,
+        syntax,
         package: format!("p{seed}"),
         messages: Vec::new(),
         enums: enums.into(),
@@ -175,45 +195,40 @@ fn kind(file: &File, known: &[String], random: &mut Random) -> Kind {
     match random.below(10) {
         0 | 1 if !known.is_empty() => Kind::Message(random.pick(known).clone()),
         2 => Kind::Enum(random.pick(&file.enums).name.clone()),
-        3 if file.proto2 => Kind::Group(one_of(random, SCALARS)),
+        3 if file.syntax == Syntax::Proto2 => Kind::Group(one_of(random, SCALARS)),
+        3 if file.syntax == Syntax::Edition && !known.is_empty() => {
+            Kind::Delimited(random.pick(known).clone())
+        }
         _ => Kind::Scalar(one_of(random, SCALARS)),
     }
 }
 
 fn label(file: &File, kind: &Kind, random: &mut Random) -> Label {
-    let labels: &[Label] = match kind {
-        Kind::Group(_) => &[Label::Optional, Label::Required, Label::Repeated],
-        // A map takes only enums that begin with 0, which those of proto2 here do not.
-        Kind::Enum(_) if file.proto2 => &[Label::Optional, Label::Required, Label::Repeated],
-        _ if random.below(6) == 0 => return Label::Map(one_of(random, KEYS)),
-        Kind::Message(_) if file.proto2 => &[
-            Label::Optional,
-            Label::Optional,
-            Label::Required,
-            Label::Repeated,
-        ],
-        Kind::Message(_) => &[Label::Plain, Label::Repeated],
-        Kind::Scalar("string" | "bytes") if file.proto2 => &[
-            Label::Optional,
-            Label::Optional,
-            Label::Required,
-            Label::Repeated,
-        ],
-        Kind::Scalar("string" | "bytes") => &[Label::Plain, Label::Optional, Label::Repeated],
-        _ if file.proto2 => &[
-            Label::Optional,
-            Label::Optional,
-            Label::Required,
-            Label::Repeated,
-            Label::RepeatedOther,
-        ],
-        _ => &[
-            Label::Plain,
-            Label::Plain,
-            Label::Optional,
-            Label::Repeated,
-            Label::RepeatedOther,
-        ],
+    use Label::{Implicit, Optional, Plain, Repeated, RepeatedOther, Required};
+
+    // A map takes only enums that begin with 0, which closed ones here do not.
+    let closed = |name: &str| file.enums.iter().any(|it| it.closed && it.name == name);
+    let in_maps = match kind {
+        Kind::Group(_) | Kind::Delimited(_) => false,
+        Kind::Enum(name) => !closed(name),
+        Kind::Scalar(_) | Kind::Message(_) => true,
+    };
+    if in_maps && random.below(6) == 0 {
+        return Label::Map(one_of(random, KEYS));
+    }
+    let is_message = matches!(kind, Kind::Message(_) | Kind::Group(_) | Kind::Delimited(_));
+    let is_text = matches!(kind, Kind::Scalar("string" | "bytes"));
+    let is_closed = matches!(kind, Kind::Enum(name) if closed(name));
+    let labels: &[Label] = match file.syntax {
+        Syntax::Proto2 if is_message || is_text => &[Optional, Optional, Required, Repeated],
+        Syntax::Proto2 => &[Optional, Optional, Required, Repeated, RepeatedOther],
+        Syntax::Proto3 if is_message => &[Plain, Repeated],
+        Syntax::Proto3 if is_text => &[Plain, Optional, Repeated],
+        Syntax::Proto3 => &[Plain, Plain, Optional, Repeated, RepeatedOther],
+        Syntax::Edition if is_message => &[Plain, Plain, Required, Repeated],
+        Syntax::Edition if is_text => &[Plain, Implicit, Required, Repeated],
+        Syntax::Edition if is_closed => &[Plain, Required, Repeated, RepeatedOther],
+        Syntax::Edition => &[Plain, Implicit, Required, Repeated, RepeatedOther],
     };
     *random.pick(labels)
 }
@@ -230,7 +245,7 @@ fn edit(file: &mut File, random: &mut Random) {
         .map(|it| it.name.clone())
         .collect();
     let snapshot = file.clone();
-    let is_proto2 = file.proto2;
+    let syntax = file.syntax;
     match random.below(24) {
         0 => {
             file.package = format!("q{}", file.package);
@@ -277,7 +292,7 @@ fn edit(file: &mut File, random: &mut Random) {
         1 => field.name = format!("renamed{}", field.number),
         2 | 3 => {
             field.kind = kind(&snapshot, &known, random);
-            if !in_oneof && (!fits(&field.kind, field.label, is_proto2)) {
+            if !in_oneof && !fits(&snapshot, &field.kind, field.label) {
                 field.label = label(&snapshot, &field.kind, random);
             }
         }
@@ -294,7 +309,7 @@ fn edit(file: &mut File, random: &mut Random) {
         5 | 6 if !in_oneof => field.label = label(&snapshot, &field.kind, random),
         7 if in_oneof => {
             field.oneof = None;
-            field.label = if is_proto2 || matches!(field.kind, Kind::Group(_)) {
+            field.label = if syntax == Syntax::Proto2 {
                 Label::Optional
             } else {
                 Label::Plain
@@ -314,11 +329,16 @@ fn edit(file: &mut File, random: &mut Random) {
 }
 
 /// Whether a kind may have a label it was not given with.
-fn fits(kind: &Kind, label: Label, proto2: bool) -> bool {
+fn fits(file: &File, kind: &Kind, label: Label) -> bool {
+    let closed = |name: &str| file.enums.iter().any(|it| it.closed && it.name == name);
     match kind {
-        Kind::Group(_) => matches!(label, Label::Optional | Label::Required | Label::Repeated),
-        Kind::Message(_) | Kind::Scalar("string" | "bytes") => label != Label::RepeatedOther,
-        Kind::Enum(_) => !proto2 || !matches!(label, Label::Map(_)),
+        Kind::Group(_) | Kind::Delimited(_) => matches!(
+            label,
+            Label::Plain | Label::Optional | Label::Required | Label::Repeated
+        ),
+        Kind::Message(_) => !matches!(label, Label::RepeatedOther | Label::Implicit),
+        Kind::Scalar("string" | "bytes") => label != Label::RepeatedOther,
+        Kind::Enum(name) => !closed(name) || !matches!(label, Label::Map(_) | Label::Implicit),
         Kind::Scalar(_) => true,
     }
 }
@@ -329,18 +349,27 @@ fn remove_message(file: &mut File, random: &mut Random) {
         return;
     }
     let at = 1 + random.below(file.messages.len() - 1);
-    let gone = Kind::Message(file.messages.remove(at).name);
+    let gone = file.messages.remove(at).name;
     for message in &mut file.messages {
-        message.fields.retain(|field| field.kind != gone);
+        message.fields.retain(|field| {
+            !matches!(&field.kind, Kind::Message(name) | Kind::Delimited(name) if *name == gone)
+        });
     }
 }
 
 fn print(file: &File) -> String {
     let mut out = String::new();
-    let syntax = if file.proto2 { "proto2" } else { "proto3" };
-    let _ = writeln!(out, "syntax = \"{syntax}\";\npackage {};", file.package);
+    let syntax = match file.syntax {
+        Syntax::Proto2 => "syntax = \"proto2\"",
+        Syntax::Proto3 => "syntax = \"proto3\"",
+        Syntax::Edition => "edition = \"2023\"",
+    };
+    let _ = writeln!(out, "{syntax};\npackage {};", file.package);
     for one in &file.enums {
         let _ = writeln!(out, "enum {} {{", one.name);
+        if one.closed && file.syntax == Syntax::Edition {
+            out.push_str("  option features.enum_type = CLOSED;\n");
+        }
         for (name, number) in &one.constants {
             let _ = writeln!(out, "  {name} = {number};");
         }
@@ -382,12 +411,14 @@ fn print_field(file: &File, field: &Field, indent: &str, out: &mut String) {
     let Field { name, number, .. } = field;
     let kind = match &field.kind {
         Kind::Scalar(kind) => kind,
-        Kind::Enum(name) | Kind::Message(name) => name.as_str(),
+        Kind::Enum(name) | Kind::Message(name) | Kind::Delimited(name) => name.as_str(),
         Kind::Group(_) => "group",
     };
+    let is_edition = file.syntax == Syntax::Edition;
     let label = match field.label {
-        Label::Plain => "",
+        Label::Plain | Label::Implicit => "",
         Label::Optional => "optional ",
+        Label::Required if is_edition => "",
         Label::Required => "required ",
         Label::Repeated | Label::RepeatedOther => "repeated ",
         Label::Map(key) => {
@@ -402,10 +433,25 @@ fn print_field(file: &File, field: &Field, indent: &str, out: &mut String) {
         );
         return;
     }
-    let options = match field.label {
-        Label::RepeatedOther if file.proto2 => " [packed = true]",
-        Label::RepeatedOther => " [packed = false]",
-        _ => "",
+    let mut options = Vec::new();
+    match (file.syntax, field.label) {
+        (Syntax::Proto2, Label::RepeatedOther) => options.push("packed = true"),
+        (Syntax::Proto3, Label::RepeatedOther) => options.push("packed = false"),
+        (Syntax::Edition, Label::RepeatedOther) => {
+            options.push("features.repeated_field_encoding = EXPANDED");
+        }
+        (_, Label::Implicit) => options.push("features.field_presence = IMPLICIT"),
+        (Syntax::Edition, Label::Required) => {
+            options.push("features.field_presence = LEGACY_REQUIRED");
+        }
+        _ => {}
+    }
+    if matches!(field.kind, Kind::Delimited(_)) {
+        options.push("features.message_encoding = DELIMITED");
+    }
+    let options = match options.join(", ") {
+        none if none.is_empty() => none,
+        some => format!(" [{some}]"),
     };
     let _ = writeln!(out, "{indent}{label}{kind} {name} = {number}{options};");
 }
@@ -426,7 +472,7 @@ fn record(file: &File, message: &Message, random: &mut Random, rarity: usize) ->
         }
         let one = |random: &mut Random| value(file, message, &field.kind, random, rarity);
         let value = match field.label {
-            Label::Plain | Label::Optional | Label::Required => one(random),
+            Label::Plain | Label::Implicit | Label::Optional | Label::Required => one(random),
             Label::Repeated | Label::RepeatedOther => {
                 (0..1 + random.below(3)).map(|_| one(random)).collect()
             }
@@ -458,7 +504,7 @@ fn value(file: &File, scope: &Message, kind: &Kind, random: &mut Random, rarity:
             let found = file.enums.iter().find(|it| it.name == *name);
             found.map_or(Value::Null, |it| json!(random.pick(&it.constants).0))
         }
-        Kind::Message(name) => {
+        Kind::Message(name) | Kind::Delimited(name) => {
             let all = scope.nested.iter().chain(&file.messages);
             all.into_iter()
                 .find(|it| it.name == *name)

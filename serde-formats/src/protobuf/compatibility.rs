@@ -2,12 +2,18 @@
 //! only the incompatible kinds are answered.
 //!
 //! Compares trees, not descriptors. Options, comments, services, extensions, groups, reserved
-//! numbers and the syntax line say nothing here. Fields are matched by number.
+//! numbers and the syntax line say nothing here, save for the features of editions (see `members`).
+//! Fields are matched by number.
+
+mod members;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use self::members::{Member, MessageFeatures};
 use super::ProtobufSchema;
-use super::ast::{Field, FieldType, Label, Message, ProtoFile, Scalar};
+use super::ast::{FieldType, Label, Message, ProtoFile, Scalar};
 use super::resolve::{Names, TypeKind, join};
 use crate::compatibility::Incompatibility;
 
@@ -32,13 +38,20 @@ pub fn compare(reader: &ProtobufSchema, writer: &ProtobufSchema) -> Vec<Incompat
 struct Side<'a> {
     file: &'a ProtoFile,
     names: Names<'a>,
+    features: MessageFeatures,
 }
 
 impl<'a> Side<'a> {
     fn new(schema: &'a ProtobufSchema) -> Self {
+        let mut features = MessageFeatures::default();
+        features.add_file(&schema.inner.file);
+        for reference in &schema.inner.references {
+            features.add_file(&reference.file);
+        }
         Self {
             file: &schema.inner.file,
             names: schema.names(),
+            features,
         }
     }
 }
@@ -228,8 +241,8 @@ impl<'a> Comparison<'a> {
         new: &'a Message,
         within: Option<usize>,
     ) {
-        let old_fields = members(old);
-        let new_fields = members(new);
+        let old_fields = self.old.features.members(old_scope, old);
+        let new_fields = self.new.features.members(new_scope, new);
         for (number, member) in &new_fields {
             let field_path = match member.oneof {
                 Some(oneof) => format!("{path}/{oneof}/{number}"),
@@ -237,11 +250,11 @@ impl<'a> Comparison<'a> {
             };
             match old_fields.get(number) {
                 Some(before) => {
-                    let old = Typed::of(before.field, old_scope);
-                    let new = Typed::of(member.field, new_scope);
+                    let old = Typed::of(before, old_scope);
+                    let new = Typed::of(member, new_scope);
                     self.field_types(&field_path, old, new, within);
                 }
-                None if member.field.label == Some(Label::Required) => {
+                None if member.label == Some(Label::Required) => {
                     self.add("REQUIRED_FIELD_ADDED", field_path);
                 }
                 None => {}
@@ -264,7 +277,7 @@ impl<'a> Comparison<'a> {
                 Some(oneof) if remaining.contains(oneof) => {
                     self.add("ONEOF_FIELD_REMOVED", format!("{path}/{oneof}/{number}"));
                 }
-                None if member.field.label == Some(Label::Required) => {
+                None if member.label == Some(Label::Required) => {
                     self.add("REQUIRED_FIELD_REMOVED", format!("{path}/{number}"));
                 }
                 Some(_) | None => {}
@@ -312,6 +325,9 @@ impl<'a> Comparison<'a> {
                 {
                     self.add("FIELD_NUMERIC_LABEL_CHANGED", path.to_owned());
                 }
+            }
+            (Kind::Message(_), Kind::Message(_)) if old.delimited != new.delimited => {
+                self.add("FIELD_KIND_CHANGED", path.to_owned());
             }
             (Kind::Message(old), Kind::Message(new)) => self.named(path, &old, &new, within),
             (Kind::Map(old_key, old_value), Kind::Map(new_key, new_value)) => {
@@ -376,45 +392,22 @@ fn local<'n>(full: &'n str, package: &str) -> &'n str {
         .unwrap_or(full)
 }
 
-#[derive(Clone, Copy)]
-struct Member<'a> {
-    field: &'a Field,
-    /// The oneof it is in.
-    oneof: Option<&'a str>,
-}
-
-/// The fields of a message by number.
-fn members(message: &Message) -> BTreeMap<i32, Member<'_>> {
-    let plain = message
-        .fields
-        .iter()
-        .map(|field| Member { field, oneof: None });
-    let grouped = message.oneofs.iter().flat_map(|oneof| {
-        oneof.fields.iter().map(|field| Member {
-            field,
-            oneof: Some(&oneof.name),
-        })
-    });
-    plain
-        .chain(grouped)
-        .map(|member| (member.field.number, member))
-        .collect()
-}
-
 /// A type with the scope its names are looked up in.
 #[derive(Clone, Copy)]
 struct Typed<'a> {
     field_type: &'a FieldType,
     scope: &'a str,
     label: Option<Label>,
+    delimited: bool,
 }
 
 impl<'a> Typed<'a> {
-    fn of(field: &'a Field, scope: &'a str) -> Self {
+    fn of(member: &Member<'a>, scope: &'a str) -> Self {
         Self {
-            field_type: &field.field_type,
+            field_type: &member.field.field_type,
             scope,
-            label: field.label,
+            label: member.label,
+            delimited: member.delimited,
         }
     }
 }
@@ -461,6 +454,7 @@ fn kind<'a>(names: &Names<'a>, typed: Typed<'a>) -> Kind<'a> {
                 field_type: value,
                 scope: typed.scope,
                 label: None,
+                delimited: false,
             },
         ),
         FieldType::Named(name) => {
@@ -488,6 +482,7 @@ fn map_kind<'a>(entry: &'a Message, scope: &'a str) -> Option<Kind<'a>> {
         field_type: &part(2)?.field_type,
         scope,
         label: None,
+        delimited: false,
     };
     Some(Kind::Map(key, value))
 }

@@ -14,6 +14,7 @@ use super::ast::{
     Syntax, TagRange, Value, Visibility,
 };
 use super::compile;
+use super::descriptor_size;
 use super::lex::{TokenKind, tokenize};
 use super::parse_text::MAX_TAG;
 use crate::schema::ParseError;
@@ -51,11 +52,13 @@ pub(super) fn confluent_pool() -> &'static DescriptorPool {
 /// Reads a descriptor; custom options whose extensions `pool` knows are kept.
 ///
 /// # Errors
-/// When the bytes are no `FileDescriptorProto`, or one of an edition that is not known.
+/// When the bytes are no `FileDescriptorProto`, hold too much, or are of an edition that is not
+/// known.
 pub(super) fn read(bytes: &[u8], pool: &DescriptorPool) -> Result<ProtoFile, ParseError> {
     let descriptor = pool
         .get_message_by_name("google.protobuf.FileDescriptorProto")
         .ok_or_else(|| ParseError::new("the descriptor of descriptors is missing"))?;
+    descriptor_size::check(&descriptor, bytes)?;
     let file = DynamicMessage::decode(descriptor, bytes)
         .map_err(|error| ParseError::new(format!("not a file descriptor: {error}")))?;
     let file = Node(&file);

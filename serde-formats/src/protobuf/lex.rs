@@ -7,6 +7,9 @@ use crate::schema::ParseError;
 /// Longest text taken; the reference's limit is that of a Kafka record, far below.
 pub(super) const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 
+/// Most tokens of a text: a mebibyte of fields has some 200,000. Memory follows them, not the bytes.
+pub(super) const TOKENS_MAX: usize = 320_000;
+
 /// One token and where it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token<'a> {
@@ -54,7 +57,7 @@ pub(super) struct Tokens<'a> {
 ///
 /// # Errors
 /// On a character or an escape that has no place in a `.proto` file, an unterminated string or
-/// comment, and on text past [`MAX_TEXT_BYTES`].
+/// comment, and on text past [`MAX_TEXT_BYTES`] or [`TOKENS_MAX`].
 pub(super) fn tokenize(text: &str) -> Result<Tokens<'_>, ParseError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(ParseError::new(format!(
@@ -74,10 +77,15 @@ pub(super) fn tokenize(text: &str) -> Result<Tokens<'_>, ParseError> {
     loop {
         lexer.skip_blank()?;
         let (line, column) = (lexer.line, lexer.column);
+        if tokens.len() >= TOKENS_MAX {
+            return Err(lexer.error(format!("more than {TOKENS_MAX} tokens")));
+        }
         let kind = lexer.token()?;
         let end = kind == TokenKind::End;
         tokens.push(Token { kind, line, column });
         if end {
+            // The tree grows beside the tokens.
+            tokens.shrink_to_fit();
             return Ok(Tokens {
                 tokens,
                 objection: lexer.objection,
@@ -122,36 +130,66 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Moves over the next `length` bytes.
+    fn advance(&mut self, length: usize) {
+        let passed = self.rest().get(..length).unwrap_or("");
+        let last_line = match memchr::memrchr(b'\n', passed.as_bytes()) {
+            None => passed,
+            Some(end) => {
+                let lines = memchr::memchr_iter(b'\n', passed.as_bytes()).count();
+                let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+                self.line = self.line.saturating_add(lines);
+                self.column = 1;
+                passed.get(end + 1..).unwrap_or("")
+            }
+        };
+        let columns = u32::try_from(last_line.chars().count()).unwrap_or(u32::MAX);
+        self.column = self.column.saturating_add(columns);
+        self.at += passed.len();
+    }
+
     fn skip_blank(&mut self) -> Result<(), ParseError> {
         loop {
             let rest = self.rest();
             if rest.starts_with("//") {
-                while self.peek().is_some_and(|next| next != '\n') {
-                    self.bump();
-                }
+                let length = memchr::memchr(b'\n', rest.as_bytes());
+                self.advance(length.unwrap_or(rest.len()));
             } else if rest.starts_with("/*") {
                 let unterminated = self.error("comment is not closed");
-                self.bump();
-                self.bump();
-                while !self.rest().starts_with("*/") {
-                    if self.objection.is_none() && self.rest().starts_with("/*") {
-                        let nested = "\"/*\" inside a block comment, which cannot be nested";
-                        self.objection = Some(self.error(nested));
-                    }
-                    if self.bump().is_none() {
-                        return Err(unterminated);
-                    }
-                }
-                self.bump();
-                self.bump();
-            } else if self
-                .peek()
-                .is_some_and(|next| matches!(next, ' ' | '\t' | '\r' | '\n' | '\u{b}' | '\u{c}'))
-            {
-                self.bump();
+                self.advance(2);
+                let length = self.rest().find("*/").ok_or(unterminated)?;
+                self.comment(length);
+                self.advance(2);
             } else {
-                return Ok(());
+                let is_blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\r' | b'\n' | 0xb | 0xc);
+                let length = rest.bytes().take_while(is_blank).count();
+                if length == 0 {
+                    return Ok(());
+                }
+                self.advance(length);
             }
+        }
+    }
+
+    /// Moves over the inside of a block comment.
+    fn comment(&mut self, length: usize) {
+        let inside = self.rest().get(..length).unwrap_or("");
+        // The slash of `*/` may be that of a `/*` before it.
+        let begins = if self.objection.is_none() {
+            inside.find("/*").or_else(|| {
+                let last = inside.ends_with('/').then(|| inside.len() - 1)?;
+                Some(last)
+            })
+        } else {
+            None
+        };
+        if let Some(begins) = begins {
+            self.advance(begins);
+            let nested = "\"/*\" inside a block comment, which cannot be nested";
+            self.objection = Some(self.error(nested));
+            self.advance(length - begins);
+        } else {
+            self.advance(length);
         }
     }
 
@@ -177,11 +215,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
-        let start = self.at;
-        while self.peek().is_some_and(&accept) {
-            self.bump();
-        }
-        self.text.get(start..self.at).unwrap_or("")
+        let rest = self.rest();
+        let length = rest.find(|c| !accept(c)).unwrap_or(rest.len());
+        self.advance(length);
+        rest.get(..length).unwrap_or("")
     }
 
     fn number(&mut self) -> Result<TokenKind<'a>, ParseError> {
@@ -234,12 +271,13 @@ impl<'a> Lexer<'a> {
                     self.bump();
                     value.push(self.escape()?);
                 }
-                _ => {
+                _ if next == quote => {
                     self.bump();
-                    if next == quote {
-                        return Ok(value);
-                    }
-                    value.push(next);
+                    return Ok(value);
+                }
+                _ => {
+                    let plain = |c: char| c != quote && !matches!(c, '\\' | '\n' | '\0');
+                    value.push_str(self.take_while(plain));
                 }
             }
         }

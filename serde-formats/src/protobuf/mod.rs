@@ -3,6 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `lex`, `parse_text`, `parse_members`, `parse_options`, `ast` | text to a tree that keeps what the printer needs |
+//! | `limits` | how much one schema may declare |
+//! | `descriptor_size` | what a descriptor costs, before it is decoded |
 //! | `from_descriptor` | a base64 `FileDescriptorProto` to the same tree |
 //! | `print`, `normalize`, `serialized`, `option_numbers` | the tree to the reference's texts and bytes |
 //! | `resolve`, `bundled` | what a name means; the files known without reference |
@@ -24,11 +26,13 @@ mod bundled;
 mod caveats;
 mod compatibility;
 mod compile;
+mod descriptor_size;
 mod fast;
 mod from_descriptor;
 mod from_json;
 mod json;
 mod lex;
+mod limits;
 mod link;
 mod normalize;
 mod option_numbers;
@@ -70,6 +74,7 @@ pub use self::caveats::caveats;
 pub use self::compatibility::compare;
 use self::compile::Linked;
 pub use self::json::{decode_json, decode_with_spans, encode_json};
+use self::limits::Limits;
 use self::link::Strictness;
 use self::resolve::Names;
 pub use self::tables::ProtobufValidator;
@@ -130,9 +135,15 @@ impl ProtobufSchema {
             )));
         }
         let mut files: Vec<Reference> = Vec::with_capacity(references.len());
+        let mut limits = Limits::default();
         for reference in references {
-            let (file, _) = read(&reference.schema, &files).map_err(|error| {
-                ParseError::new(format!("in reference {:?}: {error}", reference.name))
+            let read = read(&reference.schema, &files).and_then(|(file, _)| {
+                limits.take(&file)?;
+                Ok(file)
+            });
+            let file = read.map_err(|error| {
+                let text = format!("in reference {:?}: {error}", reference.name);
+                limits::shortened(ParseError::new(text))
             })?;
             // A map's entry is spelled out where the reference came as a descriptor.
             files.push(Reference {
@@ -140,11 +151,14 @@ impl ProtobufSchema {
                 file: compile::folded(&file).unwrap_or(file),
             });
         }
-        let (file, is_text) = read(text, &files)?;
-        let at_text = |error: ParseError| ParseError {
-            position: error.position.filter(|_| is_text),
-            ..error
+        let (file, is_text) = read(text, &files).map_err(limits::shortened)?;
+        let at_text = |error: ParseError| {
+            limits::shortened(ParseError {
+                position: error.position.filter(|_| is_text),
+                ..error
+            })
         };
+        limits.take(&file).map_err(at_text)?;
         let linked = match mode {
             ParseMode::New => {
                 let linked = compile::compile(&file, &files, Strictness::Registration);

@@ -4,7 +4,9 @@
 //! scratch makes a valid record cost no allocation. Where the path of a violation needs the place
 //! of an element in a repeated field, the bytes before it are counted then, not on the way.
 
+mod numbers;
 mod place;
+mod unknown;
 
 use super::fast;
 use super::tables::{FieldRule, MessageTable, ProtobufValidator, Shape};
@@ -516,158 +518,6 @@ impl<'a> Walk<'a, '_> {
         number.is_ok_and(|number| {
             numbers.is_some_and(|numbers| numbers.binary_search(&number).is_ok())
         })
-    }
-
-    fn fixed(&self, at: usize, end: usize, size: usize) -> Result<usize, Fault> {
-        if end.saturating_sub(at) < size {
-            let detail = format!("expected {size} bytes, found {}", end.saturating_sub(at));
-            return Err(Fault::new(self.cut_reason(end), at, detail));
-        }
-        Ok(at + size)
-    }
-
-    /// Reads a length; answers where its content starts and stops.
-    fn length(&self, at: usize, end: usize) -> Result<(usize, usize), Fault> {
-        let (length, start) = self.varint(at, end)?;
-        let left = end.saturating_sub(start);
-        match usize::try_from(length) {
-            Ok(length) if length <= left => Ok((start, start + length)),
-            _ => {
-                let detail = format!("expected {length} bytes, found {left}");
-                Err(Fault::new(self.cut_reason(end), at, detail))
-            }
-        }
-    }
-
-    /// What it means that a value does not fit before `end`.
-    fn cut_reason(&self, end: usize) -> ViolationReason {
-        if end == self.payload.len() {
-            ViolationReason::Truncated
-        } else {
-            ViolationReason::Malformed
-        }
-    }
-
-    #[inline]
-    fn varint(&self, at: usize, end: usize) -> Result<(u64, usize), Fault> {
-        let bytes = self.payload.get(at..end).unwrap_or(&[]);
-        if let Some(byte) = bytes.first()
-            && *byte < 0x80
-        {
-            return Ok((u64::from(*byte), at + 1));
-        }
-        self.long_varint(bytes, at, end)
-    }
-
-    fn long_varint(&self, bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
-        let mut value = 0_u64;
-        for (index, byte) in bytes.iter().take(10).enumerate() {
-            // Runtimes drop the bits that do not fit; a writer never makes them.
-            if index == 9 && (*byte > 1 && self.full || *byte >= 0x80) {
-                let detail = "a varint does not fit 64 bits";
-                return Err(Fault::new(ViolationReason::Malformed, at, detail));
-            }
-            value |= u64::from(*byte & 0x7f) << (index * 7);
-            if *byte < 0x80 {
-                return Ok((value, at + index + 1));
-            }
-        }
-        let detail = "a varint is cut off";
-        Err(Fault::new(self.cut_reason(end), at, detail))
-    }
-
-    fn tag(&self, at: usize, end: usize) -> Result<(u32, usize), Fault> {
-        let (tag, next) = self.varint(at, end)?;
-        let tag = u32::try_from(tag).map_err(|_| {
-            Fault::new(
-                ViolationReason::Malformed,
-                at,
-                "a field tag does not fit 32 bits",
-            )
-        })?;
-        Ok((tag, next))
-    }
-
-    /// Refuses or skips a field the message does not declare.
-    fn unknown(
-        &mut self,
-        table: &MessageTable,
-        number: u32,
-        wire: u32,
-        tag_at: usize,
-        at: usize,
-        end: usize,
-    ) -> Result<usize, Violation> {
-        if self.reject_unknown && !table.is_extension(number) {
-            let detail = format!("message {} has no field {number}", table.name);
-            let fault = Fault::new(ViolationReason::UnknownField, tag_at, detail);
-            return Err(self.violation(fault, None));
-        }
-        self.skip(number, wire, at, end)
-            .map_err(|fault| self.violation(fault, None))
-    }
-
-    /// Steps over a value nobody declared; answers the byte after it.
-    fn skip(&mut self, number: u32, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
-        if wire != START_GROUP {
-            return self.skip_one(wire, at, end);
-        }
-        let mut groups = std::mem::take(&mut self.scratch.groups);
-        groups.clear();
-        groups.push(number);
-        let result = self.skip_groups(&mut groups, at, end);
-        self.scratch.groups = groups;
-        result
-    }
-
-    fn skip_groups(&self, groups: &mut Vec<u32>, at: usize, end: usize) -> Result<usize, Fault> {
-        let mut at = at;
-        while let Some(open) = groups.last().copied() {
-            if self.scratch.frames.len() + groups.len() > MAX_DEPTH + 1 {
-                let detail = format!("messages nest deeper than {MAX_DEPTH}");
-                return Err(Fault::new(ViolationReason::LimitExceeded, at, detail));
-            }
-            if at >= end {
-                let detail = format!("group {open} is not closed");
-                return Err(Fault::new(self.cut_reason(end), at, detail));
-            }
-            let tag_at = at;
-            let (tag, next) = self.tag(at, end)?;
-            at = next;
-            let (number, wire) = (tag >> 3, tag & 7);
-            match wire {
-                _ if number == 0 => {
-                    return Err(Fault::new(
-                        ViolationReason::Malformed,
-                        tag_at,
-                        "field number 0",
-                    ));
-                }
-                START_GROUP => groups.push(number),
-                END_GROUP if number == open => {
-                    groups.pop();
-                }
-                END_GROUP => {
-                    let detail = format!("end of group {number} without its start");
-                    return Err(Fault::new(ViolationReason::Malformed, tag_at, detail));
-                }
-                _ => at = self.skip_one(wire, at, end)?,
-            }
-        }
-        Ok(at)
-    }
-
-    fn skip_one(&self, wire: u32, at: usize, end: usize) -> Result<usize, Fault> {
-        match wire {
-            VARINT => self.varint(at, end).map(|(_, next)| next),
-            FIXED64 => self.fixed(at, end, 8),
-            LENGTH => self.length(at, end).map(|(_, stop)| stop),
-            FIXED32 => self.fixed(at, end, 4),
-            _ => {
-                let detail = format!("wire type {wire} does not exist");
-                Err(Fault::new(ViolationReason::Malformed, at, detail))
-            }
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::service::Registry;
 use crate::service::candidate::{Candidate, Reading};
 use crate::service::scope::config_in_scope;
 use crate::subject_name::normalize;
-use crate::verdicts::{Difference, Verdicts};
+use crate::verdicts::{Difference, Verdicts, Warning};
 
 /// Earlier versions that one check looks at.
 const COMPARED_MAX: usize = 1_000;
@@ -162,6 +162,10 @@ fn judge(
         "differences".to_owned(),
         verdicts.differences.iter().map(difference_value).collect(),
     );
+    answer.insert(
+        "caveats".to_owned(),
+        verdicts.warnings.iter().map(warning_value).collect(),
+    );
     let findings = lint::lint(candidate.parsed()?, |rule| rules.selects(rule));
     answer.insert("lint".to_owned(), findings_value(&findings));
     Ok(Value::Object(answer))
@@ -263,6 +267,21 @@ pub(super) fn difference_value(difference: &Difference) -> Value {
     object.insert("path".to_owned(), json!(found.path));
     object.insert("message".to_owned(), json!(difference.message));
     if let Some(evidence) = &difference.evidence {
+        object.insert("evidence".to_owned(), evidence_value(evidence));
+    }
+    Value::Object(object)
+}
+
+fn warning_value(warning: &Warning) -> Value {
+    let mut object = Map::new();
+    let caveat = &warning.caveat;
+    object.insert("version".to_owned(), json!(warning.version.0));
+    object.insert("direction".to_owned(), json!(warning.direction.name()));
+    object.insert("effect".to_owned(), json!(caveat.effect.name()));
+    object.insert("type".to_owned(), json!(caveat.kind));
+    object.insert("path".to_owned(), json!(caveat.path));
+    object.insert("reason".to_owned(), json!(caveat.reason));
+    if let Some(evidence) = &warning.evidence {
         object.insert("evidence".to_owned(), evidence_value(evidence));
     }
     Value::Object(object)

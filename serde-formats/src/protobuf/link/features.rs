@@ -13,7 +13,7 @@ pub(in crate::protobuf) enum Presence {
 
 /// Which types other files may use when nothing is written before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exports {
+pub(in crate::protobuf) enum Exports {
     All,
     TopLevel,
     Nothing,
@@ -23,25 +23,25 @@ pub(super) enum Exports {
 
 /// The features in force at one place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Features {
-    pub(super) presence: Presence,
-    pub(super) open_enums: bool,
+pub(in crate::protobuf) struct Features {
+    pub(in crate::protobuf) presence: Presence,
+    pub(in crate::protobuf) open_enums: bool,
     /// Repeated numbers are written packed.
-    pub(super) packed: bool,
+    pub(in crate::protobuf) packed: bool,
     /// Strings must be UTF-8.
-    pub(super) utf8: bool,
+    pub(in crate::protobuf) utf8: bool,
     /// Messages are written as groups.
-    pub(super) delimited: bool,
+    pub(in crate::protobuf) delimited: bool,
     /// JSON names must be unique.
-    pub(super) json: bool,
+    pub(in crate::protobuf) json: bool,
     /// Names must follow the style guide.
-    pub(super) style: bool,
-    pub(super) exports: Exports,
+    pub(in crate::protobuf) style: bool,
+    pub(in crate::protobuf) exports: Exports,
 }
 
 impl Features {
     /// What holds where nothing is chosen.
-    pub(super) const fn of(syntax: Option<Syntax>) -> Self {
+    pub(in crate::protobuf) const fn of(syntax: Option<Syntax>) -> Self {
         let edition = Self {
             presence: Presence::Explicit,
             open_enums: true,
@@ -74,7 +74,7 @@ impl Features {
     }
 
     /// With what `options` choose; a value that is none is left to the check of options.
-    pub(super) fn with(mut self, options: &[OptionNode]) -> Self {
+    pub(in crate::protobuf) fn with(mut self, options: &[OptionNode]) -> Self {
         for (name, value) in chosen(options) {
             match (name, value) {
                 ("field_presence", "EXPLICIT") => self.presence = Presence::Explicit,

@@ -235,10 +235,13 @@ fn unimported<'a>(
     by_path: &HashMap<&'a str, &'a Reference>,
     declared: &HashMap<String, &'a str>,
 ) -> Vec<&'a str> {
-    let imported = imported_files(file, by_path);
     let mut extra: Vec<&'a str> = Vec::new();
-    let mut seen: HashSet<&str> = file.imports.iter().map(|one| one.path.as_str()).collect();
     let mut names: Vec<&str> = used_names(file);
+    if names.is_empty() {
+        return extra;
+    }
+    let imported = imported_files(file, by_path);
+    let mut seen: HashSet<&str> = file.imports.iter().map(|one| one.path.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {

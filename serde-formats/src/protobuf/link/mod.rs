@@ -36,7 +36,7 @@ use super::Reference;
 use super::ast::{At, ProtoFile};
 use crate::schema::ParseError;
 
-pub(super) use self::features::{Presence, chosen};
+pub(super) use self::features::{Features, Presence, chosen};
 pub(super) use self::lower::{lower, lower_for_reflection};
 pub(super) use self::model::{LinkedEnum, LinkedField, LinkedFile, LinkedKind, LinkedMessage};
 

@@ -87,6 +87,10 @@ pub(super) fn message(
     let extensions: Vec<Range> = extensions
         .map(|range| (range.start, range.end, range.at))
         .collect();
+    if extensions.len() > EXTENSION_RANGES_MAX {
+        let text = format!("more than {EXTENSION_RANGES_MAX} extension ranges");
+        return refuse(node.at, text);
+    }
     for (start, end, at) in &extensions {
         if *start <= 0 {
             return refuse(*at, "extension numbers must be positive");
@@ -124,6 +128,9 @@ pub(super) fn message(
     }
     reserved_names(&node.reserved, node.at).map(|_| ())
 }
+
+/// Most extension ranges of a message: each of its fields and extensions is held against them.
+const EXTENSION_RANGES_MAX: usize = 1000;
 
 /// First, last and place of a range.
 pub(super) type Range = (i32, i32, At);

@@ -181,7 +181,7 @@ fn bombs_end_in_an_error() {
     let keys = (0..2000).map(|at| format!("k{at}: 1 ")).collect::<String>();
     let aggregate = format!("{head}{import}{declare}option (o) = {{ {keys} }};");
     for (text, part) in [
-        (many, "types"),
+        (many, "tokens"),
         (path, "parts"),
         (aggregate, "keys"),
         (format!("{head}import \"nope.proto\";"), "not found"),

@@ -31,7 +31,7 @@ pub(super) fn of_kind(types: &Types, kind: Kind, depth: usize) -> Vec<Value> {
             .map(|number| Value::Unsigned(number.into()))
             .into(),
         Kind::Uint64 | Kind::Fixed64 => [1, 300, u64::MAX].map(Value::Unsigned).into(),
-        Kind::Bool => vec![Value::Bool(true)],
+        Kind::Bool => vec![Value::Bool(true), Value::Bool(false)],
         // The third is also a message: field 1 is 1.
         Kind::Text => bytes(&[b"a", b"ab", &[8, 1]]),
         Kind::Bytes => bytes(&[b"a", &[0xff], &[8, 1]]),
