@@ -12,10 +12,10 @@ const LIST: &str = r#"{"type":"record","name":"Node","fields":[
 {"name":"value","type":"int"},{"name":"next","type":["null","Node"]}]}"#;
 
 fn check(name: &str, text: &str, record: &serde_json::Value) {
-    let schema = ParsedSchema::parse(SchemaFormat::Avro, text, &[], ParseMode::New).unwrap();
-    let payload = json_value::encode(&schema, &[0], record).unwrap();
-    let compiled = schema.compile().unwrap();
-    let message = compiled.message(&[0]).unwrap();
+    let schema = ParsedSchema::parse(SchemaFormat::Avro, text, &[], ParseMode::New).expect(name);
+    let payload = json_value::encode(&schema, &[0], record).expect(name);
+    let compiled = schema.compile().expect(name);
+    let message = compiled.message(&[0]).expect(name);
     for (level, logical_types) in [
         (ValidationLevel::Decode, LogicalTypes::Ignore),
         (ValidationLevel::Full, LogicalTypes::Ignore),

@@ -54,6 +54,7 @@ fn union(prefix: &str, branches: usize, fields: usize) -> String {
 
 /// Runs within the limits, and says how far.
 #[expect(clippy::disallowed_methods, reason = "a test of what time is taken")]
+#[expect(clippy::print_stderr, reason = "figures for whoever runs the test")]
 fn bounded<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let (answer, most, allocations) = counting::during(run);
