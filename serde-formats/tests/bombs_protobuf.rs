@@ -110,7 +110,7 @@ fn texts() -> Vec<Bomb> {
         ),
         bomb(
             "messages in messages",
-            "message A{".repeat(100_000),
+            "message A{".repeat(150_000),
             "tokens",
         ),
         bomb(

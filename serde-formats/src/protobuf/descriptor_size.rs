@@ -19,14 +19,14 @@ pub(super) fn check(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<(), 
     let mut open: Vec<(MessageDescriptor, &[u8])> = vec![(descriptor.clone(), bytes)];
     while let Some((descriptor, mut rest)) = open.pop() {
         messages += 1;
-        while let Some((number, content, after)) = field(rest) {
-            rest = after;
+        while let Some((number, value)) = field(rest) {
+            rest = value.after;
             values += 1;
             let kind = descriptor
                 .get_field(number)
                 .map(|known| known.kind())
                 .or_else(|| Some(descriptor.get_extension(number)?.kind()));
-            match (kind, content) {
+            match (kind, value.content) {
                 (Some(Kind::Message(inner)), Some(content)) => open.push((inner, content)),
                 (Some(Kind::String | Kind::Bytes) | None, _) | (_, None) => {}
                 (Some(_), Some(packed)) => values += packed.len(),
@@ -41,24 +41,33 @@ pub(super) fn check(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// Number and content of the first field, if it has a length, and what follows; `None` at the end
-/// or where the bytes are no field.
-fn field(bytes: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
+/// A field's value in the bytes of its message.
+struct FieldBytes<'b> {
+    /// What its length spans, if it has one.
+    content: Option<&'b [u8]>,
+    after: &'b [u8],
+}
+
+/// Number and value of the first field; `None` at the end or where the bytes are no field.
+fn field(bytes: &[u8]) -> Option<(u32, FieldBytes<'_>)> {
     let (tag, rest) = varint(bytes)?;
     let number = u32::try_from(tag >> 3).ok()?;
-    match tag & 7 {
-        0 => varint(rest).map(|(_, rest)| (number, None, rest)),
-        1 => rest.get(8..).map(|rest| (number, None, rest)),
+    let mut content = None;
+    let after = match tag & 7 {
+        0 => varint(rest)?.1,
+        1 => rest.get(8..)?,
         2 => {
             let (length, rest) = varint(rest)?;
-            let (content, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-            Some((number, Some(content), rest))
+            let (own, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            content = Some(own);
+            after
         }
-        5 => rest.get(4..).map(|rest| (number, None, rest)),
+        5 => rest.get(4..)?,
         // Tags of groups hold nothing themselves.
-        3 | 4 => Some((number, None, rest)),
-        _ => None,
-    }
+        3 | 4 => rest,
+        _ => return None,
+    };
+    Some((number, FieldBytes { content, after }))
 }
 
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {

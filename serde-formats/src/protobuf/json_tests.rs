@@ -494,7 +494,11 @@ fn what_has_no_json_is_refused_with_its_place() {
         write(types, all, &message)
     };
     let deep_any = (0..200).fold(Vec::new(), |inner, _| any(&inner));
-    let cases: [Refused<'_>; 5] = [
+    let mask = |path: &[u8]| {
+        let length = u8::try_from(path.len()).unwrap();
+        [&[0xea, 2, length + 2, 0x0a, length], path].concat()
+    };
+    let cases: [Refused<'_>; 7] = [
         (
             &proto2,
             vec![8, 1, 0x12, 2, b'a', 0xff],
@@ -521,6 +525,21 @@ fn what_has_no_json_is_refused_with_its_place() {
             any(&[0x18, 0x80]),
             ViolationReason::Truncated,
             "$.any",
+            None,
+        ),
+        // Text that would read back as other paths.
+        (
+            &proto3,
+            mask(b""),
+            ViolationReason::LogicalType,
+            "$.mask",
+            None,
+        ),
+        (
+            &proto3,
+            mask(b"a,b"),
+            ViolationReason::LogicalType,
+            "$.mask",
             None,
         ),
         (&proto3, deep_any, ViolationReason::LimitExceeded, "", None),

@@ -459,8 +459,11 @@ fn is_rfc3339(text: &str) -> bool {
 fn camel_case(path: &str) -> Option<String> {
     let mut result = String::with_capacity(path.len());
     let mut raise = false;
+    if path.is_empty() {
+        return None;
+    }
     for c in path.chars() {
-        if c.is_ascii_uppercase() || raise && !c.is_ascii_lowercase() {
+        if c == ',' || c.is_ascii_uppercase() || raise && !c.is_ascii_lowercase() {
             return None;
         }
         match c {
