@@ -72,7 +72,7 @@ impl Choices<'_> {
             9 => format!(r#""type":"string","pattern":"{}""#, self.pattern()),
             10 => format!(r#""const":{}"#, self.literal()),
             11 => r#""type":"array""#.to_owned(),
-            12 | 13 | 14 | 15 => self.object(depth),
+            12..=15 => self.object(depth),
             16 => format!(
                 r#""type":"array","items":{},"maxItems":{}"#,
                 self.schema(depth + 1),
