@@ -3,7 +3,8 @@
 //! schemas costs. The best of many rounds counts, because whatever else runs on the machine only
 //! ever adds time.
 //!
-//! `order` is nested, with 20 fields; `click` is small; `batch` holds clicks.
+//! `order` is nested, with 20 fields; `click` is small; `batch` holds clicks. `cargo bench -p
+//! serde-formats --bench json -- large` does the large schemas alone.
 #![expect(
     clippy::disallowed_methods,
     reason = "a bench reads the clock; the library has none"
@@ -82,6 +83,9 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     let mut out = std::io::stdout();
+    if std::env::args().any(|argument| argument == "large") {
+        return large(&mut out);
+    }
     writeln!(
         out,
         "{:<6} {:>5} {:>9} {:>5} {:>9} {:>5} {:>9} {:>5} {:>6} {:>6}",

@@ -29,6 +29,13 @@ def judge(text):
     return cls(schema, format_checker=checker).is_valid
 
 
+def forgets_additional(text):
+    """For 2019-09 jsonschema looks for the keywords of a schema for additional properties among the
+    properties, and does not count what it evaluates."""
+    parts = ("draft/2019-09", '"unevaluatedProperties"', '"additionalProperties":{')
+    return all(part in text for part in parts)
+
+
 def check(pair, counts):
     counts["pairs"] += 1
     if pair["errors"]:
@@ -40,6 +47,9 @@ def check(pair, counts):
         value = record["json"]
         for side, valid in (("old", old(value)), ("new", new(value))):
             if valid != record[side]:
+                if not valid and forgets_additional(pair[side]):
+                    counts["known: `additionalProperties` leaves properties unevaluated"] += 1
+                    return
                 raise Counterexample(f"{side} schema: {valid} for {json.dumps(value)}, not {record[side]}")
         if not record["old"] or record["new"]:
             continue

@@ -4,6 +4,7 @@
 //! only when something refers to it; without a `$schema` it is of the root's draft. Nothing is
 //! ever fetched: what is not here, and is not a published metaschema, does not resolve.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jsonschema::{Draft, Registry, Retrieve, Uri};
@@ -28,14 +29,16 @@ impl Documents {
             Some(Json::String(uri)) => Some(uri),
             _ => None,
         };
-        let (root, draft) = document(root);
+        let mut all = references.iter().map(|(_, json)| json).chain([root]);
+        let mentions_defs = all.any(|json| mentions(json, "defs"));
+        let (root, draft) = document(root, mentions_defs);
         Self {
             root,
             draft,
             dialect: declared.and_then(|uri| dialect(uri, references)),
             references: references
                 .iter()
-                .map(|(name, json)| (name.clone(), document(json).0))
+                .map(|(name, json)| (name.clone(), document(json, mentions_defs).0))
                 .collect(),
         }
     }
@@ -55,7 +58,14 @@ impl Documents {
     /// The same documents with what the reference tolerates and the validator would refuse taken
     /// out: negative lower bounds, an empty `allOf`, definitions that define nothing; and with
     /// what the schema's own metaschema gives no meaning.
-    pub(super) fn for_validation(&self) -> Self {
+    pub(super) fn for_validation(&self) -> Cow<'_, Self> {
+        let mut references = self.references.iter();
+        let is_ready = self.dialect.is_none()
+            && !is_tolerated_anywhere(&self.root)
+            && !references.any(|(_, value)| is_tolerated_anywhere(value));
+        if is_ready {
+            return Cow::Borrowed(self);
+        }
         let mut documents = self.clone();
         if let Some(dialect) = &self.dialect {
             documents.draft = dialect.draft;
@@ -65,7 +75,7 @@ impl Documents {
         for (_, value) in &mut documents.references {
             drop_tolerated(value);
         }
-        documents
+        Cow::Owned(documents)
     }
 
     /// Objects in all documents: no fewer than there are schemas.
@@ -293,8 +303,9 @@ fn drop_keywords(schema: &mut Value, keywords: &[&str]) {
 }
 
 /// The value of one document and its draft, with the reference's two liberties applied: an
-/// unknown `$schema` means draft 7, and a top-level `definitions` is also visible as `$defs`.
-fn document(json: &Json) -> (Value, Draft) {
+/// unknown `$schema` means draft 7, and a top-level `definitions` is also visible as `$defs` (to
+/// whoever mentions those).
+fn document(json: &Json, mentions_defs: bool) -> (Value, Draft) {
     let mut value = json.to_value();
     let declared = value.get("$schema").and_then(Value::as_str).map(draft_of);
     if let Value::Object(members) = &mut value {
@@ -302,6 +313,7 @@ fn document(json: &Json) -> (Value, Draft) {
             members.remove("$schema");
         }
         if !members.contains_key("$defs")
+            && mentions_defs
             && let Some(definitions) = members.get("definitions").cloned()
         {
             members.insert("$defs".to_owned(), definitions);
@@ -312,6 +324,16 @@ fn document(json: &Json) -> (Value, Draft) {
         read_old_anchors(&mut value);
     }
     (value, draft)
+}
+
+/// Whether a text in the document has this part.
+fn mentions(json: &Json, part: &str) -> bool {
+    match json {
+        Json::String(text) => text.contains(part),
+        Json::Array(items) => items.iter().any(|item| mentions(item, part)),
+        Json::Object(members) => members.iter().any(|(_, member)| mentions(member, part)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
 }
 
 /// Draft 4 wrote `"id": "#name"` for what is `"$id": "#name"` in drafts 6 and 7; the reference
@@ -345,15 +367,33 @@ fn draft_of(uri: &str) -> Option<Draft> {
 
 fn drop_tolerated(value: &mut Value) {
     each_subvalue(value, &mut |members| {
-        members.retain(|name, value| match name.as_str() {
-            "minLength" | "minItems" | "minProperties" => {
-                value.as_i64().is_none_or(|bound| bound >= 0)
-            }
-            "allOf" => value.as_array().is_none_or(|schemas| !schemas.is_empty()),
-            "definitions" | "$defs" => value.is_object(),
-            _ => true,
-        });
+        members.retain(|name, value| !is_tolerated(name, value));
     });
+}
+
+/// Whether the reference takes a keyword with a value that the validator refuses.
+fn is_tolerated(name: &str, value: &Value) -> bool {
+    match name {
+        "minLength" | "minItems" | "minProperties" => value.as_i64().is_some_and(|bound| bound < 0),
+        "allOf" => value.as_array().is_some_and(Vec::is_empty),
+        "definitions" | "$defs" => !value.is_object(),
+        _ => false,
+    }
+}
+
+fn is_tolerated_anywhere(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, member)| {
+            is_tolerated(name, member) || (!is_data(name) && is_tolerated_anywhere(member))
+        }),
+        Value::Array(items) => items.iter().any(is_tolerated_anywhere),
+        _ => false,
+    }
+}
+
+/// Keywords whose values are data and no schemas.
+fn is_data(name: &str) -> bool {
+    matches!(name, "const" | "enum" | "default" | "examples")
 }
 
 /// Visits every object except those that are data.
@@ -362,7 +402,7 @@ fn each_subvalue(value: &mut Value, visit: &mut impl FnMut(&mut Map<String, Valu
         Value::Object(members) => {
             visit(members);
             for (name, member) in members {
-                if !matches!(name.as_str(), "const" | "enum" | "default" | "examples") {
+                if !is_data(name) {
                     each_subvalue(member, visit);
                 }
             }

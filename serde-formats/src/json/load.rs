@@ -7,7 +7,7 @@
 mod containers;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jsonschema::{Draft, Registry, Uri};
@@ -31,9 +31,9 @@ pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, Pars
     let mut loader = Loader {
         registry: &registry,
         nodes: Vec::new(),
-        loaded: HashMap::new(),
+        loaded: ByAddress::default(),
         waiting: Vec::new(),
-        fingerprints: HashMap::new(),
+        fingerprints: ByAddress::default(),
         is_dynamic: false,
         patterns: PatternTotals::default(),
         sound_patterns: HashSet::new(),
@@ -95,14 +95,38 @@ impl Scope {
     }
 }
 
+/// What is known of values by where they are in memory.
+type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
+
+/// Spreads addresses, which nobody outside can choose.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        let mixed = self.0.rotate_left(5) ^ address as u64;
+        self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
 struct Loader<'r> {
     registry: &'r Registry<'r>,
     nodes: Vec<Node>,
     /// By address of the value: the documents do not move while loading.
-    loaded: HashMap<usize, NodeId>,
+    loaded: ByAddress<NodeId>,
     waiting: Vec<(NodeId, &'r Value, Scope, String)>,
     /// By address, of arrays and objects.
-    fingerprints: HashMap<usize, Fingerprint>,
+    fingerprints: ByAddress<Fingerprint>,
     /// `$dynamicRef` or `$recursiveRef` is used.
     is_dynamic: bool,
     patterns: PatternTotals,

@@ -121,7 +121,12 @@ impl<'a> TapeNode<'a> {
         match self {
             Self::At(view, index) => {
                 let entry = view.entry(index).filter(|entry| entry.kind == kind)?;
-                Some(Members { view, entry, index })
+                Some(Members {
+                    view,
+                    entry,
+                    index,
+                    expected: Cell::new(index + 1),
+                })
             }
             Self::Name(_) => None,
         }
@@ -322,11 +327,13 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
 }
 
 /// The elements of an array, or the members of an object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Members<'a> {
     view: &'a View<'a>,
     entry: &'a Entry,
     index: u32,
+    /// The name after the last one found: schemas and payloads often have one order.
+    expected: Cell<u32>,
 }
 
 impl<'a> Members<'a> {
@@ -348,6 +355,14 @@ impl<'a> Members<'a> {
     }
 
     fn hashed_member(&self, key: &str, hash: u32) -> Option<TapeNode<'a>> {
+        let expected = self.expected.get();
+        if expected < self.entry.next {
+            let name = self.view.entry(expected)?;
+            if name.key == hash && name.kind == Kind::Name && self.compare(name, key, hash).is_eq()
+            {
+                return Some(self.found(expected));
+            }
+        }
         if self.entry.count > SCANNED_MEMBERS_MAX {
             let names = self.view.tape.sorted_names(self.entry);
             let found = names
@@ -357,18 +372,25 @@ impl<'a> Members<'a> {
                 })
                 .ok()
                 .and_then(|position| names.get(position))?;
-            return Some(TapeNode::At(self.view, found + 1));
+            return Some(self.found(*found));
         }
         let mut index = self.index + 1;
         while index < self.entry.next {
             let name = self.view.entry(index)?;
             if name.key == hash && name.kind == Kind::Name && self.compare(name, key, hash).is_eq()
             {
-                return Some(TapeNode::At(self.view, index + 1));
+                return Some(self.found(index));
             }
-            index = self.view.entry(index + 1)?.next;
+            index = self.view.tape.entry(index + 1)?.next;
         }
         None
+    }
+
+    /// The value after a name.
+    fn found(&self, name: u32) -> TapeNode<'a> {
+        let next = self.view.tape.entry(name + 1).map(|value| value.next);
+        self.expected.set(next.unwrap_or(self.entry.next));
+        TapeNode::At(self.view, name + 1)
     }
 
     /// The element at `position`.
@@ -414,9 +436,14 @@ impl<'a> Iterator for MembersIter<'a> {
         while self.index < self.end {
             let at = self.index;
             let name = self.view.entry(at)?;
-            self.index = self.view.entry(at + 1)?.next;
+            self.index = self.view.tape.entry(at + 1)?.next;
             if name.kind == Kind::Name {
-                let name = TapeNode::At(self.view, at).as_string()?;
+                let raw = Tape::raw(self.view.text, name);
+                let name = if name.escaped {
+                    Cow::Owned(Unescape::new(raw).collect())
+                } else {
+                    Cow::Borrowed(raw)
+                };
                 return Some((name, TapeNode::At(self.view, at + 1)));
             }
         }

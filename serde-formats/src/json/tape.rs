@@ -60,9 +60,9 @@ pub(super) struct Tape {
     entries: Vec<Entry>,
     /// Name entries of large objects, sorted by hash and then by name, duplicates removed.
     sorted: Vec<u32>,
-    /// Open containers while parsing.
-    open: Vec<u32>,
-    /// Scratch for sorting names: hash and entry.
+    /// Open containers while parsing, and where their names start.
+    open: Vec<(u32, u32)>,
+    /// Names of open objects: hash and entry.
     names: Vec<u64>,
     /// Scratch for a name with its escapes undone.
     text: String,

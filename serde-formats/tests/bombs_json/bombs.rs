@@ -34,7 +34,7 @@ fn bounded<T: Send>(what: &str, run: impl FnOnce() -> T + Send) -> T {
     println!(
         "{what}: {:.1} ms, {:.1} MiB, {allocations} allocations",
         took.as_secs_f64() * 1e3,
-        most as f64 / f64::from(1 << 20)
+        mebibytes(most)
     );
     assert!(most <= MEMORY_MAX, "{what}: {most} bytes");
     assert!(took <= TIME_MAX, "{what}: {took:?}");
@@ -43,6 +43,11 @@ fn bounded<T: Send>(what: &str, run: impl FnOnce() -> T + Send) -> T {
         "{what}: {allocations} allocations"
     );
     answer
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn nested(depth: usize, open: &str, core: &str, close: &str) -> String {

@@ -18,7 +18,13 @@ pub(super) struct Parser<'p> {
     text: &'p str,
     bytes: &'p [u8],
     at: usize,
+    /// The innermost open container; [`NONE`] outside of all.
+    container: u32,
+    is_in_object: bool,
 }
+
+/// No container.
+const NONE: u32 = u32::MAX;
 
 #[expect(
     clippy::cast_possible_truncation,
@@ -31,6 +37,8 @@ impl<'p> Parser<'p> {
             text,
             bytes: text.as_bytes(),
             at: 0,
+            container: NONE,
+            is_in_object: false,
         }
     }
 
@@ -42,8 +50,8 @@ impl<'p> Parser<'p> {
                 continue;
             }
             loop {
-                let Some(container) = self.tape.open.last().copied() else {
-                    self.skip_whitespace();
+                self.skip_whitespace();
+                if self.container == NONE {
                     if self.at < self.bytes.len() {
                         return Err(self.error_as(
                             ViolationReason::TrailingBytes,
@@ -51,13 +59,8 @@ impl<'p> Parser<'p> {
                         ));
                     }
                     return Ok(());
-                };
-                let is_object = self
-                    .tape
-                    .entry(container)
-                    .is_some_and(|entry| entry.kind == Kind::Object);
-                self.skip_whitespace();
-                match (self.peek(), is_object) {
+                }
+                match (self.peek(), self.is_in_object) {
                     (Some(b','), true) => {
                         self.at += 1;
                         self.skip_whitespace();
@@ -76,16 +79,19 @@ impl<'p> Parser<'p> {
         }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
     }
 
+    #[cold]
     fn error_as(&self, reason: ViolationReason, detail: &'static str) -> SyntaxError {
         SyntaxError {
             reason,
@@ -106,7 +112,14 @@ impl<'p> Parser<'p> {
         self.malformed(detail)
     }
 
-    fn push(&mut self, kind: Kind, start: usize, escaped: bool) -> Result<u32, SyntaxError> {
+    #[inline]
+    fn push(
+        &mut self,
+        kind: Kind,
+        start: usize,
+        escaped: bool,
+        key: u32,
+    ) -> Result<u32, SyntaxError> {
         let index = self.tape.entries.len();
         if index >= ENTRIES_MAX {
             return Err(self.error_as(
@@ -119,7 +132,7 @@ impl<'p> Parser<'p> {
             end: self.at as u32,
             next: index as u32 + 1,
             count: 0,
-            key: 0,
+            key,
             kind,
             escaped,
         });
@@ -127,12 +140,12 @@ impl<'p> Parser<'p> {
     }
 
     /// Counts a completed element in the open array; object members are counted when closed.
+    #[inline]
     fn count_element(&mut self) {
-        if let Some(container) = self.tape.open.last().copied()
-            && let Some(entry) = self.tape.entries.get_mut(container as usize)
-            && entry.kind == Kind::Array
+        if !self.is_in_object
+            && let Some(array) = self.tape.entries.get_mut(self.container as usize)
         {
-            entry.count += 1;
+            array.count += 1;
         }
     }
 
@@ -145,11 +158,11 @@ impl<'p> Parser<'p> {
             Some(b'[') => return self.open(Kind::Array, b']'),
             Some(b'"') => {
                 let escaped = self.string()?;
-                self.push(Kind::String, start, escaped)?;
+                self.push(Kind::String, start, escaped, 0)?;
             }
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
-                self.push(Kind::Number, start, false)?;
+                self.push(Kind::Number, start, false, 0)?;
             }
             Some(b't') => self.word("true", Kind::True)?,
             Some(b'f') => self.word("false", Kind::False)?,
@@ -168,8 +181,11 @@ impl<'p> Parser<'p> {
         }
         let start = self.at;
         self.at += 1;
-        let index = self.push(kind, start, false)?;
-        self.tape.open.push(index);
+        let index = self.push(kind, start, false, 0)?;
+        let names_start = self.tape.names.len() as u32;
+        self.tape.open.push((index, names_start));
+        self.container = index;
+        self.is_in_object = kind == Kind::Object;
         self.tape.depth = self.tape.depth.max(self.tape.open.len());
         self.skip_whitespace();
         if self.peek() == Some(close) {
@@ -187,55 +203,47 @@ impl<'p> Parser<'p> {
         self.at += 1;
         let end = self.at as u32;
         let next = self.tape.entries.len() as u32;
-        let Some(container) = self.tape.open.pop() else {
+        let Some((container, names_start)) = self.tape.open.pop() else {
             return;
         };
-        let Some(entry) = self.tape.entries.get_mut(container as usize) else {
-            return;
-        };
-        entry.end = end;
-        entry.next = next;
-        if entry.kind == Kind::Object {
-            self.settle_names(container, next);
+        if let Some(entry) = self.tape.entries.get_mut(container as usize) {
+            entry.end = end;
+            entry.next = next;
         }
+        if self.is_in_object {
+            self.settle_names(container, names_start as usize);
+        }
+        self.container = self.tape.open.last().map_or(NONE, |(outer, _)| *outer);
+        self.is_in_object = self
+            .tape
+            .entries
+            .get(self.container as usize)
+            .is_some_and(|outer| outer.kind == Kind::Object);
     }
 
     /// Counts an object's members, hides names that a later duplicate replaces, and sorts the
-    /// names of a large object.
-    fn settle_names(&mut self, object: u32, end: u32) {
-        let tape = &mut *self.tape;
-        tape.names.clear();
-        let mut index = object + 1;
-        while index < end {
-            let hash = tape.entries.get(index as usize).map_or(0, |name| name.key);
-            tape.names.push(u64::from(hash) << 32 | u64::from(index));
-            index = match tape.entries.get(index as usize + 1) {
-                Some(value) => value.next,
-                None => end,
-            };
-        }
-        let count = tape.names.len() as u32;
+    /// names of a large object. Its names are the last ones, from `start` on.
+    fn settle_names(&mut self, object: u32, start: usize) {
+        let count = (self.tape.names.len() - start) as u32;
+        let sorted_at = self.tape.sorted.len() as u32;
         let hidden = if count <= SCANNED_MEMBERS_MAX {
-            self.hide_among_few()
+            self.hide_among_few(start)
         } else {
-            let sorted_at = self.tape.sorted.len() as u32;
-            let hidden = self.sort_and_hide();
-            if let Some(entry) = self.tape.entries.get_mut(object as usize) {
-                entry.key = sorted_at;
-            }
-            hidden
+            self.sort_and_hide(start)
         };
+        self.tape.names.truncate(start);
         if let Some(entry) = self.tape.entries.get_mut(object as usize) {
             // A large object that shrinks below the limit keeps its sorted names: both ways of
             // reading see the same members, and readers choose by this count.
             entry.count = count - hidden;
+            entry.key = sorted_at;
         }
     }
 
     /// Compares every name with those after it; how many were hidden.
-    fn hide_among_few(&mut self) -> u32 {
+    fn hide_among_few(&mut self, start: usize) -> u32 {
         let mut hidden = 0;
-        for position in 0..self.tape.names.len() {
+        for position in start..self.tape.names.len() {
             let Some((name, later)) = self
                 .tape
                 .names
@@ -248,15 +256,17 @@ impl<'p> Parser<'p> {
                 later >> 32 == name >> 32 && self.order(*name as u32, *later as u32).is_eq()
             });
             if is_replaced {
-                hidden += self.hide(*name as u32);
+                let name = *name as u32;
+                hidden += self.hide(name);
             }
         }
         hidden
     }
 
     /// Sorts the names, keeps the last of each; how many were hidden.
-    fn sort_and_hide(&mut self) -> u32 {
-        let mut names = std::mem::take(&mut self.tape.names);
+    fn sort_and_hide(&mut self, start: usize) -> u32 {
+        let mut all = std::mem::take(&mut self.tape.names);
+        let names = all.get_mut(start..).unwrap_or_default();
         names.sort_unstable();
         let is_clear = names
             .array_windows()
@@ -281,7 +291,7 @@ impl<'p> Parser<'p> {
                 self.tape.sorted.push(*name as u32);
             }
         }
-        self.tape.names = names;
+        self.tape.names = all;
         hidden
     }
 
@@ -310,7 +320,6 @@ impl<'p> Parser<'p> {
         }
         let start = self.at;
         let escaped = self.string()?;
-        let name = self.push(Kind::Name, start, escaped)?;
         let raw = self.text.get(start + 1..self.at - 1).unwrap_or_default();
         let hash = if escaped {
             self.tape.text.clear();
@@ -319,9 +328,9 @@ impl<'p> Parser<'p> {
         } else {
             name_hash(raw.as_bytes())
         };
-        if let Some(entry) = self.tape.entries.get_mut(name as usize) {
-            entry.key = hash;
-        }
+        let name = self.push(Kind::Name, start, escaped, hash)?;
+        let named = u64::from(hash) << 32 | u64::from(name);
+        self.tape.names.push(named);
         self.skip_whitespace();
         if self.peek() != Some(b':') {
             return Err(self.unexpected("expected `:`"));
@@ -338,7 +347,7 @@ impl<'p> Parser<'p> {
             }
             self.at += 1;
         }
-        self.push(kind, start, false).map(|_| ())
+        self.push(kind, start, false, 0).map(|_| ())
     }
 
     fn digits(&mut self) -> Result<(), SyntaxError> {

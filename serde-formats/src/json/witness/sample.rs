@@ -35,6 +35,8 @@ pub(super) enum Member {
 const LISTS_MAX: usize = 8000;
 /// Values made for one value, by nesting: the deeper, the plainer.
 const WIDTHS: [usize; 7] = [400, 24, 8, 3, 1, 1, 1];
+/// Different items made for one array.
+const DISTINCT_MAX: usize = 64;
 /// Longest string or array made to satisfy a lower bound.
 pub(super) const LENGTH_MAX: usize = 5001;
 /// Items tried one by one.
@@ -71,6 +73,24 @@ impl<'m> Maker<'m> {
         depth: usize,
     ) -> Vec<Value> {
         let most = most.min(WIDTHS.get(depth).copied().unwrap_or(0));
+        self.list(nodes, present, most, depth)
+    }
+
+    /// Up to `most` values at a depth where values are plainer otherwise: items that must differ.
+    fn distinct(&mut self, nodes: &[NodeId], most: usize, depth: usize) -> Vec<Value> {
+        if depth >= WIDTHS.len() {
+            return Vec::new();
+        }
+        self.list(nodes, &[], most.min(DISTINCT_MAX), depth)
+    }
+
+    fn list(
+        &mut self,
+        nodes: &[NodeId],
+        present: &[String],
+        most: usize,
+        depth: usize,
+    ) -> Vec<Value> {
         let mut values: Vec<Value> = Vec::new();
         if most == 0 || self.lists_left == 0 {
             return values;
@@ -260,13 +280,11 @@ impl<'m> Maker<'m> {
                 }
             }
             if !choices.contains_key(&nodes) {
-                let most = if is_unique { count.min(64) } else { 1 };
-                // Distinct values are needed even where values are otherwise plain.
-                let made = self.values(
-                    &nodes,
-                    most.max(1),
-                    (depth + 1).min(if is_unique { 1 } else { 9 }),
-                );
+                let made = if is_unique {
+                    self.distinct(&nodes, count, depth + 1)
+                } else {
+                    self.values(&nodes, 1, depth + 1)
+                };
                 choices.insert(nodes.clone(), made);
             }
             let choice = choices.get(&nodes)?;

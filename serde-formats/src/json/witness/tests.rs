@@ -179,6 +179,20 @@ fn what_the_reader_does_is_told() {
     assert!(reason.contains("integer"), "{reason}");
 }
 
+/// Items that have to differ and hold the schema itself.
+#[test]
+fn searches_end_in_schemas_that_hold_themselves() {
+    let recursive = |leaf: &str| {
+        schema(&format!(
+            r##"{{"type":"object","properties":{{"v":{{"type":"{leaf}"}},"l":{{"type":"array","items":{{"$ref":"#"}},"uniqueItems":true,"minItems":1}}}},"additionalProperties":false}}"##
+        ))
+    };
+    let (old, new) = (recursive("number"), recursive("integer"));
+    let differences = compare(&new, &old, CompatibilityPolicy::Strict);
+    let evidence = evidence(&new, &old, &differences[0]);
+    assert_eq!(evidence.label(), "breaks", "{evidence:?}");
+}
+
 /// Schemas made to multiply end the search, not the process.
 #[test]
 fn searches_are_bounded() {

@@ -54,8 +54,16 @@ impl Choices<'_> {
         match self.below(if depth < DEPTH_MAX { 22 } else { 12 }) {
             0 => r#""type":"null""#.to_owned(),
             1 => r#""type":"boolean""#.to_owned(),
-            2 => format!(r#""type":"string","minLength":{},"maxLength":{}"#, small(self), small(self)),
-            3 => format!(r#""type":"integer","minimum":-{},"maximum":{}"#, small(self), small(self)),
+            2 => format!(
+                r#""type":"string","minLength":{},"maxLength":{}"#,
+                small(self),
+                small(self)
+            ),
+            3 => format!(
+                r#""type":"integer","minimum":-{},"maximum":{}"#,
+                small(self),
+                small(self)
+            ),
             4 => format!(r#""type":"number","multipleOf":{}"#, 1 + small(self)),
             5 => format!(r#""minimum":{}.5"#, small(self)),
             6 => format!(r#""enum":[{}]"#, self.literals()),
@@ -64,8 +72,12 @@ impl Choices<'_> {
             9 => format!(r#""type":"string","pattern":"{}""#, self.pattern()),
             10 => format!(r#""const":{}"#, self.literal()),
             11 => r#""type":"array""#.to_owned(),
-            12 | 13 | 14 | 15 => self.object(depth),
-            16 => format!(r#""type":"array","items":{},"maxItems":{}"#, self.schema(depth + 1), small(self)),
+            12..=15 => self.object(depth),
+            16 => format!(
+                r#""type":"array","items":{},"maxItems":{}"#,
+                self.schema(depth + 1),
+                small(self)
+            ),
             17 => format!(r#""oneOf":[{{"type":"null"}},{}]"#, self.schema(depth + 1)),
             18 => format!(r#""oneOf":[{}]"#, self.schemas(depth)),
             19 => format!(r#""anyOf":[{}]"#, self.schemas(depth)),
@@ -84,7 +96,12 @@ impl Choices<'_> {
         let mut text = format!(r#""type":"object","properties":{{{}}}"#, members.join(","));
         match self.below(4) {
             0 => text.push_str(r#","additionalProperties":false"#),
-            1 => write!(text, r#","additionalProperties":{}"#, self.schema(depth + 1)).unwrap_or_default(),
+            1 => write!(
+                text,
+                r#","additionalProperties":{}"#,
+                self.schema(depth + 1)
+            )
+            .unwrap_or_default(),
             _ => {}
         }
         if self.below(3) == 0 {
@@ -102,8 +119,9 @@ impl Choices<'_> {
     }
 
     fn literal(&mut self) -> &'static str {
-        ["null", "true", "0", "1", "-2", "\"a\"", "\"\"", "1.0", "0.5", "[1]", "{}", "false"]
-            [usize::from(self.below(12))]
+        [
+            "null", "true", "0", "1", "-2", "\"a\"", "\"\"", "1.0", "0.5", "[1]", "{}", "false",
+        ][usize::from(self.below(12))]
     }
 
     fn literals(&mut self) -> String {
@@ -125,7 +143,11 @@ impl Choices<'_> {
             6 => format!("{}e{}", self.next(), self.below(4)),
             7 | 8 => format!(r#""{}""#, self.name()),
             9 => r#""\ud83d\ude00\n""#.to_owned(),
-            10 => format!("{}{}", self.literal(), if self.below(8) == 0 { "," } else { " " }),
+            10 => format!(
+                "{}{}",
+                self.literal(),
+                if self.below(8) == 0 { "," } else { " " }
+            ),
             11 => format!("\"{}\"", char::from(self.next())),
             12 | 13 => {
                 let count = self.below(4);
