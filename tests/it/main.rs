@@ -19,5 +19,6 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod soak;
 mod stacks;
 mod transfer;
