@@ -98,6 +98,11 @@ impl Server {
         child.wait().expect("the process ends");
     }
 
+    /// Id of the running process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
     /// Sends a signal to the running process.
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("the server runs");

@@ -22,6 +22,7 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod soak;
 mod stacks;
 mod traces;
 mod transfer;

@@ -25,6 +25,8 @@ cargo xtask COMMAND
   interop N run the client suites N times in a row (default 10)
   crash-registry N
             kill -9 during 1,000 registrations, N times on each store (default 50)
+  soak M    mixed load for M minutes (default 30) while the server is killed every 20 s: nothing
+            acknowledged is missing or there twice; prints a table
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
   schemathesis N
             N random and mutated HTTP requests from the OpenAPI document (default 10,000)
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
         "crash-registry" => crash_registry(argument.map(String::as_str)),
+        "soak" => soak(argument.map(String::as_str)),
         "schemathesis" => schemathesis(argument.map(String::as_str)),
         "fuzz" => fuzz(argument.map(String::as_str)),
         "agreement" => agreement::agreement(&rest),
@@ -152,6 +155,20 @@ fn crash_registry(rounds: Option<&str>) -> Done {
         .args(["test", "--locked", "--test", "it", "crash::"])
         .args(["--", "--nocapture"])
         .env("ASSAY_CRASH_ROUNDS", rounds.unwrap_or("50"))
+        .current_dir(root()))
+}
+
+fn soak(minutes: Option<&str>) -> Done {
+    let minutes: u64 = minutes
+        .unwrap_or("30")
+        .parse()
+        .map_err(|_| "M is not a number".to_owned())?;
+    setup()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .args(["test", "--release", "--locked", "--test", "it", "soak::"])
+        .args(["--", "--nocapture"])
+        .env("ASSAY_SOAK_SECONDS", (minutes * 60).to_string())
         .current_dir(root()))
 }
 

@@ -7,6 +7,8 @@
 //! transaction, append. A refused batch moves no state and consumes no offset; a transaction that
 //! it was meant for stays open, for the client to abort.
 
+mod membership;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,6 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::transactions::for_writes;
 use super::wait::join_all;
 use super::{RequestContext, find_partition, find_topic, spans};
 use crate::authorization::{Operation, Resource};
@@ -34,8 +35,9 @@ use crate::records::{
     check_records, set_create_time,
 };
 use crate::topics::Topic;
-use crate::transactions::coordinator::{ClientVersion, Producer, TopicPartition};
 use crate::validation::{Receipt, RecordError, Rejection, RequestOrigin, TopicSettings, Verdict};
+
+use membership::Membership;
 
 /// acks=all.
 const ACKS_ALL: i16 = -1;
@@ -48,12 +50,6 @@ const JUDGEMENTS_MAX: usize = 5;
 
 /// Times that a batch is judged anew because the registry changed between verdict and append.
 const APPENDS_MAX: u32 = 3;
-
-/// First version of a client that adds partitions to its transaction by producing to them.
-const IMPLICIT_ADD_FROM: i16 = 12;
-
-/// First version of a client that knows TRANSACTION_ABORTABLE.
-const ABORTABLE_FROM: i16 = 11;
 
 /// Texts and record errors of one response, in bytes: half the clients show nothing of them, and a
 /// response of megabytes helps none.
@@ -419,90 +415,6 @@ async fn store(
             }
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// A batch's part in a transaction.
-struct Membership<'a> {
-    transactional_id: &'a str,
-    producer: Producer,
-    partition: TopicPartition,
-}
-
-impl<'a> Membership<'a> {
-    /// `None` for a batch outside of transactions.
-    fn of(
-        header: &BatchHeader,
-        transactional_id: Option<&'a str>,
-        topic: &Topic,
-        partition: &Partition,
-    ) -> Result<Option<Self>, Refused> {
-        if !header.is_transactional() {
-            return Ok(None);
-        }
-        let Some(transactional_id) = transactional_id else {
-            return Err(Refused::new(
-                ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-                "a batch of a transaction needs the transactional id in its request",
-            ));
-        };
-        Ok(Some(Self {
-            transactional_id,
-            producer: Producer {
-                id: header.producer_id,
-                epoch: header.producer_epoch,
-            },
-            partition: (topic.name.to_string(), partition.index().0),
-        }))
-    }
-
-    /// Makes the partition part of the transaction, durably, for a client that does not do so
-    /// itself; else makes sure that it is.
-    async fn enter(&self, broker: &Arc<Broker>, version: i16) -> Result<(), Refused> {
-        if version < IMPLICIT_ADD_FROM {
-            return self.check(broker, version);
-        }
-        let partitions = std::slice::from_ref(&self.partition);
-        broker
-            .transactions
-            .add_partitions(
-                self.transactional_id,
-                self.producer,
-                partitions,
-                ClientVersion::Two,
-            )
-            .await
-            .map_err(|code| self.refused(code, version))
-    }
-
-    fn check(&self, broker: &Broker, version: i16) -> Result<(), Refused> {
-        broker
-            .transactions
-            .check_partition(self.transactional_id, self.producer, &self.partition)
-            .map_err(|code| self.refused(code, version))
-    }
-
-    fn refused(&self, code: ErrorCode, version: i16) -> Refused {
-        let code = match for_writes(code) {
-            // Clients of then must retry, and know these codes from other APIs only.
-            ErrorCode::CONCURRENT_TRANSACTIONS if version < IMPLICIT_ADD_FROM => {
-                ErrorCode::NOT_ENOUGH_REPLICAS
-            }
-            ErrorCode::COORDINATOR_NOT_AVAILABLE => ErrorCode::NOT_ENOUGH_REPLICAS,
-            ErrorCode::INVALID_TXN_STATE if version >= ABORTABLE_FROM => {
-                ErrorCode::TRANSACTION_ABORTABLE
-            }
-            code => code,
-        };
-        let (topic, index) = &self.partition;
-        Refused::new(
-            code,
-            format!(
-                "partition {topic}-{index} is not part of an open transaction of {} with producer \
-                 id {} and epoch {}",
-                self.transactional_id, self.producer.id, self.producer.epoch
-            ),
-        )
     }
 }
 

@@ -30,7 +30,9 @@ pub mod producer_state;
 mod recovery;
 mod scan;
 mod segment;
+mod snapshots;
 mod transaction_index;
+mod unsynced;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +56,7 @@ use producer_state::ProducerState;
 use scan::{Depth, Window};
 use segment::{ActiveSegment, SealedSegment};
 use transaction_index::AbortedEntry;
+use unsynced::{StartMove, Unsynced, UnsyncedFile};
 
 /// How the process ended that had the directory before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,49 +99,14 @@ pub(crate) struct Log {
     first_dirty: Offset,
     /// Log files written since they were synced, and index files of segments sealed since, by the
     /// base of their segment, oldest first.
-    unsynced: Vec<(Offset, Arc<dyn StorageFile>)>,
+    unsynced: Vec<(Offset, UnsyncedFile)>,
     /// Whether a segment was created since the directory was synced.
     directory_unsynced: bool,
     /// Log end and recovery point at the last checkpoint, and whether it was synced.
     checkpointed: Option<(Offset, Offset, Persistence)>,
-    /// Whether the leader epochs were saved where a power loss can take them: only those of a
-    /// log without records, which are made again.
+    /// Whether the leader epochs were saved where a power loss can take them, or not at all: they are
+    /// synced with the first records, and those of a log without records are made again.
     epochs_unsynced: bool,
-}
-
-/// What must be synced, in this order, to make everything below `end` durable.
-#[derive(Debug)]
-pub(crate) struct Unsynced {
-    pub(crate) files: Vec<Arc<dyn StorageFile>>,
-    pub(crate) directory: Option<PathBuf>,
-    pub(crate) end: Offset,
-}
-
-/// A log start to be.
-#[derive(Debug)]
-pub(crate) struct StartMove {
-    log_start: Offset,
-    /// Segments wholly below it.
-    gone: Vec<Arc<SealedSegment>>,
-    directory: PathBuf,
-}
-
-impl StartMove {
-    /// Makes it durable: from then on no record before it may be read. Blocks on disk.
-    pub(crate) fn save(&self, storage: &dyn Storage) -> io::Result<()> {
-        let save = || checkpoint::save_log_start(self.log_start, storage, &self.directory);
-        match save() {
-            // Retention must be able to make room on a full disk: the indexes of what goes can be
-            // had again, should it not go after all.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.gone.is_empty() => {
-                self.gone
-                    .iter()
-                    .try_for_each(|segment| segment.remove_indexes(storage))?;
-                save()
-            }
-            other => other,
-        }
-    }
 }
 
 /// Why a write failed.
@@ -225,7 +193,8 @@ impl Log {
         // Before the write: were it to fail, the cut that undoes it must be synced as well.
         let base = self.active.base();
         if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
-            self.unsynced.push((base, Arc::clone(&file)));
+            let written = UnsyncedFile::Open(Arc::clone(&file));
+            self.unsynced.push((base, written));
             // Its name may not be durable yet.
             self.directory_unsynced |= position == 0;
         }
@@ -323,7 +292,8 @@ impl Log {
         match self.active.save_indexes(storage, &self.directory) {
             Ok(files) => {
                 let base = self.active.base();
-                let files = files.into_iter().map(|file| (base, file));
+                let files = files.into_iter().map(UnsyncedFile::Open);
+                let files = files.map(|file| (base, file));
                 self.unsynced.extend(files);
             }
             Err(error) => {
@@ -425,7 +395,7 @@ impl Log {
         let bytes = producer_snapshot::encode(&self.producers, &counts, self.log_end);
         let storage = self.storage.as_ref();
         let saved = replace_file(storage, &path, &bytes, Persistence::Advisory)
-            .and_then(|()| recovery::remove_old_snapshots(storage, &self.directory, self.log_end));
+            .and_then(|()| snapshots::remove_old_snapshots(storage, &self.directory, self.log_end));
         if let Err(error) = saved {
             tracing::warn!(directory = %self.directory.display(), %error, "producer snapshot not saved");
         }

@@ -6,6 +6,7 @@
 //! clients notice that offsets may have been given twice. Segments below the recovery point are
 //! not read, unless their indexes must be rebuilt.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use super::producer_snapshot::{self, ProducerSnapshot};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
+use super::snapshots::{remove_snapshots, snapshots};
 use super::transaction_index::{self, AbortedEntry};
-use super::{Log, Shutdown, Start, TopicConfig, apply_marker, read_marker};
+use super::{Log, Shutdown, Start, TopicConfig, UnsyncedFile, apply_marker, read_marker};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
 use crate::storage::{
@@ -26,6 +28,8 @@ use crate::storage::{
     write_all_at,
 };
 
+/// In the place of a segment's base: a file of the whole partition.
+const NO_SEGMENT: Offset = Offset(-1);
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
@@ -45,6 +49,7 @@ impl Log {
             storage: storage.as_ref(),
             directory: &directory,
             config,
+            removed: Cell::new(false),
         };
         opening.finish_compaction()?;
         let mut segments = opening.segments()?;
@@ -61,7 +66,7 @@ impl Log {
             .is_some_and(|next| next.indexes.base <= saved_start)
         {
             let gone = segments.remove(0);
-            remove_segment(opening.storage, &directory, gone.indexes.base)?;
+            opening.remove(gone.indexes.base)?;
         }
         if segments.is_empty() {
             segments.push(opening.create_segment(saved_start)?);
@@ -92,10 +97,14 @@ impl Log {
             // Records that DeleteRecords had removed for good were lost before they were synced:
             // no offset below the promised start may come back.
             for segment in segments.drain(..) {
-                remove_segment(opening.storage, &directory, segment.indexes.base)?;
+                opening.remove(segment.indexes.base)?;
             }
             segments.push(opening.create_segment(saved_start)?);
             log_end = saved_start;
+        }
+        if opening.removed.get() {
+            // Or they come back one day, behind newer ones.
+            opening.storage.sync_dir(&directory)?;
         }
         let first = segments.first().map_or(log_end, |first| first.indexes.base);
         let log_start = saved_start.max(first).min(log_end);
@@ -119,13 +128,10 @@ impl Log {
         // The epoch of a log without records needs no record either: it is made again from the count
         // of unclean starts. A topic of many partitions would wait long for it.
         let untouched = untouched && log_end == Offset(0) && before.is_empty();
-        let persistence = if untouched {
-            Persistence::Advisory
-        } else {
-            Persistence::Durable
-        };
         if epochs_changed && !untouched {
-            checkpoint::save_epochs(&epochs, opening.storage, &directory, persistence)?;
+            // Synced with the first records of the epoch.
+            let advisory = Persistence::Advisory;
+            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
         }
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
@@ -163,7 +169,7 @@ impl Log {
                 log_end,
                 Persistence::Durable,
             )),
-            epochs_unsynced: epochs_changed && persistence == Persistence::Advisory,
+            epochs_unsynced: epochs_changed,
             storage,
             directory,
         };
@@ -179,7 +185,10 @@ impl Log {
     fn write_again(&self) -> io::Result<()> {
         let storage = self.storage.as_ref();
         let mut piece = vec![0; WRITE_BYTES_MAX];
-        for (base, file) in &self.unsynced {
+        for (base, unsynced) in &self.unsynced {
+            let Some(file) = unsynced.open(storage)? else {
+                continue;
+            };
             let mut position = 0;
             loop {
                 let read = read_full_at(file.as_ref(), &mut piece, position)?;
@@ -206,7 +215,7 @@ impl Log {
     /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
     /// what the disk does not.
     fn after_recovery(mut self, clean: bool) -> io::Result<Self> {
-        if clean {
+        if clean || self.is_untouched() {
             return Ok(self);
         }
         let dirty = self
@@ -215,13 +224,16 @@ impl Log {
             .filter(|segment| segment.end > self.recovery_point)
             .map(|segment| segment.base)
             .chain((self.active.size > 0).then(|| self.active.base()));
-        let mut unsynced = Vec::new();
+        // First, so that the epoch is durable before what is written in it is. Should it be lost before
+        // that: the next start begins one that is newer still.
+        let epochs = self.directory.join(checkpoint::EPOCHS);
+        let mut unsynced = vec![(NO_SEGMENT, UnsyncedFile::Named(epochs))];
         for base in dirty {
-            let file = self.storage.open(&index::log_path(&self.directory, base))?;
-            unsynced.push((base, file));
+            let path = index::log_path(&self.directory, base);
+            unsynced.push((base, UnsyncedFile::Named(path)));
         }
         self.unsynced = unsynced;
-        self.directory_unsynced = !self.is_untouched();
+        self.directory_unsynced = true;
         Ok(self)
     }
 }
@@ -241,9 +253,16 @@ struct Opening<'a> {
     storage: &'a dyn Storage,
     directory: &'a Path,
     config: &'a TopicConfig,
+    /// Whether segments were removed, and that not synced.
+    removed: Cell<bool>,
 }
 
 impl Opening<'_> {
+    fn remove(&self, base: Offset) -> io::Result<()> {
+        self.removed.set(true);
+        remove_segment(self.storage, self.directory, base)
+    }
+
     /// Removes what a compaction had not finished writing, and ends the exchange of segments that it
     /// had begun: those that the new one covers go, whatever of them is still there.
     fn finish_compaction(&self) -> io::Result<()> {
@@ -299,7 +318,7 @@ impl Opening<'_> {
         for (at, &base) in bases.iter().enumerate() {
             if base < covered {
                 // Compaction put a segment in its place, and its removal was not durable.
-                remove_segment(self.storage, self.directory, base)?;
+                self.remove(base)?;
                 continue;
             }
             let log = self.open_log(base)?;
@@ -436,7 +455,7 @@ impl Opening<'_> {
                 segment = %gone.indexes.base, bytes = gone.size,
                 "segment after a cut removed"
             );
-            remove_segment(self.storage, self.directory, gone.indexes.base)?;
+            self.remove(gone.indexes.base)?;
         }
         let end = segments.last().map_or(Offset(0), |segment| segment.end);
         if end < recovery_point {
@@ -647,44 +666,6 @@ fn begins_batch(
     Ok(indexes.offsets.iter().any(|entry| {
         u64::from(entry.position) == position && i64::from(entry.relative_offset) == relative
     }))
-}
-
-/// Offsets of the snapshots that are there, ascending.
-fn snapshots(storage: &dyn Storage, directory: &Path) -> io::Result<Vec<Offset>> {
-    let mut offsets: Vec<Offset> = storage
-        .list(directory)?
-        .iter()
-        .filter_map(|name| parse_offset(name.strip_suffix(".snapshot")?))
-        .collect();
-    offsets.sort_unstable();
-    Ok(offsets)
-}
-
-fn remove_snapshots(
-    storage: &dyn Storage,
-    directory: &Path,
-    mut gone: impl FnMut(Offset) -> bool,
-) -> io::Result<()> {
-    for offset in snapshots(storage, directory)? {
-        if gone(offset) {
-            storage.remove(&index::segment_path(directory, offset, SNAPSHOT))?;
-        }
-    }
-    Ok(())
-}
-
-/// Keeps the snapshot at `newest` and one before it, in case the log is cut.
-pub(super) fn remove_old_snapshots(
-    storage: &dyn Storage,
-    directory: &Path,
-    newest: Offset,
-) -> io::Result<()> {
-    let before = snapshots(storage, directory)?
-        .into_iter()
-        .rfind(|offset| *offset < newest);
-    remove_snapshots(storage, directory, |offset| {
-        offset < newest && Some(offset) != before
-    })
 }
 
 pub(super) fn parse_offset(stem: &str) -> Option<Offset> {

@@ -15,8 +15,8 @@ mod query;
 mod sync;
 mod tail;
 mod types;
+mod upkeep;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -40,7 +40,7 @@ use crate::log::{Log, OpenSegments, Start, TopicConfig, WriteFailure, save_sync_
 use crate::records::{
     BatchHeader, TransactionResult, assign_offsets, marker_batch, set_log_append_time,
 };
-use crate::storage::{Persistence, Storage};
+use crate::storage::Storage;
 use crate::validation::TopicSettings;
 use files::{OpenFiles, Ticket};
 use sync::SyncRequest;
@@ -433,9 +433,13 @@ impl Partition {
         let Some(unsynced) = self.state.lock().log.as_mut().map(Log::take_unsynced) else {
             return;
         };
-        let files = unsynced.files.iter().try_for_each(|file| file.sync_data());
+        let storage = self.context.storage.as_ref();
+        let files = unsynced
+            .files
+            .iter()
+            .try_for_each(|file| file.sync(storage));
         let synced = files.and_then(|()| match &unsynced.directory {
-            Some(directory) => self.context.storage.sync_dir(directory),
+            Some(directory) => storage.sync_dir(directory),
             None => Ok(()),
         });
         match synced {
@@ -494,143 +498,10 @@ impl Partition {
         log.epochs().end_offset(epoch, log.log_end())
     }
 
-    /// Moves the log start to `before`; -1 means the high watermark. Answers the new log start,
-    /// which is durable. Blocks on disk.
-    ///
-    /// # Errors
-    /// [`ReadError::OutOfRange`] above the high watermark or below -1.
-    pub fn delete_records(&self, before: Offset) -> Result<Offset, ReadError> {
-        self.check_online().map_err(ReadError::Offline)?;
-        let offsets = self.offsets();
-        let target = if before.0 == -1 {
-            offsets.high_watermark
-        } else {
-            before
-        };
-        if target > offsets.high_watermark || target.0 < 0 {
-            return Err(ReadError::OutOfRange {
-                requested: before,
-                offsets,
-            });
-        }
-        self.move_start(target)
-            .map_err(|error| ReadError::Offline(format!("log start not moved: {error}")))?;
-        Ok(self.offsets().log_start)
-    }
-
-    /// Drops what lies before `before`. The new start is durable before it counts, and the lock is
-    /// held for neither the sync nor the removal of files.
-    fn move_start(&self, before: Offset) -> io::Result<()> {
-        let _files_are_ours = self.rearranging.lock();
-        let storage = self.context.storage.as_ref();
-        let planned = self
-            .state
-            .lock()
-            .log
-            .as_ref()
-            .map(|log| log.plan_start(before));
-        let Some(planned) = planned.flatten() else {
-            return Ok(());
-        };
-        planned.save(storage)?;
-        let gone = match self.state.lock().log.as_mut() {
-            Some(log) => log.advance_start(&planned),
-            None => Vec::new(),
-        };
-        for segment in gone {
-            if let Err(error) = segment.remove(storage) {
-                tracing::warn!(partition = %self.shown(), segment = %segment.base, %error,
-                    "old segment not removed: the next start does it");
-            }
-        }
-        Ok(())
-    }
-
     /// Bytes on disk.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.state.lock().log.as_ref().map_or(0, Log::size_bytes)
-    }
-
-    /// Retention, rolling by time, producer expiry, checkpoint; lets go of what an idle partition
-    /// does not need. Blocks on disk.
-    pub(crate) fn keep_house(&self, now_ms: i64) {
-        if self.offline.get().is_some() {
-            return;
-        }
-        let config = self.topic.config.load_full();
-        let mut state = self.state.lock();
-        let active = std::mem::take(&mut state.appended_since_tick);
-        let State {
-            log: Some(log),
-            tail,
-            ..
-        } = &mut *state
-        else {
-            return;
-        };
-        let planned = log
-            .roll_by_time(&config, now_ms)
-            .and_then(|_| log.plan_retention(&config, now_ms));
-        log.expire_producers(now_ms);
-        if !active {
-            tail.shrink(IDLE_TAIL_BYTES);
-            self.close_if_synced(&mut state);
-        }
-        drop(state);
-        let retained = planned.and_then(|planned| {
-            let Some((keep_from, segments)) = planned else {
-                return Ok(());
-            };
-            self.move_start(keep_from)?;
-            tracing::info!(partition = %self.shown(), segments, "old segments removed");
-            Ok(())
-        });
-        if let Err(error) = retained {
-            tracing::error!(partition = %self.shown(), %error, "retention failed");
-        }
-        self.sync_now();
-        if let Some(log) = self.state.lock().log.as_mut() {
-            log.save_checkpoint(Persistence::Advisory);
-        }
-    }
-
-    /// Syncs and saves everything, for an orderly stop, and takes the partition out of use. Blocks
-    /// on disk.
-    ///
-    /// # Errors
-    /// Why the partition was offline before.
-    pub(crate) fn close(&self) -> Result<(), String> {
-        loop {
-            self.sync_now();
-            self.check_online()?;
-            let mut state = self.state.lock();
-            let Some(log) = state.log.as_mut() else {
-                return Ok(());
-            };
-            // Nothing may be appended behind the mark of the orderly stop.
-            if *self.durable.borrow() >= log.log_end().0 {
-                log.save_checkpoint(Persistence::Durable);
-                self.offline
-                    .get_or_init(|| "the broker is shutting down".to_owned());
-                break;
-            }
-        }
-        self.notify_all();
-        Ok(())
-    }
-
-    /// Takes the partition out of use because its topic is deleted.
-    pub(crate) fn retire(&self) {
-        self.offline
-            .get_or_init(|| "the topic is deleted".to_owned());
-        // Whoever holds the lock finishes; whoever comes later finds it offline.
-        let mut state = self.state.lock();
-        state.log = None;
-        state.tail.shrink(0);
-        drop(state);
-        self.context.files.closed(&self.ticket);
-        self.notify_all();
     }
 
     /// Takes the partition offline for good.
@@ -721,9 +592,6 @@ fn raise(watch: &watch::Sender<i64>, to: i64) {
         higher
     });
 }
-
-/// Tail kept of a partition that nothing was appended to between two rounds of house-keeping.
-const IDLE_TAIL_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests;

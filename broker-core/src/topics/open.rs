@@ -193,7 +193,10 @@ impl Topics {
     ) -> Result<Arc<Partition>, String> {
         let storage = self.context.storage.as_ref();
         let directory = partition_directory(&self.directory, topic.name.as_str(), index);
-        let missing = storage.list(&directory).is_err();
+        // Another error is the partition's own: it opens offline, and says why.
+        let missing = storage
+            .list(&directory)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if missing {
             tracing::warn!(directory = %directory.display(), "partition's directory is missing");
             storage

@@ -48,7 +48,7 @@ fn healthy() -> SimulatedStorage {
         log.append(&bytes, &header, &config, 0).unwrap();
     }
     for file in log.take_unsynced().files {
-        file.sync_data().unwrap();
+        file.sync(&disk).unwrap();
     }
     log.synced(log.log_end());
     log.save_checkpoint(Persistence::Durable);

@@ -134,13 +134,16 @@ fn an_orderly_stop_syncs_what_a_checkpoint_did_not() {
 }
 
 #[test]
-fn a_leader_epoch_is_durable_when_it_begins() {
+fn a_leader_epoch_is_durable_with_the_first_records_of_it() {
     for seed in 0..50 {
         let rig = Rig::new(TopicConfig::default());
         let partition = filled(&rig);
         partition.sync_now();
         drop(partition);
-        drop(rig.reopen());
+        let partition = rig.reopen();
+        append(&partition, &batch(1, b"v")).unwrap();
+        partition.sync_now();
+        drop(partition);
         let path = rig.file("leader-epoch-checkpoint");
         rig.disk.crash(seed);
         let text = rig.disk.contents(&path).unwrap();
