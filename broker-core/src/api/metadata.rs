@@ -100,7 +100,9 @@ impl Show<'_> {
         let Self {
             broker, context, ..
         } = self;
-        let Some(name) = asked.name else {
+        // The Java consumer leaves the name empty, not null, when it asks by id.
+        let named = asked.name.filter(|_| asked.topic_id.is_zero());
+        let Some(name) = named else {
             let id = topic_id(asked.topic_id).0;
             return match find_topic(broker, context, Operation::Describe, "", id) {
                 Ok(topic) if !id.is_nil() => self.topic(&topic),
