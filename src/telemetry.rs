@@ -92,10 +92,7 @@ fn describe_metrics() {
         "Bytes read from and written to Kafka clients, by direction"
     );
     describe_gauge!("assay_connections", "Kafka connections open now");
-    describe_gauge!(
-        "assay_fetch_sessions",
-        "Fetch sessions that consumers have"
-    );
+    describe_gauge!("assay_fetch_sessions", "Fetch sessions that consumers have");
     describe_gauge!(
         "assay_client_metric",
         "Gauges that clients pushed last, by metric and client id"
