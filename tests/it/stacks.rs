@@ -52,6 +52,7 @@ pub(crate) fn expect(printed: &str, words: &[&str]) {
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const CLIENT_METRICS: &str = "org.apache.kafka.tools.ClientMetricsCommand";
 pub(crate) const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
@@ -100,6 +101,91 @@ fn kafka_topics_and_configs_scripts() {
     topics("--delete --topic orders").good();
     let listed = topics("--list").good();
     assert!(!listed.contains("orders"), "{listed}");
+}
+
+/// Quotas and broker configs outlive a kill -9; what only replicas can do is answered truthfully.
+#[test]
+fn kafka_quota_broker_and_cluster_scripts() {
+    let mut server = Server::start();
+    tool(
+        &server,
+        TOPICS,
+        "--create --topic orders --partitions 2",
+        "",
+    )
+    .good();
+    for change in [
+        "--entity-type clients --entity-name app --add-config producer_byte_rate=1000",
+        "--entity-type clients --entity-default --add-config request_percentage=50",
+        "--entity-type brokers --entity-name 1 --add-config log.retention.ms=7200000",
+    ] {
+        tool(&server, CONFIGS, &format!("--alter {change}"), "").good();
+    }
+    let refused = "--alter --entity-type ips --entity-name 10.0.0.1 \
+                   --add-config connection_creation_rate=1";
+    let refused = tool(&server, CONFIGS, refused, "");
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    let metrics = "--alter --name m1 --metrics org.apache.kafka.producer. --interval 60000";
+    tool(&server, CLIENT_METRICS, metrics, "").good();
+    server.kill();
+    server.spawn();
+    let shown = |class: &str, arguments: &str, words: &[&str]| {
+        expect(&tool(&server, class, arguments, "").good(), words);
+    };
+    shown(
+        CONFIGS,
+        "--describe --entity-type clients",
+        &[
+            "for client-id 'app' are producer_byte_rate=1000.0",
+            "for the default client-id are request_percentage=50.0",
+        ],
+    );
+    shown(
+        CONFIGS,
+        "--describe --entity-type brokers --entity-name 1",
+        &["DYNAMIC_BROKER_CONFIG:log.retention.ms=7200000"],
+    );
+    shown(
+        CONFIGS,
+        "--describe --entity-type topics --entity-name orders --all",
+        &[
+            "retention.ms=7200000",
+            "DYNAMIC_BROKER_CONFIG:log.retention.ms=7200000",
+        ],
+    );
+    shown(
+        CLIENT_METRICS,
+        "--describe",
+        &["interval.ms=60000", "metrics=org.apache.kafka.producer."],
+    );
+    tool(&server, CLIENT_METRICS, "--delete --name m1", "").good();
+    let listed = tool(&server, CLIENT_METRICS, "--list", "").good();
+    assert!(!listed.contains("m1"), "{listed}");
+    shown(
+        "org.apache.kafka.tools.LogDirsCommand",
+        "--describe --topic-list orders",
+        &["\"partition\":\"orders-1\"", "\"error\":null"],
+    );
+    shown(
+        "org.apache.kafka.tools.MetadataQuorumCommand",
+        "describe --status",
+        &["LeaderId:               1", "CurrentObservers:       []"],
+    );
+    shown(
+        "org.apache.kafka.tools.FeatureCommand",
+        "describe",
+        &["Feature: transaction.version"],
+    );
+    shown(
+        "org.apache.kafka.tools.LeaderElectionCommand",
+        "--election-type preferred --topic orders --partition 0",
+        &["Valid replica already elected for partitions orders-0"],
+    );
+    shown(
+        "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+        "--list",
+        &["No partition reassignments found"],
+    );
 }
 
 #[test]

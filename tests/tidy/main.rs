@@ -90,6 +90,10 @@ fn modules_that_must_be_pure_name_no_io_and_no_clock() {
         "broker-core/src/groups/classic",
         "broker-core/src/groups/consumer",
         "broker-core/src/groups/group.rs",
+        "broker-core/src/quotas",
+        "broker-core/src/api/fetch/session.rs",
+        "broker-core/src/client_metrics/instances.rs",
+        "broker-core/src/client_metrics/otlp.rs",
         "broker-core/src/log/producer_state.rs",
         "registry/src/model.rs",
     ];

@@ -101,11 +101,14 @@ pub(super) async fn handle(
     let kind = QuotaKind::ConsumerByteRate;
     let fetched_ms = quotas.record(kind, context.client(), counted, now_ms);
     let throttle_ms = fetched_ms.max(request_throttle_ms(broker, context));
-    if throttle_ms > 0 {
+    let throttle_time_ms = i32::try_from(throttle_ms).unwrap_or(i32::MAX);
+    // One batch alone that the quota could never allow goes out all the same, and is waited for
+    // afterwards: else the consumer would stay before it for ever.
+    if throttle_ms > 0 && bytes <= quota_bytes {
         // What does not go out does not count.
         quotas.record(kind, context.client(), -counted, now_ms);
         let response = FetchResponse {
-            throttle_time_ms: i32::try_from(throttle_ms).unwrap_or(i32::MAX),
+            throttle_time_ms,
             session_id: SessionCache::throttled(&begun),
             ..FetchResponse::default()
         };
@@ -114,11 +117,14 @@ pub(super) async fn handle(
     let mut sessions = broker.fetch_sessions.lock();
     let mut fresh_id = || rand::random_range(1..=i32::MAX);
     let finished = sessions.finish(begun, answers, now_ms, &mut fresh_id);
-    metrics::gauge!("assay_fetch_sessions").set(exact(sessions.len()));
+    if let Some(count) = sessions.report() {
+        metrics::gauge!("assay_fetch_sessions").set(exact(count));
+    }
     drop(sessions);
     match finished {
         Ok(finished) => {
             let response = FetchResponse {
+                throttle_time_ms,
                 session_id: finished.session_id,
                 topics: by_topic(finished.answers),
                 ..FetchResponse::default()

@@ -33,6 +33,7 @@ use uuid::Uuid;
 pub(crate) use self::consumer::{consumer_group_describe, consumer_group_heartbeat};
 pub(crate) use self::offsets::{offset_commit, offset_delete, offset_fetch};
 use super::RequestContext;
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::groups::classic::{JoinReply, JoinRequest, Protocol, SyncReply, SyncRequest};
@@ -46,7 +47,7 @@ const KEY_TYPE_TRANSACTION: i8 = 1;
 /// FindCoordinator: this broker coordinates everything there is.
 pub(crate) async fn find_coordinator(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     version: i16,
     request: kafka_wire::FindCoordinatorRequest,
 ) -> kafka_wire::FindCoordinatorResponse {
@@ -68,8 +69,22 @@ pub(crate) async fn find_coordinator(
     } else {
         (-1, StrBytes::default(), -1)
     };
+    let allowed = |key: &str| {
+        let resource = if request.key_type == KEY_TYPE_TRANSACTION {
+            Resource::TransactionalId(key)
+        } else {
+            Resource::Group(key)
+        };
+        context.authorize(broker, Operation::Describe, resource)
+    };
     let mut response = kafka_wire::FindCoordinatorResponse::default();
     if version < 4 {
+        if let Err(denied) = allowed(&request.key) {
+            response.error_code = denied.0;
+            response.node_id = -1;
+            response.port = -1;
+            return response;
+        }
         response.error_code = error.0;
         response.error_message = refusal;
         response.node_id = node_id;
@@ -83,6 +98,13 @@ pub(crate) async fn find_coordinator(
         .into_iter()
         .map(|key| {
             let mut coordinator = find_coordinator_response::Coordinator::default();
+            if let Err(denied) = allowed(&key) {
+                coordinator.key = key;
+                coordinator.error_code = denied.0;
+                coordinator.node_id = -1;
+                coordinator.port = -1;
+                return coordinator;
+            }
             coordinator.key = key;
             coordinator.node_id = node_id;
             coordinator.host = host.clone();
@@ -102,6 +124,9 @@ pub(crate) async fn join_group(
     version: i16,
     request: kafka_wire::JoinGroupRequest,
 ) -> kafka_wire::JoinGroupResponse {
+    if let Err(denied) = may(broker, context, Operation::Read, &request.group_id) {
+        return join_response(version, JoinReply::error(denied, &request.member_id));
+    }
     if !is_group_id(&request.group_id) {
         let reply = JoinReply::error(ErrorCode::INVALID_GROUP_ID, &request.member_id);
         return join_response(version, reply);
@@ -141,11 +166,14 @@ pub(crate) async fn join_group(
 /// SyncGroup.
 pub(crate) async fn sync_group(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     _version: i16,
     request: kafka_wire::SyncGroupRequest,
 ) -> kafka_wire::SyncGroupResponse {
-    let reply = if is_group_id(&request.group_id) {
+    let allowed = may(broker, context, Operation::Read, &request.group_id);
+    let reply = if let Err(denied) = allowed {
+        SyncReply::error(denied)
+    } else if is_group_id(&request.group_id) {
         let sync = SyncRequest {
             member_id: request.member_id.to_string(),
             instance_id: request.group_instance_id.as_ref().map(StrBytes::to_string),
@@ -173,11 +201,14 @@ pub(crate) async fn sync_group(
 /// Heartbeat.
 pub(crate) async fn heartbeat(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     _version: i16,
     request: kafka_wire::HeartbeatRequest,
 ) -> kafka_wire::HeartbeatResponse {
-    let error = if is_group_id(&request.group_id) {
+    let allowed = may(broker, context, Operation::Read, &request.group_id);
+    let error = if let Err(denied) = allowed {
+        denied
+    } else if is_group_id(&request.group_id) {
         broker.groups.heartbeat(
             &request.group_id,
             &request.member_id,
@@ -195,11 +226,15 @@ pub(crate) async fn heartbeat(
 /// LeaveGroup.
 pub(crate) async fn leave_group(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     version: i16,
     request: kafka_wire::LeaveGroupRequest,
 ) -> kafka_wire::LeaveGroupResponse {
     let mut response = kafka_wire::LeaveGroupResponse::default();
+    if let Err(denied) = may(broker, context, Operation::Read, &request.group_id) {
+        response.error_code = denied.0;
+        return response;
+    }
     if !is_group_id(&request.group_id) {
         response.error_code = ErrorCode::INVALID_GROUP_ID.0;
         return response;
@@ -239,7 +274,7 @@ pub(crate) async fn leave_group(
 /// ListGroups. Filters ignore case; an empty filter lets everything through.
 pub(crate) async fn list_groups(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     _version: i16,
     request: kafka_wire::ListGroupsRequest,
 ) -> kafka_wire::ListGroupsResponse {
@@ -262,13 +297,19 @@ pub(crate) async fn list_groups(
             listed
         })
         .collect();
+    // Who may see the cluster sees all of them.
+    let all = context.authorize(broker, Operation::Describe, Resource::Cluster);
+    response.groups.retain(|group| {
+        let one = || may(broker, context, Operation::Describe, &group.group_id);
+        all.or_else(|_| one()).is_ok()
+    });
     response
 }
 
 /// DescribeGroups. A group that does not exist, or speaks the consumer protocol, is `Dead`, from v6 with GROUP_ID_NOT_FOUND (KIP-1043).
 pub(crate) async fn describe_groups(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     version: i16,
     request: kafka_wire::DescribeGroupsRequest,
 ) -> kafka_wire::DescribeGroupsResponse {
@@ -276,7 +317,20 @@ pub(crate) async fn describe_groups(
     response.groups = request
         .groups
         .into_iter()
-        .map(|group_id| describe_group(broker, version, group_id))
+        .map(|group_id| {
+            if let Err(denied) = may(broker, context, Operation::Describe, &group_id) {
+                let mut refused = describe_groups_response::DescribedGroup::default();
+                refused.error_code = denied.0;
+                refused.group_id = group_id;
+                return refused;
+            }
+            let mut described = describe_group(broker, version, group_id);
+            if request.include_authorized_operations {
+                let resource = Resource::Group(&described.group_id);
+                described.authorized_operations = context.allowed_operations(broker, resource);
+            }
+            described
+        })
         .collect();
     response
 }
@@ -284,14 +338,17 @@ pub(crate) async fn describe_groups(
 /// DeleteGroups.
 pub(crate) async fn delete_groups(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     _version: i16,
     request: kafka_wire::DeleteGroupsRequest,
 ) -> kafka_wire::DeleteGroupsResponse {
     let mut response = kafka_wire::DeleteGroupsResponse::default();
     for group_id in request.groups_names {
         let mut result = delete_groups_response::DeletableGroupResult::default();
-        result.error_code = broker.groups.delete(&group_id).await.0;
+        result.error_code = match may(broker, context, Operation::Delete, &group_id) {
+            Ok(()) => broker.groups.delete(&group_id).await.0,
+            Err(denied) => denied.0,
+        };
         result.group_id = group_id;
         response.results.push(result);
     }
@@ -362,6 +419,16 @@ fn join_response(version: i16, reply: JoinReply) -> kafka_wire::JoinGroupRespons
         })
         .collect();
     response
+}
+
+/// Whether the principal may do `operation` on the group.
+fn may(
+    broker: &Broker,
+    context: &RequestContext,
+    operation: Operation,
+    group_id: &str,
+) -> Result<(), ErrorCode> {
+    context.authorize(broker, operation, Resource::Group(group_id))
 }
 
 /// Whether a group with members may have this id. Commits and fetches accept the empty id too.

@@ -7,6 +7,7 @@
 //! transaction, append. A refused batch moves no state and consumes no offset; a transaction that
 //! it was meant for stays open, for the client to abort.
 
+mod errors;
 mod membership;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use self::errors::{ERROR_BYTES_MAX, take_errors, take_text};
 use super::wait::join_all;
 use super::{RequestContext, find_partition, find_topic, spans};
 use crate::authorization::{Operation, Resource};
@@ -50,10 +52,6 @@ const JUDGEMENTS_MAX: usize = 5;
 
 /// Times that a batch is judged anew because the registry changed between verdict and append.
 const APPENDS_MAX: u32 = 3;
-
-/// Texts and record errors of one response, in bytes: half the clients show nothing of them, and a
-/// response of megabytes helps none.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<DecompressionScratch> = RefCell::default();
@@ -576,36 +574,6 @@ fn entry(
     answer
 }
 
-/// The text, when the budget has room for it.
-fn take_text(text: Option<String>, error_bytes: &mut usize) -> Option<String> {
-    let text = text?;
-    let left = error_bytes.checked_sub(text.len())?;
-    *error_bytes = left;
-    Some(text)
-}
-
-/// As many record errors as the budget has room for; texts are given up before entries.
-fn take_errors(errors: Vec<BatchIndexError>, error_bytes: &mut usize) -> Vec<BatchIndexError> {
-    /// Index (4), length of the text (2, or 1 from version 9), tagged fields (1 from version 9).
-    const ENTRY_BYTES: usize = 6;
-    let mut taken = Vec::new();
-    for BatchIndexError {
-        batch_index,
-        message,
-    } in errors
-    {
-        let Some(left) = error_bytes.checked_sub(ENTRY_BYTES) else {
-            break;
-        };
-        *error_bytes = left;
-        taken.push(BatchIndexError {
-            batch_index,
-            message: take_text(message, error_bytes),
-        });
-    }
-    taken
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -627,24 +595,5 @@ mod tests {
             .collect();
         assert_eq!(indexes, [1, 3]);
         assert_eq!(refused.code, ErrorCode::INVALID_RECORD);
-    }
-
-    #[test]
-    fn errors_of_one_response_fit_their_budget() {
-        let mut budget = 100;
-        let errors = take_errors(
-            (0..100)
-                .map(|batch_index| BatchIndexError {
-                    batch_index,
-                    message: Some("x".repeat(30)),
-                })
-                .collect(),
-            &mut budget,
-        );
-        let texts = errors
-            .iter()
-            .filter(|error| error.message.is_some())
-            .count();
-        assert_eq!((errors.len(), texts, budget), (6, 2, 4));
     }
 }

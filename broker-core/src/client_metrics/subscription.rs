@@ -236,7 +236,8 @@ mod tests {
         assert_eq!(every.metrics, [ALL]);
         assert!(every.includes("anything"));
         assert_ne!(every.id(ID), wanted.id(ID));
-        assert_eq!(wanted.id(ID), wanted.clone().id(ID));
+        let again = Wanted::of([&more, &some], ID, client());
+        assert_eq!(wanted.id(ID), again.id(ID), "whatever the order");
         assert_ne!(wanted.id(ID), wanted.id(uuid::Uuid::from_u128(8)));
         let none = Wanted::of([], ID, client());
         assert_eq!(

@@ -49,6 +49,7 @@ async fn start() -> (Server, Client, Arc<Table>) {
 
 const TOPIC: i16 = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
 const CLUSTER: i16 = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+const GROUP: i16 = ErrorCode::GROUP_AUTHORIZATION_FAILED.0;
 const TRANSACTIONAL_ID: i16 = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.0;
 
 /// Asks and compares one code of the answer.
@@ -391,6 +392,98 @@ async fn who_may_nothing_is_told_so_by_every_api() {
         CLUSTER
     );
 
+    let group = || "g".into();
+    for version in [3, 6] {
+        let key_type_and_code = [(0, GROUP), (1, TRANSACTIONAL_ID)];
+        for (key_type, expected) in key_type_and_code {
+            let mut request = wire!(FindCoordinatorRequest { key_type });
+            if version >= 4 {
+                request.coordinator_keys = vec!["g".into()];
+            } else {
+                request.key = "g".into();
+            }
+            let answer = client.request(version, &request).await.unwrap();
+            let each = answer.coordinators.iter().map(|one| one.error_code);
+            let code = each.last().unwrap_or(answer.error_code);
+            assert_eq!(code, expected, "v{version} of type {key_type}");
+        }
+    }
+    refused!(
+        client,
+        9,
+        wire!(JoinGroupRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        5,
+        wire!(SyncGroupRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        4,
+        wire!(HeartbeatRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        5,
+        wire!(LeaveGroupRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        0,
+        wire!(OffsetDeleteRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        6,
+        wire!(DescribeGroupsRequest {
+            groups: vec![group()]
+        }),
+        |answer| answer.groups[0].error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        2,
+        wire!(DeleteGroupsRequest {
+            groups_names: vec![group()]
+        }),
+        |answer| answer.results[0].error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        8,
+        commit_one(),
+        |answer| answer.topics[0].partitions[0].error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        1,
+        fetch_one(1),
+        |answer| answer.topics[0].partitions[0].error_code,
+        GROUP
+    );
+    refused!(client, 2, fetch_one(2), |answer| answer.error_code, GROUP);
+    refused!(
+        client,
+        9,
+        fetch_one(9),
+        |answer| answer.groups[0].error_code,
+        GROUP
+    );
+
     // What can only be listed is left out.
     let request = wire!(MetadataRequest { topics: None });
     let answer = client.request(12, &request).await.unwrap();
@@ -408,6 +501,123 @@ async fn who_may_nothing_is_told_so_by_every_api() {
         (answer.error_code, answer.cluster_authorized_operations),
         (0, 0)
     );
+    server.stop().await;
+}
+
+fn commit_one() -> OffsetCommitRequest {
+    use offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+    wire!(OffsetCommitRequest {
+        group_id: "g".into(),
+        topics: vec![wire!(OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![wire!(OffsetCommitRequestPartition {
+                partition_index: 0,
+                committed_offset: 5,
+            })],
+        })],
+    })
+}
+
+fn fetch_one(version: i16) -> OffsetFetchRequest {
+    use offset_fetch_request::{
+        OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    };
+    if version < 8 {
+        return wire!(OffsetFetchRequest {
+            group_id: "g".into(),
+            topics: Some(vec![wire!(OffsetFetchRequestTopic {
+                name: "t".into(),
+                partition_indexes: vec![0],
+            })]),
+        });
+    }
+    wire!(OffsetFetchRequest {
+        groups: vec![wire!(OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            member_epoch: -1,
+            topics: Some(vec![wire!(OffsetFetchRequestTopics {
+                name: "t".into(),
+                partition_indexes: vec![0],
+            })]),
+        })],
+    })
+}
+
+/// A group may be read while one of its topics may not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_are_those_of_topics_that_may_be_seen() {
+    let (server, mut client, table) = start().await;
+    let client = &mut client;
+    let committed = client.request(8, &commit_one()).await.unwrap();
+    assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+    table.allow_only(&[
+        "Read Group(\"g\")",
+        "Describe Group(\"g\")",
+        "Delete Group(\"g\")",
+    ]);
+    refused!(
+        client,
+        8,
+        commit_one(),
+        |answer| answer.topics[0].partitions[0].error_code,
+        TOPIC
+    );
+    for version in [1, 7, 9] {
+        let answer = client.request(version, &fetch_one(version)).await.unwrap();
+        let (code, offset) = if version < 8 {
+            let one = &answer.topics[0].partitions[0];
+            (one.error_code, one.committed_offset)
+        } else {
+            let one = &answer.groups[0].topics[0].partitions[0];
+            (one.error_code, one.committed_offset)
+        };
+        assert_eq!((code, offset), (TOPIC, -1), "v{version}");
+        let mut all = fetch_one(version);
+        if version < 8 {
+            all.topics = None;
+        }
+        for group in &mut all.groups {
+            group.topics = None;
+        }
+        if version >= 2 {
+            let answer = client.request(version, &all).await.unwrap();
+            let listed = answer.groups.iter().map(|group| group.topics.len());
+            assert_eq!(answer.topics.len() + listed.sum::<usize>(), 0, "v{version}");
+        }
+    }
+    refused!(
+        client,
+        0,
+        wire!(OffsetDeleteRequest {
+            group_id: "g".into(),
+            topics: vec![wire!(offset_delete_request::OffsetDeleteRequestTopic {
+                name: "t".into(),
+                partitions: vec![Default::default()],
+            })],
+        }),
+        |answer| answer.topics[0].partitions[0].error_code,
+        TOPIC
+    );
+    let request = wire!(DescribeGroupsRequest {
+        groups: vec!["g".into()],
+        include_authorized_operations: true,
+    });
+    let answer = client.request(5, &request).await.unwrap();
+    assert_eq!(
+        answer.groups[0].authorized_operations,
+        1 << 3 | 1 << 6 | 1 << 8
+    );
+    let answer = client
+        .request(5, &ListGroupsRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(answer.groups.len(), 1);
+    table.allow_only(&[]);
+    let answer = client
+        .request(5, &ListGroupsRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(answer.groups.len(), 0);
     server.stop().await;
 }
 

@@ -242,6 +242,30 @@ async fn a_consumer_beyond_its_quota_gets_nothing_for_a_while() {
     server.stop().await;
 }
 
+/// Else the consumer would stay before it for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_larger_than_any_quota_goes_out_and_is_waited_for() {
+    let server = start().await;
+    let mut client = server.with_topic("t", 1).await;
+    let request = produce_to("t", vec![(0, batch(&[&"x".repeat(20_000)]))], -1);
+    for _ in 0..2 {
+        client.produce(9, &request).await.unwrap();
+    }
+    // Ten seconds' worth are half a batch.
+    let quota = [("consumer_byte_rate", Some(1000.0))];
+    assert_eq!(
+        set(&mut client, 1, &[("client-id", Some("small"))], &quota).await,
+        0
+    );
+    let mut consumer = Client::connect(server.address, "small").await.unwrap();
+    let answer = consumer.fetch(12, &fetch_from("t", 0, 0)).await.unwrap();
+    let found = answer.topics[0].partitions[0].records.concat().len();
+    assert!((20_000..21_000).contains(&found), "{found} bytes");
+    let wait_ms = answer.throttle_time_ms;
+    assert!((10_000..11_000).contains(&wait_ms), "{wait_ms} ms");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beyond_their_share_of_the_threads_wait() {
     let server = start().await;

@@ -50,7 +50,8 @@ impl MetadataStore {
             .unwrap_or_default();
         let replayed = replay(&bytes, base, &mut catalog)
             .map_err(|error| format!("metadata log {} is damaged: {error}", path.display()))?;
-        if replayed.records > COMPACT_RECORDS_MIN && replayed.records / 4 > catalog.topics.len() {
+        if replayed.records > COMPACT_RECORDS_MIN && replayed.records / 4 > catalog.records().len()
+        {
             let store = Self::create(storage, directory, replayed.next, &catalog, now_ms);
             let store = store.map_err(fail)?;
             storage.remove(&path).map_err(fail)?;

@@ -224,6 +224,8 @@ pub(crate) struct SessionCache {
     sessions_max: usize,
     /// Of all sessions.
     partitions_count: usize,
+    /// How many sessions were reported last.
+    reported: usize,
 }
 
 impl SessionCache {
@@ -233,12 +235,21 @@ impl SessionCache {
             sessions: HashMap::new(),
             sessions_max,
             partitions_count: 0,
+            reported: 0,
         }
     }
 
     /// How many there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// How many there are, if that is not what was answered last.
+    pub(crate) fn report(&mut self) -> Option<usize> {
+        let changed = self.reported != self.sessions.len();
+        self.reported = self.sessions.len();
+        changed.then_some(self.reported)
     }
 
     /// Which partitions the request is for: those that it names, or those of its session as it

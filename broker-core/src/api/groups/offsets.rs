@@ -5,30 +5,84 @@ use kafka_wire::{
 };
 use kafka_wire_core::StrBytes;
 
-use super::is_storable_group_id;
+use super::{is_storable_group_id, may};
 use crate::api::RequestContext;
+use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::groups::driver::{Committer, OffsetReader, TopicOffsets};
 use crate::groups::offsets::{CommittedOffset, TopicPartition};
 use crate::ids::{PartitionIndex, TopicId};
+use crate::protocol::topic_id;
 
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
 const TOPIC_ID_VERSION: i16 = 10;
 
 /// First version of OffsetCommit and OffsetFetch that knows member epochs.
 const MEMBER_EPOCH_VERSION: i16 = 9;
+/// Takes what was committed out of the answers about topics that the principal may not see; when
+/// all topics were asked for, it is not told of them.
+macro_rules! hide {
+    ($broker:expr, $context:expr, $rows:expr, $is_all:expr) => {
+        let hidden = |name: &str, id: kafka_wire_core::Uuid| {
+            let found = $broker.topics.get_by_id(topic_id(id));
+            let name = found.as_ref().map_or(name, |topic| topic.name.as_str());
+            let resource = Resource::Topic(name);
+            $context
+                .authorize($broker, Operation::Describe, resource)
+                .is_err()
+        };
+        if $is_all {
+            $rows.retain(|row| !hidden(&row.name, row.id()));
+        }
+        for row in &mut $rows {
+            if hidden(&row.name, row.id()) {
+                for answer in &mut row.partitions {
+                    answer.committed_offset = -1;
+                    answer.committed_leader_epoch = -1;
+                    answer.metadata = Some(StrBytes::default());
+                    answer.error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
+                }
+            }
+        }
+    };
+}
+
+/// How an answer names its topic besides the name.
+trait Row {
+    fn id(&self) -> kafka_wire_core::Uuid;
+}
+
+impl Row for offset_fetch_response::OffsetFetchResponseTopic {
+    fn id(&self) -> kafka_wire_core::Uuid {
+        kafka_wire_core::Uuid::ZERO
+    }
+}
+
+impl Row for offset_fetch_response::OffsetFetchResponseTopics {
+    fn id(&self) -> kafka_wire_core::Uuid {
+        self.topic_id
+    }
+}
+
+/// Whether the principal may read the topic.
+fn may_read(broker: &Broker, context: &RequestContext, topic: &str) -> bool {
+    context
+        .authorize(broker, Operation::Read, Resource::Topic(topic))
+        .is_ok()
+}
 
 /// OffsetCommit. Partitions that do not exist and notes that are too long are refused one by one;
 /// the rest is committed.
 pub(crate) async fn offset_commit(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     version: i16,
     request: kafka_wire::OffsetCommitRequest,
 ) -> kafka_wire::OffsetCommitResponse {
     let now_ms = broker.config.clock.now_ms();
     let valid_group = is_storable_group_id(&request.group_id);
+    let allowed = may(broker, context, Operation::Read, &request.group_id);
     let expire_timestamp_ms =
         (request.retention_time_ms >= 0).then(|| now_ms.saturating_add(request.retention_time_ms));
     let mut response = kafka_wire::OffsetCommitResponse::default();
@@ -43,7 +97,11 @@ pub(crate) async fn offset_commit(
             let index = partition.partition_index;
             let error = match &name {
                 _ if !valid_group => ErrorCode::INVALID_GROUP_ID,
+                _ if allowed.is_err() => ErrorCode::GROUP_AUTHORIZATION_FAILED,
                 None => ErrorCode::UNKNOWN_TOPIC_ID,
+                Some(name) if !may_read(broker, context, name) => {
+                    ErrorCode::TOPIC_AUTHORIZATION_FAILED
+                }
                 Some(name) if !partition_exists(broker, name, index) => {
                     ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
                 }
@@ -105,17 +163,33 @@ pub(crate) async fn offset_commit(
 /// transaction has a commit, if the client asks for stable offsets (v7+).
 pub(crate) async fn offset_fetch(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     version: i16,
     request: kafka_wire::OffsetFetchRequest,
 ) -> kafka_wire::OffsetFetchResponse {
     let mut response = kafka_wire::OffsetFetchResponse::default();
     if version >= 8 {
         for group in request.groups {
-            response
-                .groups
-                .push(fetch_group(broker, version, group, request.require_stable).await);
+            if let Err(denied) = may(broker, context, Operation::Describe, &group.group_id) {
+                let mut refused = offset_fetch_response::OffsetFetchResponseGroup::default();
+                refused.group_id = group.group_id;
+                refused.error_code = denied.0;
+                response.groups.push(refused);
+                continue;
+            }
+            let is_all = group.topics.is_none();
+            let mut fetched = fetch_group(broker, version, group, request.require_stable).await;
+            hide!(broker, context, fetched.topics, is_all);
+            response.groups.push(fetched);
         }
+        return response;
+    }
+    let is_all = request.topics.is_none();
+    let allowed = may(broker, context, Operation::Describe, &request.group_id);
+    if let Err(denied) = allowed
+        && version >= 2
+    {
+        response.error_code = denied.0;
         return response;
     }
     let wanted: Option<Vec<(String, Vec<i32>)>> = request.topics.map(|topics| {
@@ -163,17 +237,30 @@ pub(crate) async fn offset_fetch(
             row
         })
         .collect();
+    hide!(broker, context, response.topics, is_all);
+    if let Err(denied) = allowed {
+        // Version 1 says so for each partition.
+        let rows = response.topics.iter_mut();
+        for answer in rows.flat_map(|row| &mut row.partitions) {
+            answer.committed_offset = -1;
+            answer.error_code = denied.0;
+        }
+    }
     response
 }
 
 /// OffsetDelete (KIP-496).
 pub(crate) async fn offset_delete(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     _version: i16,
     request: kafka_wire::OffsetDeleteRequest,
 ) -> kafka_wire::OffsetDeleteResponse {
     let mut response = kafka_wire::OffsetDeleteResponse::default();
+    if let Err(denied) = may(broker, context, Operation::Delete, &request.group_id) {
+        response.error_code = denied.0;
+        return response;
+    }
     let existing: Vec<TopicPartition> = request
         .topics
         .iter()
@@ -182,6 +269,7 @@ pub(crate) async fn offset_delete(
             partitions.map(|partition| (topic.name.to_string(), partition.partition_index))
         })
         .filter(|(name, index)| partition_exists(broker, name, *index))
+        .filter(|(name, _)| may_read(broker, context, name))
         .collect();
     let result = broker
         .groups
@@ -199,14 +287,16 @@ pub(crate) async fn offset_delete(
     for topic in &request.topics {
         let mut row = offset_delete_response::OffsetDeleteResponseTopic::default();
         row.name = topic.name.clone();
+        let unknown = if may_read(broker, context, &topic.name) {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        } else {
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        };
         for partition in &topic.partitions {
             let key = (topic.name.to_string(), partition.partition_index);
             let mut answer = offset_delete_response::OffsetDeleteResponsePartition::default();
             answer.partition_index = partition.partition_index;
-            answer.error_code = errors
-                .get(&key)
-                .map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |error| *error)
-                .0;
+            answer.error_code = errors.get(&key).map_or(unknown, |error| *error).0;
             row.partitions.push(answer);
         }
         response.topics.push(row);
