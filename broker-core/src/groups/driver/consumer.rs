@@ -211,12 +211,16 @@ impl GroupCoordinator {
         } else {
             group.heartbeat(now_ms, request, topics, &self.config.consumer)?
         };
+        let changed = !changes.applied.is_empty();
         let written = self.write_changes(slot, inner, changes, now_ms);
         written.map_err(unwritten)?;
         if request.member_epoch == LEAVE_EPOCH {
             self.turn_classic_if_left(slot, inner, now_ms);
         }
-        self.schedule(&slot.id, inner);
+        // A heartbeat that changes nothing only moves deadlines back: the heap's time stays good.
+        if changed || inner.scheduled_ms.is_none() {
+            self.schedule(&slot.id, inner);
+        }
         Ok((reply, inner.written))
     }
 
