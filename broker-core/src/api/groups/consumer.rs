@@ -9,8 +9,9 @@ use kafka_wire::{
 use kafka_wire_core::StrBytes;
 use uuid::Uuid;
 
-use super::is_group_id;
+use super::{is_group_id, may};
 use crate::api::{RequestContext, text};
+use crate::authorization::Operation;
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::groups::consumer::{
@@ -34,6 +35,11 @@ pub(crate) async fn consumer_group_heartbeat(
     request: kafka_wire::ConsumerGroupHeartbeatRequest,
 ) -> kafka_wire::ConsumerGroupHeartbeatResponse {
     let group_id = request.group_id.clone();
+    if let Err(denied) = may(broker, context, Operation::Read, &group_id) {
+        return wire!(kafka_wire::ConsumerGroupHeartbeatResponse {
+            error_code: denied.0,
+        });
+    }
     let answered = match read(context, request) {
         Ok(heartbeat) => {
             let member_id = heartbeat.member_id.clone();
@@ -61,7 +67,15 @@ pub(crate) async fn consumer_group_describe(
     let groups = request.group_ids.into_iter();
     wire!(kafka_wire::ConsumerGroupDescribeResponse {
         groups: groups
-            .map(|group_id| describe(broker, context.version, group_id))
+            .map(|group_id| {
+                match may(broker, context, Operation::Describe, &group_id) {
+                    Ok(()) => describe(broker, context.version, group_id),
+                    Err(denied) => wire!(consumer_group_describe_response::DescribedGroup {
+                        error_code: denied.0,
+                        group_id,
+                    }),
+                }
+            })
             .collect(),
     })
 }
