@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{backup, bench, consume, doctor, export, import, produce, schema, serve, topic};
+use crate::commands::{
+    backup, bench, consume, doctor, export, import, produce, schema, serve, topic,
+};
 use crate::config::ServeOptions;
 
 /// How a command ended, short of an error.

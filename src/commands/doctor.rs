@@ -41,13 +41,22 @@ pub async fn run(arguments: Arguments) -> CommandResult {
     if has_log {
         let mut diagnosis = look(data).await?;
         write!(out, "{}", described(&diagnosis, data))?;
-        if arguments.repair && diagnosis.findings.iter().any(|found| found.repair.is_some()) {
+        if arguments.repair
+            && diagnosis
+                .findings
+                .iter()
+                .any(|found| found.repair.is_some())
+        {
             let keep = data.join("doctor").join(Clock::System.now_ms().to_string());
             let (at, found) = (data.clone(), diagnosis.findings);
             let kept = keep.clone();
             let repairing = move || repair_all(&at, &found, &kept);
             let repaired = tokio::task::spawn_blocking(repairing).await??;
-            writeln!(out, "{repaired} repairs made; what they took away is in {}", keep.display())?;
+            writeln!(
+                out,
+                "{repaired} repairs made; what they took away is in {}",
+                keep.display()
+            )?;
             diagnosis = look(data).await?;
             write!(out, "{}", described(&diagnosis, data))?;
         }
@@ -85,7 +94,9 @@ fn described(diagnosis: &Diagnosis, data: &Path) -> String {
     let state = match (diagnosis.in_use, diagnosis.stopped_in_order) {
         (true, _) => "in use: what is being written now may look torn",
         (false, true) => "not in use, stopped in order",
-        (false, false) => "not in use, not stopped in order: the next start checks what was not synced",
+        (false, false) => {
+            "not in use, not stopped in order: the next start checks what was not synced"
+        }
     };
     let mut text = format!(
         "{}: format {}, {state}\n{} batches, {} bytes in {} partitions of {} topics; {} findings\n",

@@ -36,8 +36,11 @@ fn filled() -> (Server, PathBuf) {
 }
 
 fn last_log(data: &Path) -> PathBuf {
-    let logs = ["raw-0", "raw-1", "raw-2"]
-        .map(|name| data.join("topics").join(name).join(format!("{:020}.log", 0)));
+    let logs = ["raw-0", "raw-1", "raw-2"].map(|name| {
+        data.join("topics")
+            .join(name)
+            .join(format!("{:020}.log", 0))
+    });
     let written = logs
         .into_iter()
         .find(|log| fs::metadata(log).is_ok_and(|found| found.len() > 0));
@@ -51,7 +54,11 @@ fn a_sound_directory_is_sound() {
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
     assert!(ran.stdout.contains("stopped in order"), "{}", ran.stdout);
     assert!(ran.stdout.contains("0 findings"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("registry.db is sound"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("registry.db is sound"),
+        "{}",
+        ran.stdout
+    );
     // After a kill too: nothing is wrong that a start does not expect.
     server.spawn();
     server.assay(&["produce", "raw"], "four").good();
@@ -60,7 +67,11 @@ fn a_sound_directory_is_sound() {
     server.kill();
     let killed = doctor(&data, &[]);
     assert_eq!(killed.code, Some(0), "{}", killed.stdout);
-    assert!(killed.stdout.contains("not stopped in order"), "{}", killed.stdout);
+    assert!(
+        killed.stdout.contains("not stopped in order"),
+        "{}",
+        killed.stdout
+    );
 }
 
 #[test]
@@ -74,12 +85,18 @@ fn a_torn_end_is_explained_and_cut_when_told() {
     let ran = doctor(&data, &[]);
     assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     assert!(ran.stdout.contains("26 bytes follow"), "{}", ran.stdout);
-    assert_eq!(fs::read(&log).expect("the log"), torn, "nothing is changed untold");
+    assert_eq!(
+        fs::read(&log).expect("the log"),
+        torn,
+        "nothing is changed untold"
+    );
     let ran = doctor(&data, &["--repair"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
     assert!(ran.stdout.contains("1 repairs made"), "{}", ran.stdout);
     assert_eq!(fs::read(&log).expect("the log"), whole);
-    let kept = fs::read_dir(data.join("doctor")).expect("what was cut").count();
+    let kept = fs::read_dir(data.join("doctor"))
+        .expect("what was cut")
+        .count();
     assert_eq!(kept, 1);
     server.spawn();
     let read = server.assay(&["consume", "raw", "--exit"], "").good();

@@ -71,7 +71,10 @@ fn nothing_acknowledged_is_lost_while_the_broker_is_killed() {
         let p99 = |window: &Value| window[2].as_f64().expect("ms");
         let windows = told["windows"].as_array().expect("windows");
         let (early, late) = thirds(&windows.iter().map(p99).collect::<Vec<_>>());
-        assert!(late <= early * 2.0 + 100.0, "p99 rose from {early} to {late} ms");
+        assert!(
+            late <= early * 2.0 + 100.0,
+            "p99 rose from {early} to {late} ms"
+        );
     }
 }
 
@@ -119,7 +122,10 @@ fn thirds(values: &[f64]) -> (f64, f64) {
         sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
     };
     let third = values.len().div_ceil(3);
-    (median(&values[..third]), median(&values[values.len() - third..]))
+    (
+        median(&values[..third]),
+        median(&values[values.len() - third..]),
+    )
 }
 
 fn print_table(told: &Value, lives: &[Life]) {
