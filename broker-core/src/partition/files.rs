@@ -2,7 +2,8 @@
 //!
 //! A file with unsynced writes is closed only after a sync: an error of the disk is reported to those
 //! who had the file open when it happened. So whoever is about to open one more than there may be
-//! first waits ([`OpenFiles::room`]) until another partition was synced and let go of its own.
+//! first waits ([`OpenFiles::room`]) until another partition was synced and let go of its own. Readers do
+//! not wait: while unsynced files are on their way out, they may open as many again.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
