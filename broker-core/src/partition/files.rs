@@ -46,13 +46,12 @@ impl OpenFiles {
         }
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         partition.ticket.0.store(ticket, Ordering::Release);
-        let count = {
-            let mut open = self.open.lock();
-            open.insert(ticket, partition.this());
-            open.len()
-        };
-        if count > self.max {
+        self.open.lock().insert(ticket, partition.this());
+        // The oldest may have to be synced first; those after them need not.
+        let mut tries_left = self.max.saturating_mul(2);
+        while self.open.lock().len() > self.max && tries_left > 0 {
             self.close_oldest();
+            tries_left -= 1;
         }
     }
 
