@@ -187,9 +187,12 @@ impl Broker {
                 )?;
                 let keep_house = |topics: &Topics, _: &dyn Fn() -> bool| topics.keep_house();
                 let period = HOUSEKEEPING_PERIOD;
-                let housekeeper = Periodic::start("housekeeping", period, &topics, keep_house)?;
-                let cleaner =
-                    Periodic::start("log cleaner", CLEANER_PERIOD, &topics, Topics::compact)?;
+                // Soon after the start: a broker that is killed again and again must not check
+                // more and more each time.
+                let periods = (HOUSEKEEPING_FIRST, period);
+                let housekeeper = Periodic::start("housekeeping", periods, &topics, keep_house)?;
+                let periods = (CLEANER_PERIOD, CLEANER_PERIOD);
+                let cleaner = Periodic::start("log cleaner", periods, &topics, Topics::compact)?;
                 Ok((
                     groups,
                     transactions,
@@ -276,7 +279,7 @@ impl Periodic {
     /// whether it should end early.
     fn start(
         name: &str,
-        period: Duration,
+        (first, period): (Duration, Duration),
         topics: &Arc<Topics>,
         work: fn(&Topics, &dyn Fn() -> bool),
     ) -> Result<Self, String> {
@@ -288,10 +291,12 @@ impl Periodic {
             .spawn(move || {
                 let (stopping, wake) = &*seen;
                 let mut stop = stopping.lock();
+                let mut wait = first;
                 while !*stop {
-                    if !wake.wait_for(&mut stop, period).timed_out() {
+                    if !wake.wait_for(&mut stop, wait).timed_out() {
                         continue;
                     }
+                    wait = period;
                     let Some(topics) = topics.upgrade() else {
                         return;
                     };
@@ -442,6 +447,7 @@ const FORMAT: u32 = 1;
 const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 16;
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(30);
+const HOUSEKEEPING_FIRST: Duration = Duration::from_secs(5);
 /// `log.cleaner.backoff.ms`.
 const CLEANER_PERIOD: Duration = Duration::from_secs(15);
 

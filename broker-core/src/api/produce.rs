@@ -65,6 +65,17 @@ struct Stored {
     log_append_time_ms: i64,
 }
 
+impl Stored {
+    /// What was stored by an earlier request; `stamped` is its append time, if the topic stamps it.
+    fn before(base_offset: Offset, last_offset: Offset, stamped: Option<i64>) -> Self {
+        Self {
+            base_offset,
+            last_offset,
+            log_append_time_ms: stamped.unwrap_or(-1),
+        }
+    }
+}
+
 /// Why a batch was not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refused {
@@ -309,15 +320,8 @@ async fn store(
             last_offset,
             timestamp,
         } => {
-            return Ok(Stored {
-                base_offset,
-                last_offset,
-                log_append_time_ms: if config.log_append_time {
-                    timestamp
-                } else {
-                    -1
-                },
-            });
+            let stamped = config.log_append_time.then_some(timestamp);
+            return Ok(Stored::before(base_offset, last_offset, stamped));
         }
         SequenceVerdict::OutOfOrder { expected, found } => {
             return Err(Refused::new(
@@ -392,15 +396,8 @@ async fn store(
                 last_offset,
                 timestamp,
             }) => {
-                return Ok(Stored {
-                    base_offset,
-                    last_offset,
-                    log_append_time_ms: if config.log_append_time {
-                        timestamp
-                    } else {
-                        -1
-                    },
-                });
+                let stamped = config.log_append_time.then_some(timestamp);
+                return Ok(Stored::before(base_offset, last_offset, stamped));
             }
             Err(AppendError::StaleVerdict(given_back)) => {
                 // Its transaction ended meanwhile?

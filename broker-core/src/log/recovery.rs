@@ -136,15 +136,8 @@ impl Log {
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
         };
-        let sealed = segments.into_iter().map(|segment| {
-            let Loaded {
-                indexes, end, size, ..
-            } = &segment;
-            let aborted = segment.aborted.len();
-            let directory = directory.clone();
-            Arc::new(SealedSegment::new(indexes, *end, *size, aborted, directory))
-        });
-        let sealed = sealed.collect();
+        let sealed = segments.into_iter();
+        let sealed = sealed.map(|segment| segment.seal(&directory)).collect();
         let mut active = ActiveSegment::new(last.indexes, last.size);
         active.aborted = last.aborted;
         active.began_ms = (last.size > 0).then_some(now_ms);
@@ -247,6 +240,20 @@ struct Loaded {
     end: Offset,
     /// Transactions whose abort marker is in it; known once the producers are.
     aborted: Vec<AbortedEntry>,
+}
+
+impl Loaded {
+    fn seal(self, directory: &Path) -> Arc<SealedSegment> {
+        let aborted = self.aborted.len();
+        let directory = directory.to_owned();
+        Arc::new(SealedSegment::new(
+            &self.indexes,
+            self.end,
+            self.size,
+            aborted,
+            directory,
+        ))
+    }
 }
 
 struct Opening<'a> {

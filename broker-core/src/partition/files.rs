@@ -2,7 +2,8 @@
 //!
 //! A file with unsynced writes is closed only after a sync: an error of the disk is reported to those
 //! who had the file open when it happened. So whoever is about to open one more than there may be
-//! first waits ([`OpenFiles::room`]) until another partition was synced and let go of its own.
+//! first waits ([`OpenFiles::room`]) until another partition was synced and let go of its own. Readers do
+//! not wait: while unsynced files are on their way out, they may open as many again.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
@@ -45,13 +46,12 @@ impl OpenFiles {
         }
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         partition.ticket.0.store(ticket, Ordering::Release);
-        let count = {
-            let mut open = self.open.lock();
-            open.insert(ticket, partition.this());
-            open.len()
-        };
-        if count > self.max {
+        self.open.lock().insert(ticket, partition.this());
+        // The oldest may have to be synced first; those after them need not.
+        let mut tries_left = self.max.saturating_mul(2);
+        while self.open.lock().len() > self.max && tries_left > 0 {
             self.close_oldest();
+            tries_left -= 1;
         }
     }
 
