@@ -16,6 +16,10 @@ enum Client {
     Node,
     Java,
     Go,
+    Sarama,
+    Segmentio,
+    KafkaPython,
+    AioKafka,
 }
 
 impl Client {
@@ -45,6 +49,18 @@ impl Client {
                 command
             }
             Self::Go => Command::new(folder.join("build/franz-go-client")),
+            Self::Sarama | Self::Segmentio => {
+                let mut command = Command::new(folder.join("build/go-others"));
+                command.arg(self.name());
+                command
+            }
+            Self::KafkaPython | Self::AioKafka => {
+                let mut command = Command::new(folder.join(".venv/bin/python"));
+                command
+                    .arg(folder.join("python/others.py"))
+                    .arg(self.name());
+                command
+            }
         }
     }
 
@@ -54,6 +70,10 @@ impl Client {
             Self::Node => "js",
             Self::Java => "java",
             Self::Go => "go",
+            Self::Sarama => "sarama",
+            Self::Segmentio => "segmentio",
+            Self::KafkaPython => "kafka-python",
+            Self::AioKafka => "aiokafka",
         }
     }
 
@@ -306,6 +326,26 @@ fn java_kafka_clients() {
 #[test]
 fn franz_go() {
     check(Client::Go);
+}
+
+#[test]
+fn sarama() {
+    check(Client::Sarama);
+}
+
+#[test]
+fn segmentio_kafka_go() {
+    check(Client::Segmentio);
+}
+
+#[test]
+fn kafka_python() {
+    check(Client::KafkaPython);
+}
+
+#[test]
+fn aiokafka() {
+    check(Client::AioKafka);
 }
 
 #[test]

@@ -324,7 +324,7 @@ fn unchunk(body: &str) -> String {
 
 /// A port below the ephemeral range, so that no outgoing connection takes it while a server is
 /// down between two starts.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 10_000 + u16::try_from(std::process::id() % 150).unwrap_or(0) * 100;
     loop {

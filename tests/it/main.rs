@@ -18,4 +18,5 @@ mod proxy;
 mod replicas;
 mod schemathesis;
 mod server;
+mod stacks;
 mod transfer;

@@ -253,7 +253,7 @@ impl Topics {
         if self.get(name).is_some() {
             return Err(TopicError::new(
                 ErrorCode::TOPIC_ALREADY_EXISTS,
-                format!("topic {name} already exists"),
+                format!("Topic '{name}' already exists."),
             ));
         }
         // As Kafka: names that differ in '.' and '_' alone would share a metric.
