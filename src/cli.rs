@@ -159,7 +159,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> CommandResult {
     match command {
-        Command::Serve(arguments) => serve::run(*arguments).await,
+        Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
         Command::Topic { servers, command } => topic::run(&servers, command).await,
         Command::Schema { servers, command } => schema::run(&servers, command).await,
         Command::Produce { servers, arguments } => produce::run(&servers, arguments).await,

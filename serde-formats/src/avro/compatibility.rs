@@ -25,12 +25,12 @@ const KEPT_MAX: usize = 200_000;
 /// Most bytes of their texts.
 const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Most pairs of types looked at: two unions of some six hundred records each, every one with its
-/// like in the other.
-const PAIRS_MAX: usize = 200_000;
+/// Most pairs of types looked at, in the reference's manner and by name. The second is for unions of
+/// some hundred records.
+const PAIRS_MAX: [usize; 2] = [60_000, 200_000];
 
-/// Most names looked up over all pairs, a tenth of a second's work.
-const LOOKUPS_MAX: usize = 2_000_000;
+/// Most names looked up over all pairs, in the reference's manner and by name.
+const LOOKUPS_MAX: [usize; 2] = [500_000, 1_500_000];
 
 /// Bytes of a long name that take as long as another look-up.
 const LOOKUP_BYTES: usize = 32;
@@ -85,6 +85,16 @@ enum Manner {
     ByName,
     /// A difference met again has the location where it is met.
     Located,
+}
+
+impl Manner {
+    /// A limit of this manner.
+    const fn of(self, [reference, by_name]: [usize; 2]) -> usize {
+        match self {
+            Self::Reference | Self::Located => reference,
+            Self::ByName => by_name,
+        }
+    }
 }
 
 /// Why there is no list of differences.
@@ -278,8 +288,9 @@ impl<'a> Comparison<'a> {
             let limit = format!("schemas nest deeper than {DEPTH_MAX} levels");
             return Err(Stop::Limit(limit));
         }
-        if self.memo.len() >= PAIRS_MAX {
-            let limit = format!("more than {PAIRS_MAX} pairs of types to compare");
+        let pairs_max = self.manner.of(PAIRS_MAX);
+        if self.memo.len() >= pairs_max {
+            let limit = format!("more than {pairs_max} pairs of types to compare");
             return Err(Stop::Limit(limit));
         }
         self.memo.insert((reader, writer), None);
@@ -347,9 +358,10 @@ impl<'a> Comparison<'a> {
     /// Counts a look at `text`.
     fn look_up(&mut self, text: &str) -> Result<(), Stop> {
         self.lookups += 1 + text.len() / LOOKUP_BYTES;
-        match self.lookups > LOOKUPS_MAX {
+        let lookups_max = self.manner.of(LOOKUPS_MAX);
+        match self.lookups > lookups_max {
             true => Err(Stop::Limit(format!(
-                "more than {LOOKUPS_MAX} names to look up"
+                "more than {lookups_max} names to look up"
             ))),
             false => Ok(()),
         }
