@@ -301,8 +301,13 @@ proptest! {
         let slow = parsed.compile().expect("compiles").over_the_tape();
         if fast.is_fast() {
             for payload in payloads.iter().chain(&likely(&text)) {
-                let mut payload = payload.to_string().into_bytes();
-                prop_assert_eq!(accepts(&fast, &payload), judge(&slow, &payload).is_ok(), "{} {:?}", text, String::from_utf8_lossy(&payload));
+                let payload = payload.to_string();
+                // One pass leaves multiples and enumerated values past a double's precision to the tape.
+                let is_left_to_the_tape = payload.contains("e+");
+                let mut payload = payload.into_bytes();
+                let (accepted, verdict) = (accepts(&fast, &payload), judge(&slow, &payload));
+                prop_assert!(accepted == verdict.is_ok() || is_left_to_the_tape && !accepted, "{} {:?}", text, String::from_utf8_lossy(&payload));
+                prop_assert_eq!(judge(&fast, &payload), verdict, "{} {:?}", text, String::from_utf8_lossy(&payload));
                 let at = at.index(payload.len());
                 payload[at] = byte;
                 prop_assert_eq!(judge(&fast, &payload), judge(&slow, &payload), "{} {:?}", text, String::from_utf8_lossy(&payload));
