@@ -19,12 +19,15 @@ cargo xtask COMMAND
   setup     install what the client tests need (system packages, Python, npm, Maven, Go), pinned
   lint      rustfmt and clippy, warnings are errors
   bench     build for release, start a server, run `assay bench produce` and `consume`
+  bench-kafka
+            Apache Kafka and Assay side by side, `benches/kafka`
   bench-registry [FLAGS]
             build for release, start PostgreSQL, run `assay bench registry`
   demo      build for release and run demo/run
   interop N run the client suites N times in a row (default 10)
   crash-registry N
             kill -9 during 1,000 registrations, N times on each store (default 50)
+  suites    franz-go's and librdkafka's own tests against a server, `tests/suites`
   soak M    mixed load for M minutes (default 30) while the server is killed every 20 s: nothing
             acknowledged is missing or there twice; prints a table
   fuzz S    run every fuzz target for S seconds (default 60); needs cargo-fuzz
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
         "setup" => setup(),
         "lint" => lint(),
         "bench" => bench(),
+        "bench-kafka" => script("benches/kafka"),
+        "suites" => script("tests/suites/run"),
         "bench-registry" => bench_registry(&rest),
         "demo" => demo(),
         "interop" => interop(argument.map(String::as_str)),
@@ -103,6 +108,13 @@ fn bench() -> Done {
     run(&mut Command::new(root().join("benches/run")))
 }
 
+/// A script that runs the release build beside what the client tests have installed.
+fn script(path: &str) -> Done {
+    setup()?;
+    release()?;
+    run(&mut Command::new(root().join(path)))
+}
+
 /// Commits wait for the disk, as on a server that people rely on.
 fn bench_registry(flags: &[String]) -> Done {
     setup()?;
@@ -142,7 +154,16 @@ fn interop(times: Option<&str>) -> Done {
     setup()?;
     for round in 1..=times {
         println!("interop: round {round} of {times}");
-        cargo(&["test", "--locked", "--test", "it", "clients::"])?;
+        cargo(&[
+            "test",
+            "--locked",
+            "--test",
+            "it",
+            "--",
+            "clients::",
+            "stacks::",
+            "groups::",
+        ])?;
     }
     println!("interop: {times} rounds passed");
     Ok(())
