@@ -252,6 +252,10 @@ async fn produce_run(
         .await?;
 
     let acks = if arguments.acks == "1" { 1 } else { -1 };
+    for partition in 0..i32::try_from(partitions)? {
+        let frame = broker.produce_frame(&topic, partition, &batch, acks)?;
+        led(&servers.bootstrap, &frame).await?;
+    }
     let cpu_before = broker_cpu_seconds(registry, arguments.process).await;
     let started = Instant::now();
     let until = started + Duration::from_secs(arguments.seconds);
@@ -324,6 +328,25 @@ async fn connection(
         if !checked {
             check_stored(&answer)?;
             checked = true;
+        }
+    }
+}
+
+/// Produces once, and again until the new partition has a leader: some brokers answer before it has.
+async fn led(address: &str, frame: &[u8]) -> Result<(), Failure> {
+    let mut stream = TcpStream::connect(address).await?;
+    let patience = Instant::now() + Duration::from_secs(10);
+    let mut answer = Vec::new();
+    loop {
+        stream.write_all(frame).await?;
+        let length = usize::try_from(stream.read_u32().await?)?;
+        answer.resize(length, 0);
+        stream.read_exact(&mut answer).await?;
+        match check_stored(&answer) {
+            Err(_) if Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            stored => return stored,
         }
     }
 }
