@@ -431,6 +431,22 @@ async fn who_may_nothing_is_told_so_by_every_api() {
     );
     refused!(
         client,
+        1,
+        wire!(ConsumerGroupHeartbeatRequest { group_id: group() }),
+        |answer| answer.error_code,
+        GROUP
+    );
+    refused!(
+        client,
+        1,
+        wire!(ConsumerGroupDescribeRequest {
+            group_ids: vec![group()],
+        }),
+        |answer| answer.groups[0].error_code,
+        GROUP
+    );
+    refused!(
+        client,
         5,
         wire!(LeaveGroupRequest { group_id: group() }),
         |answer| answer.error_code,
