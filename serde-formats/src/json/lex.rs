@@ -1,4 +1,4 @@
-//! Scanning of JSON text that both ways of judging a payload share.
+//! Scanning of JSON text that the readers of schemas and payloads share.
 
 /// Where the run of plain characters at `at` ends: at a quote, a backslash, a control character
 /// or the end. Looks at eight bytes at a time.
@@ -26,6 +26,52 @@ pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Why bytes are no number; `at` of [`number_end`] stands where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NumberFault {
+    /// There is a digit missing.
+    Digit,
+    /// A digit follows a leading zero.
+    LeadingZero,
+}
+
+/// Moves `at` past the number that starts there (RFC 8259 section 6), or to what is wrong with it;
+/// answers whether it has an exponent.
+#[inline]
+pub(super) fn number_end(bytes: &[u8], at: &mut usize) -> Result<bool, NumberFault> {
+    let digits = |at: &mut usize| {
+        let start = *at;
+        while matches!(bytes.get(*at), Some(b'0'..=b'9')) {
+            *at += 1;
+        }
+        if *at > start {
+            Ok(())
+        } else {
+            Err(NumberFault::Digit)
+        }
+    };
+    *at += usize::from(bytes.get(*at) == Some(&b'-'));
+    if bytes.get(*at) == Some(&b'0') {
+        *at += 1;
+        if matches!(bytes.get(*at), Some(b'0'..=b'9')) {
+            return Err(NumberFault::LeadingZero);
+        }
+    } else {
+        digits(at)?;
+    }
+    if bytes.get(*at) == Some(&b'.') {
+        *at += 1;
+        digits(at)?;
+    }
+    let has_exponent = matches!(bytes.get(*at), Some(b'e' | b'E'));
+    if has_exponent {
+        *at += 1;
+        *at += usize::from(matches!(bytes.get(*at), Some(b'+' | b'-')));
+        digits(at)?;
+    }
+    Ok(has_exponent)
 }
 
 /// Where the escape that starts with the backslash at `at` ends; `None` when it is none.

@@ -4,6 +4,7 @@
 //! parser (Jackson, with numbers as `BigDecimal`) prints them. Knows nothing of JSON Schema.
 //! Next: `parse.rs`, which reads schemas out of these trees.
 
+use super::lex::{NumberFault, number_end};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -421,40 +422,12 @@ impl Reader<'_> {
         }
     }
 
-    fn digits(&mut self) -> Result<(), ParseError> {
-        if !matches!(self.peek(), Some(b'0'..=b'9')) {
-            return Err(self.unexpected("a digit"));
-        }
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
     fn number(&mut self) -> Result<Json, ParseError> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'0'..=b'9')) {
-                return Err(self.error("leading zeros are not allowed"));
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+        number_end(self.bytes, &mut self.at).map_err(|fault| match fault {
+            NumberFault::Digit => self.unexpected("a digit"),
+            NumberFault::LeadingZero => self.error("leading zeros are not allowed"),
+        })?;
         let text = self.text.get(start..self.at).unwrap_or_default();
         if text.len() > NUMBER_BYTES_MAX {
             return Err(self.error(format!("number longer than {NUMBER_BYTES_MAX} characters")));

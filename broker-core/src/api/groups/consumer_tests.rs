@@ -3,48 +3,10 @@
 use std::sync::Arc;
 
 use kafka_wire::{consumer_group_heartbeat_request, offset_commit_request, offset_fetch_request};
-use kafka_wire_core::{ApiVersion, KafkaEncode};
-use tempfile::TempDir;
 
+use super::tests::{Fixture, context, encodes};
 use super::*;
-use crate::BrokerConfig;
-use crate::protocol::wire_uuid;
-use crate::topics::NewTopic;
-use crate::validation::NoValidation;
 use crate::wire;
-
-fn broker() -> (TempDir, Arc<Broker>) {
-    let data = TempDir::new().unwrap();
-    let config = BrokerConfig::new(data.path().to_owned());
-    let broker = Broker::open(config, Arc::new(NoValidation)).unwrap();
-    let topic = NewTopic {
-        name: "t".to_owned(),
-        partitions: 2,
-        replication_factor: -1,
-        configs: std::collections::BTreeMap::new(),
-        internal: false,
-    };
-    broker.topics.create(&topic, false).unwrap();
-    (data, broker)
-}
-
-fn context(version: i16) -> RequestContext {
-    RequestContext {
-        client_id: "c".into(),
-        client_software: "".into(),
-        principal: crate::authorization::Principal::anonymous(),
-        address: "127.0.0.1:1000".parse().unwrap(),
-        correlation_id: 1,
-        version,
-        meter: None,
-    }
-}
-
-#[track_caller]
-fn encodes(response: &impl KafkaEncode, version: i16) {
-    let encoded = response.encoded_len(ApiVersion::new(version));
-    assert!(encoded.is_ok(), "v{version}: {encoded:?}");
-}
 
 fn joining(group: &str, member: &str) -> kafka_wire::ConsumerGroupHeartbeatRequest {
     wire!(kafka_wire::ConsumerGroupHeartbeatRequest {
@@ -59,8 +21,9 @@ fn joining(group: &str, member: &str) -> kafka_wire::ConsumerGroupHeartbeatReque
 
 #[tokio::test]
 async fn a_member_lives_in_every_version() {
-    let (_data, broker) = broker();
-    let topic_id = wire_uuid(broker.topics.get("t").unwrap().id);
+    let fixture = Fixture::new();
+    let broker = Arc::clone(&fixture.broker);
+    let topic_id = fixture.topic_id();
     for version in 0..=1 {
         let context = context(version);
         let group = format!("g{version}");
@@ -137,7 +100,8 @@ async fn a_member_lives_in_every_version() {
 #[tokio::test]
 async fn requests_that_say_too_little_are_refused() {
     type Change = fn(&mut kafka_wire::ConsumerGroupHeartbeatRequest);
-    let (_data, broker) = broker();
+    let fixture = Fixture::new();
+    let broker = Arc::clone(&fixture.broker);
     let cases: &[(Change, ErrorCode, &str)] = &[
         (
             |r| r.group_id = "".into(),
@@ -218,7 +182,8 @@ async fn requests_that_say_too_little_are_refused() {
 
 #[tokio::test]
 async fn commits_and_reads_know_epochs() {
-    let (_data, broker) = broker();
+    let fixture = Fixture::new();
+    let broker = Arc::clone(&fixture.broker);
     consumer_group_heartbeat(&broker, &context(1), joining("g", "m")).await;
     let stale = ErrorCode::STALE_MEMBER_EPOCH;
     for (version, epoch, expected) in [

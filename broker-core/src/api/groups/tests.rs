@@ -15,13 +15,14 @@ use crate::topics::NewTopic;
 use crate::validation::NoValidation;
 use crate::wire;
 
-struct Fixture {
+/// A broker with topic `t` of two partitions.
+pub(super) struct Fixture {
     _data: TempDir,
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let data = TempDir::new().unwrap();
         let config = BrokerConfig::new(data.path().to_owned());
         let broker = Broker::open(config, Arc::new(NoValidation)).unwrap();
@@ -39,12 +40,12 @@ impl Fixture {
         }
     }
 
-    fn topic_id(&self) -> kafka_wire_core::Uuid {
+    pub(super) fn topic_id(&self) -> kafka_wire_core::Uuid {
         crate::protocol::wire_uuid(self.broker.topics.get("t").unwrap().id)
     }
 }
 
-fn context(version: i16) -> RequestContext {
+pub(super) fn context(version: i16) -> RequestContext {
     RequestContext {
         client_id: "c".into(),
         client_software: "".into(),
@@ -57,7 +58,7 @@ fn context(version: i16) -> RequestContext {
 }
 
 #[track_caller]
-fn encodes(response: &impl KafkaEncode, version: i16) {
+pub(super) fn encodes(response: &impl KafkaEncode, version: i16) {
     let encoded = response.encoded_len(ApiVersion::new(version));
     assert!(encoded.is_ok(), "v{version}: {encoded:?}");
 }

@@ -84,7 +84,19 @@ impl GroupCoordinator {
             }
             Ok(inner.written)
         };
-        let written = if committer.generation < 0 {
+        let written = self.commit_to(group_id, committer, commit)?;
+        self.log.durable(group_id, written).await
+    }
+
+    /// Commits under the group's lock. One who is in no generation may commit to a group that does not
+    /// exist yet.
+    fn commit_to<T>(
+        &self,
+        group_id: &str,
+        committer: Committer<'_>,
+        commit: impl FnOnce(&Slot, &mut Inner) -> Result<T, ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        if committer.generation < 0 {
             self.with_new_group(group_id, |slot, inner| {
                 let result = commit(slot, inner);
                 self.forget_if_vacant(slot, inner);
@@ -93,8 +105,7 @@ impl GroupCoordinator {
         } else {
             self.with_group(group_id, commit)
                 .unwrap_or(Err(ErrorCode::ILLEGAL_GENERATION))
-        }?;
-        self.log.durable(group_id, written).await
+        }
     }
 
     /// TxnOffsetCommit: returns when the commits are durable; they count once the producer's
@@ -142,16 +153,7 @@ impl GroupCoordinator {
             groups.insert(group_id.to_owned());
             Ok(inner.written)
         };
-        let written = if committer.generation < 0 {
-            self.with_new_group(group_id, |slot, inner| {
-                let result = commit(slot, inner);
-                self.forget_if_vacant(slot, inner);
-                result
-            })
-        } else {
-            self.with_group(group_id, commit)
-                .unwrap_or(Err(ErrorCode::ILLEGAL_GENERATION))
-        }?;
+        let written = self.commit_to(group_id, committer, commit)?;
         self.log.durable(group_id, written).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::super::lex::plain_end;
+use super::super::lex::{NumberFault, number_end, plain_end};
 use super::{
     Entry, Kind, PAYLOAD_DEPTH_MAX, SCANNED_MEMBERS_MAX, SyntaxError, Tape, Unescape, compare_raw,
     name_hash,
@@ -350,42 +350,12 @@ impl<'p> Parser<'p> {
         self.push(kind, start, false, 0).map(|_| ())
     }
 
-    fn digits(&mut self) -> Result<(), SyntaxError> {
-        if !matches!(self.peek(), Some(b'0'..=b'9')) {
-            return Err(self.unexpected("expected a digit"));
-        }
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
     fn number(&mut self) -> Result<(), SyntaxError> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'0'..=b'9')) {
-                return Err(self.malformed("leading zeros are not allowed"));
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        let mut exponent = false;
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            exponent = true;
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+        let exponent = number_end(self.bytes, &mut self.at).map_err(|fault| match fault {
+            NumberFault::Digit => self.unexpected("expected a digit"),
+            NumberFault::LeadingZero => self.malformed("leading zeros are not allowed"),
+        })?;
         // Only these can leave a double's range; a bound on such a number could not be judged.
         if exponent || self.at - start > 300 {
             let text = self.text.get(start..self.at).unwrap_or_default();
