@@ -194,7 +194,11 @@ mod tests {
             ),
             (vec![component("ip", 2, None)], false, "ip *ip"),
             (vec![component("ip", 1, None)], true, "*ip"),
-            (vec![component("ip", 0, Some("::ffff:10.0.0.1"))], true, "ip"),
+            (
+                vec![component("ip", 0, Some("::ffff:10.0.0.1"))],
+                true,
+                "ip",
+            ),
             (
                 vec![component("ip", 2, None), component("user", 2, None)],
                 false,

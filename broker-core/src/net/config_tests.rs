@@ -6,8 +6,7 @@ use kafka_wire::describe_configs_request::DescribeConfigsResource;
 use kafka_wire::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_wire::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
-    ListConfigResourcesRequest,
-    alter_configs_request, incremental_alter_configs_request,
+    ListConfigResourcesRequest, alter_configs_request, incremental_alter_configs_request,
 };
 
 use super::client::Client;

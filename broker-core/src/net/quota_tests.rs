@@ -409,7 +409,10 @@ async fn changes_of_topics_beyond_a_quota_are_refused() {
     assert_eq!(grow(&mut client, 3, "a", 101).await, (REFUSED, 200));
     assert!(started.elapsed() >= Duration::from_millis(200));
     assert_eq!(delete(&mut client, 5, "a").await, (REFUSED, 200));
-    assert_eq!(server.broker.topics.get("a").unwrap().partitions().len(), 100);
+    assert_eq!(
+        server.broker.topics.get("a").unwrap().partitions().len(),
+        100
+    );
     // A topic that is not there yet is what a client expects that waits for its creation.
     let metadata = wire!(MetadataRequest {
         topics: Some(vec![wire!(MetadataRequestTopic {

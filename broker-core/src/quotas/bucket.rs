@@ -70,8 +70,18 @@ mod tests {
             ("time that passed pays", &[(0, 25.0)], 1000, 500),
             ("all is paid", &[(0, 25.0)], 1500, 0),
             ("several add up", &[(0, 20.0), (500, 4.0)], 500, 500),
-            ("a pause is worth what fits", &[(0, 1.0), (60_000, 23.0)], 60_000, 500),
-            ("a clock that goes back harms nobody", &[(50_000, 23.0)], 10_000, 500),
+            (
+                "a pause is worth what fits",
+                &[(0, 1.0), (60_000, 23.0)],
+                60_000,
+                500,
+            ),
+            (
+                "a clock that goes back harms nobody",
+                &[(50_000, 23.0)],
+                10_000,
+                500,
+            ),
             ("a huge change", &[(0, 1e30)], 0, i64::from(i32::MAX)),
         ] {
             let mut bucket = Bucket::default();

@@ -183,10 +183,7 @@ impl QuotaTable {
             return None;
         }
         let address = address.to_canonical();
-        let names = [
-            EntityName::Named(address.to_string()),
-            EntityName::Default,
-        ];
+        let names = [EntityName::Named(address.to_string()), EntityName::Default];
         let limit = names.into_iter().find_map(|name| {
             let entity = QuotaEntity {
                 ip: Some(name),

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Committer, GroupCoordinator, GroupSummary, OffsetReader};
 use crate::clock::Clock;
 use crate::error::ErrorCode;
-use crate::groups::{GroupConfig, MigrationPolicy, OFFSETS_TOPIC};
 use crate::groups::classic::{
     GroupState, JoinReply, JoinRequest, Protocol, SyncReply, SyncRequest,
 };
 use crate::groups::group::GroupType;
 use crate::groups::offsets::CommittedOffset;
+use crate::groups::{GroupConfig, MigrationPolicy, OFFSETS_TOPIC};
 use crate::ids::PartitionIndex;
 use crate::topics::NewTopic;
 use crate::validation::NoValidation;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::groups::overrides::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS};
-use crate::topics::{ConfigChange, ConfigOp};
 use crate::groups::consumer::{
     Assignment, Heartbeat, HeartbeatReply, JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH,
 };
+use crate::groups::overrides::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS};
+use crate::topics::{ConfigChange, ConfigOp};
 
 impl Fixture {
     async fn send(&self, group: &str, request: Heartbeat) -> Result<HeartbeatReply, ErrorCode> {
@@ -364,11 +364,18 @@ async fn a_group_has_its_own_session_and_interval() {
     };
     let interval_ms = |fixture: &Fixture| fixture.groups().heartbeat_interval_ms("g");
     assert_eq!(interval_ms(&fixture), 5_000);
-    for (name, value) in [(HEARTBEAT_INTERVAL_MS, "1000"), (SESSION_TIMEOUT_MS, "8000")] {
+    for (name, value) in [
+        (HEARTBEAT_INTERVAL_MS, "1000"),
+        (SESSION_TIMEOUT_MS, "8000"),
+    ] {
         assert_eq!(set(&fixture, &[(name, Some(value))]), Ok(()));
     }
     let refused = set(&fixture, &[(SESSION_TIMEOUT_MS, Some("1000"))]);
-    assert_eq!(refused, Err(ErrorCode::INVALID_CONFIG), "not above the interval");
+    assert_eq!(
+        refused,
+        Err(ErrorCode::INVALID_CONFIG),
+        "not above the interval"
+    );
     assert_eq!(interval_ms(&fixture), 1_000);
     assert_eq!(fixture.groups().heartbeat_interval_ms("other"), 5_000);
 
@@ -396,7 +403,10 @@ async fn a_group_has_its_own_session_and_interval() {
     fixture.beat("g", "a", epoch).await.unwrap();
     fixture.pass(44_999);
     assert_eq!((interval_ms(&fixture), members(&fixture, "g")), (5_000, 1));
-    assert_eq!(fixture.broker.topics.list_group_configs(), Vec::<String>::new());
+    assert_eq!(
+        fixture.broker.topics.list_group_configs(),
+        Vec::<String>::new()
+    );
     fixture.pass(1);
     assert_eq!(members(&fixture, "g"), 0);
 }
