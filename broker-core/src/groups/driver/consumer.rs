@@ -43,8 +43,8 @@ impl TopicView for Topics {
     }
 
     fn names(&self) -> Vec<String> {
+        // Internal ones too, as in Kafka: whoever does not want them says so in the expression.
         let topics = self.list().into_iter();
-        let topics = topics.filter(|topic| !topic.internal);
         topics.map(|topic| topic.name.to_string()).collect()
     }
 }

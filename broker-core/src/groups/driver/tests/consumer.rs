@@ -452,3 +452,21 @@ async fn groups_migrate_as_the_policy_says() {
         assert_eq!(joined.error, ErrorCode::NONE, "{policy:?}");
     }
 }
+
+/// As Kafka does; franz-go's own tests count on it.
+#[tokio::test]
+async fn a_regular_expression_may_match_internal_topics() {
+    let fixture = Fixture::new();
+    let request = Heartbeat {
+        member_id: "a".to_owned(),
+        member_epoch: JOIN_EPOCH,
+        rebalance_timeout_ms: Some(10_000),
+        regex: Some("t|__consumer_.*".to_owned()),
+        owned: Some(Assignment::new()),
+        ..Heartbeat::default()
+    };
+    let assigned = fixture.send("g", request).await.unwrap().assignment;
+    let ids = ["t", OFFSETS_TOPIC].map(|name| fixture.broker.topics.get(name).unwrap().id);
+    let found: BTreeSet<_> = assigned.unwrap().into_keys().collect();
+    assert_eq!(found, BTreeSet::from(ids));
+}
