@@ -115,9 +115,9 @@ fn kafka_quota_broker_and_cluster_scripts() {
     )
     .good();
     for change in [
-        "--entity-type clients --entity-name app --add-config producer_byte_rate=1000",
+        "--entity-type clients --entity-name app --add-config \
+         producer_byte_rate=1000,controller_mutation_rate=2.5",
         "--entity-type clients --entity-default --add-config request_percentage=50",
-        "--entity-type users --entity-name ann --add-config controller_mutation_rate=2.5",
         "--entity-type ips --entity-name 10.0.0.1 --add-config connection_creation_rate=7",
         "--entity-type groups --entity-name readers --add-config \
          consumer.session.timeout.ms=50000,consumer.heartbeat.interval.ms=2000",
@@ -140,14 +140,11 @@ fn kafka_quota_broker_and_cluster_scripts() {
         CONFIGS,
         "--describe --entity-type clients",
         &[
-            "for client-id 'app' are producer_byte_rate=1000.0",
+            "for client-id 'app' are",
+            "producer_byte_rate=1000.0",
+            "controller_mutation_rate=2.5",
             "for the default client-id are request_percentage=50.0",
         ],
-    );
-    shown(
-        CONFIGS,
-        "--describe --entity-type users",
-        &["for user-principal 'ann' are controller_mutation_rate=2.5"],
     );
     shown(
         CONFIGS,

@@ -215,11 +215,11 @@ final class Administration {
    */
   private static void changesBeyondQuota(Admin admin, String bootstrap) throws Exception {
     ClientQuotaEntity hasty = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, "hasty"));
-    ClientQuotaAlteration.Op set = new ClientQuotaAlteration.Op("controller_mutation_rate", 5.0);
+    ClientQuotaAlteration.Op set = new ClientQuotaAlteration.Op("controller_mutation_rate", 1.0);
     admin.alterClientQuotas(List.of(new ClientQuotaAlteration(hasty, List.of(set)))).all().get();
     try (Admin limited = Admin.create(Map.of("bootstrap.servers", bootstrap, "client.id", "hasty"))) {
-      // Eleven seconds' worth are free, and what is owed then takes 0.2 s each.
-      limited.createTopics(List.of(new NewTopic("java-many", 58, (short) 1))).all().get();
+      // Eleven seconds' worth are free, and what is owed then takes a second each.
+      limited.createTopics(List.of(new NewTopic("java-many", 16, (short) 1))).all().get();
       CreateTopicsOptions once = new CreateTopicsOptions().retryOnQuotaViolation(false);
       NewTopic more = new NewTopic("java-more", 1, (short) 1);
       try {
@@ -232,8 +232,8 @@ final class Administration {
             "" + error.getCause());
       }
       limited.createTopics(List.of(more)).all().get();
-      limited.deleteTopics(List.of("java-many", "java-more")).all().get();
     }
+    admin.deleteTopics(List.of("java-many", "java-more")).all().get();
     ClientQuotaAlteration.Op remove =
         new ClientQuotaAlteration.Op("controller_mutation_rate", null);
     admin.alterClientQuotas(List.of(new ClientQuotaAlteration(hasty, List.of(remove)))).all().get();
