@@ -10,8 +10,8 @@ mod bucket;
 mod rate;
 mod table;
 
+use core::net::IpAddr;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
