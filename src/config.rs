@@ -102,6 +102,14 @@ pub struct ServeOptions {
     /// Assignors that consumers may ask for, the default first [default: uniform,range]
     #[arg(long, env = "ASSAY_GROUP_CONSUMER_ASSIGNORS", value_name = "NAMES")]
     pub group_consumer_assignors: Option<String>,
+    /// Which groups change the protocol while they have members: disabled, upgrade, downgrade or
+    /// bidirectional [default: bidirectional]
+    #[arg(
+        long,
+        env = "ASSAY_GROUP_CONSUMER_MIGRATION_POLICY",
+        value_name = "POLICY"
+    )]
+    pub group_consumer_migration_policy: Option<String>,
     /// PostgreSQL database of the registry, `postgres://USER:PASSWORD@HOST/DATABASE`; any number of
     /// processes may share it [default: registry.db in the data directory]
     #[arg(

@@ -1,6 +1,6 @@
 //! Consumer groups: Kafka's `group.initial.rebalance.delay.ms` and `group.consumer.*`.
 
-use broker_core::groups::{Assignor, ConsumerConfig, GroupConfig};
+use broker_core::groups::{Assignor, ConsumerConfig, GroupConfig, MigrationPolicy};
 use serde::Serialize;
 
 use super::{ConfigError, ServeOptions};
@@ -19,6 +19,8 @@ pub struct GroupSettings {
     pub group_consumer_max_size: usize,
     /// Names, the default first, with commas between.
     pub group_consumer_assignors: String,
+    /// Kafka's name of it.
+    pub group_consumer_migration_policy: String,
 }
 
 impl GroupSettings {
@@ -28,6 +30,8 @@ impl GroupSettings {
         let ms = |flag: Option<i32>, file: Option<i32>, usual: i32| flag.or(file).unwrap_or(usual);
         let assignors = flags.group_consumer_assignors.as_ref();
         let assignors = assignors.or(file.group_consumer_assignors.as_ref());
+        let policy = flags.group_consumer_migration_policy.as_ref();
+        let policy = policy.or(file.group_consumer_migration_policy.as_ref());
         Self {
             group_initial_rebalance_delay_ms: ms(
                 flags.group_initial_rebalance_delay_ms,
@@ -51,6 +55,9 @@ impl GroupSettings {
             group_consumer_assignors: assignors
                 .cloned()
                 .unwrap_or_else(|| names(&usual.consumer.assignors)),
+            group_consumer_migration_policy: policy
+                .cloned()
+                .unwrap_or_else(|| usual.migration.name().to_owned()),
         }
     }
 
@@ -75,7 +82,8 @@ impl GroupSettings {
         if self.group_consumer_max_size == 0 {
             return refuse("--group-consumer-max-size", "0 is less than 1".to_owned());
         }
-        self.assignors().map(drop)
+        self.assignors()?;
+        self.migration().map(drop)
     }
 
     /// The broker's part.
@@ -91,6 +99,7 @@ impl GroupSettings {
                 size_max: self.group_consumer_max_size,
                 assignors: self.assignors()?,
             },
+            migration: self.migration()?,
             ..GroupConfig::default()
         })
     }
@@ -106,6 +115,19 @@ impl GroupSettings {
                 })
         };
         asked.map(known).collect()
+    }
+
+    fn migration(&self) -> Result<MigrationPolicy, ConfigError> {
+        let asked = &self.group_consumer_migration_policy;
+        let mut all = MigrationPolicy::ALL.into_iter();
+        all.find(|known| known.name().eq_ignore_ascii_case(asked))
+            .ok_or_else(|| ConfigError::Value {
+                option: "--group-consumer-migration-policy",
+                reason: format!(
+                    "{asked:?} is none of {}",
+                    MigrationPolicy::ALL.map(MigrationPolicy::name).join(", ")
+                ),
+            })
     }
 }
 
@@ -141,6 +163,10 @@ mod tests {
             (
                 "group-consumer-assignors = ''",
                 "--group-consumer-assignors",
+            ),
+            (
+                "group-consumer-migration-policy = 'sideways'",
+                "--group-consumer-migration-policy",
             ),
         ] {
             let file: ServeOptions = toml::from_str(text).unwrap();

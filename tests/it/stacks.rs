@@ -115,14 +115,18 @@ fn kafka_quota_broker_and_cluster_scripts() {
     )
     .good();
     for change in [
-        "--entity-type clients --entity-name app --add-config producer_byte_rate=1000",
+        "--entity-type clients --entity-name app --add-config \
+         producer_byte_rate=1000,controller_mutation_rate=2.5",
         "--entity-type clients --entity-default --add-config request_percentage=50",
+        "--entity-type ips --entity-name 10.0.0.1 --add-config connection_creation_rate=7",
+        "--entity-type groups --entity-name readers --add-config \
+         consumer.session.timeout.ms=50000,consumer.heartbeat.interval.ms=2000",
         "--entity-type brokers --entity-name 1 --add-config log.retention.ms=7200000",
     ] {
         tool(&server, CONFIGS, &format!("--alter {change}"), "").good();
     }
-    let refused = "--alter --entity-type ips --entity-name 10.0.0.1 \
-                   --add-config connection_creation_rate=1";
+    let refused = "--alter --entity-type groups --entity-name readers \
+                   --add-config consumer.session.timeout.ms=1000";
     let refused = tool(&server, CONFIGS, refused, "");
     assert_ne!(refused.code, Some(0), "{refused:?}");
     let metrics = "--alter --name m1 --metrics org.apache.kafka.producer. --interval 60000";
@@ -136,8 +140,24 @@ fn kafka_quota_broker_and_cluster_scripts() {
         CONFIGS,
         "--describe --entity-type clients",
         &[
-            "for client-id 'app' are producer_byte_rate=1000.0",
+            "for client-id 'app' are",
+            "producer_byte_rate=1000.0",
+            "controller_mutation_rate=2.5",
             "for the default client-id are request_percentage=50.0",
+        ],
+    );
+    shown(
+        CONFIGS,
+        "--describe --entity-type ips",
+        &["for ip '10.0.0.1' are connection_creation_rate=7.0"],
+    );
+    shown(
+        CONFIGS,
+        "--describe --entity-type groups --entity-name readers",
+        &[
+            "consumer.session.timeout.ms=50000",
+            "consumer.heartbeat.interval.ms=2000",
+            "DYNAMIC_GROUP_CONFIG:consumer.heartbeat.interval.ms=2000",
         ],
     );
     shown(

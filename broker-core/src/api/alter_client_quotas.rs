@@ -1,8 +1,9 @@
 //! AlterClientQuotas, key 49, versions 0 and 1 (KIP-546). v1 flexible.
 //!
-//! Quotas are for users, client ids, and client ids of users; those by address, and for creating
-//! topics, are refused: they would not be kept to.
+//! Quotas are for users, client ids, and client ids of users, or for addresses (KIP-612), which are
+//! written as numbers: a host's name would stand for one address today and for another tomorrow.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafka_wire::alter_client_quotas_request as request;
@@ -65,18 +66,16 @@ async fn alter(
 }
 
 fn entity(halves: &[request::EntityData]) -> Result<QuotaEntity, TopicError> {
-    let mut entity = QuotaEntity {
-        user: None,
-        client_id: None,
-    };
+    let mut entity = QuotaEntity::default();
     for half in halves {
         let place = match half.entity_type.as_str() {
             ENTITY_USER => &mut entity.user,
             ENTITY_CLIENT_ID => &mut entity.client_id,
+            ENTITY_IP => &mut entity.ip,
             other => {
                 return refuse(
                     ErrorCode::INVALID_REQUEST,
-                    format!("quotas are for users and client ids, not for {other:?}"),
+                    format!("quotas are for users, client ids and addresses, not for {other:?}"),
                 );
             }
         };
@@ -92,6 +91,15 @@ fn entity(halves: &[request::EntityData]) -> Result<QuotaEntity, TopicError> {
                 format!("entity type {} is named twice", half.entity_type),
             );
         }
+    }
+    if let Some(EntityName::Named(name)) = &mut entity.ip {
+        let Ok(address) = name.parse::<IpAddr>() else {
+            return refuse(
+                ErrorCode::INVALID_REQUEST,
+                format!("{name:?} is not an IP address"),
+            );
+        };
+        *name = address.to_canonical().to_string();
     }
     Ok(entity)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
-    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_TOPIC, RequestContext, blocking, refuse,
+    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_TOPIC, RequestContext,
+    blocking, refuse,
 };
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
@@ -21,6 +22,8 @@ pub(super) enum ConfigResource {
     Broker(BrokerScope),
     /// A subscription to metrics of clients.
     ClientMetrics(String),
+    /// A consumer group by id, whether or not it is there.
+    Group(String),
 }
 
 impl ConfigResource {
@@ -54,6 +57,10 @@ impl ConfigResource {
                 context.authorize_change(broker, operation, Resource::Cluster)?;
                 Ok(Self::ClientMetrics(name.to_owned()))
             }
+            RESOURCE_GROUP => {
+                context.authorize_change(broker, operation, Resource::Group(name))?;
+                Ok(Self::Group(name.to_owned()))
+            }
             other => refuse(
                 ErrorCode::INVALID_REQUEST,
                 format!("configs of resource type {other} are not supported"),
@@ -72,7 +79,7 @@ pub(super) async fn change(
 ) -> Result<(), TopicError> {
     let resource = ConfigResource::find(broker, context, Operation::AlterConfigs, resource)?;
     let change = change?;
-    let topics = Arc::clone(&broker.topics);
+    let (topics, groups) = (Arc::clone(&broker.topics), Arc::clone(&broker.groups));
     blocking(move || match resource {
         ConfigResource::Topic(name) => topics.change_configs(&name, &change, validate_only),
         ConfigResource::Broker(scope) => {
@@ -81,6 +88,7 @@ pub(super) async fn change(
         ConfigResource::ClientMetrics(name) => {
             topics.change_client_metrics(&name, &change, validate_only)
         }
+        ConfigResource::Group(name) => groups.change_configs(&name, &change, validate_only),
     })
     .await
 }

@@ -1,6 +1,6 @@
 //! CreatePartitions, key 37, versions 0 to 3.
 //!
-//! v2 flexible; v3 throttling code only. The answer names every topic asked for.
+//! v2 flexible; v3 a quota may refuse (KIP-599). The answer names every topic asked for.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use kafka_wire::create_partitions_request::CreatePartitionsTopic;
 use kafka_wire::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_wire::{CreatePartitionsRequest, CreatePartitionsResponse};
 
+use super::mutations::Mutations;
 use super::{RequestContext, blocking, code_and_message, refuse};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
@@ -21,12 +22,13 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
+    let mut mutations = Mutations::new(broker, context, QUOTA_REFUSES_FROM);
     let mut results = Vec::new();
     for asked in request.topics {
         let name = asked.name.clone();
         let resource = Resource::Topic(&name);
         let outcome = match context.authorize_change(broker, Operation::Alter, resource) {
-            Ok(()) => add(broker, asked, request.validate_only).await,
+            Ok(()) => add(broker, asked, request.validate_only, &mut mutations).await,
             Err(denied) => Err(denied),
         };
         let (error_code, error_message) = code_and_message(&outcome);
@@ -36,13 +38,17 @@ pub(super) async fn handle(
             error_message,
         }));
     }
-    wire!(CreatePartitionsResponse { results })
+    wire!(CreatePartitionsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        results,
+    })
 }
 
 async fn add(
     broker: &Arc<Broker>,
     asked: CreatePartitionsTopic,
     validate_only: bool,
+    mutations: &mut Mutations<'_>,
 ) -> Result<(), TopicError> {
     let node_id = broker.config.node_id;
     if let Some(assignments) = &asked.assignments {
@@ -74,5 +80,17 @@ async fn add(
     let topics = Arc::clone(&broker.topics);
     let name = asked.name.into_string();
     let count = asked.count;
+    if mutations.are_limited() && !validate_only {
+        // What cannot be added costs nothing: it is looked at first.
+        let (planner, name) = (Arc::clone(&topics), name.clone());
+        let existing = broker.topics.get(&name);
+        blocking(move || planner.add_partitions(&name, count, true)).await?;
+        let existing = existing.map_or(0, |topic| topic.partitions().len());
+        let total = usize::try_from(count).unwrap_or_default();
+        mutations.charge(total.saturating_sub(existing))?;
+    }
     blocking(move || topics.add_partitions(&name, count, validate_only)).await
 }
+
+/// Version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const QUOTA_REFUSES_FROM: i16 = 3;

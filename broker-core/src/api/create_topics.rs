@@ -1,7 +1,7 @@
 //! CreateTopics, key 19, versions 2 to 7.
 //!
 //! v4 partitions and replication factor -1 mean the defaults (KIP-464); v5 flexible, answers the
-//! configs (KIP-525); v7 answers the topic id (KIP-516).
+//! configs (KIP-525); v6 a quota may refuse (KIP-599); v7 answers the topic id (KIP-516).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_wire::{CreateTopicsRequest, CreateTopicsResponse};
 
+use super::mutations::Mutations;
 use super::{RequestContext, blocking, refuse, text};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
 use crate::protocol::wire_uuid;
-use crate::topics::{NewTopic, Topic, TopicError};
+use crate::topics::{NewTopic, Topic, TopicError, Topics};
 use crate::wire;
 
 /// Creates topics one after the other; each succeeds or fails alone.
@@ -31,6 +32,7 @@ pub(super) async fn handle(
         .filter(|topic| !seen.insert(topic.name.clone()))
         .map(|topic| topic.name.clone())
         .collect();
+    let mut mutations = Mutations::new(broker, context, QUOTA_REFUSES_FROM);
     let mut topics = Vec::new();
     let mut answered = BTreeSet::new();
     for asked in request.topics {
@@ -45,7 +47,7 @@ pub(super) async fn handle(
             )
         } else {
             match may_create(broker, context, &name) {
-                Ok(()) => create(broker, asked, request.validate_only).await,
+                Ok(()) => create(broker, asked, request.validate_only, &mut mutations).await,
                 Err(denied) => Err(denied),
             }
         };
@@ -58,7 +60,10 @@ pub(super) async fn handle(
             }),
         });
     }
-    wire!(CreateTopicsResponse { topics })
+    wire!(CreateTopicsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        topics,
+    })
 }
 
 /// The first error of a topic.
@@ -86,6 +91,7 @@ async fn create(
     broker: &Arc<Broker>,
     asked: CreatableTopic,
     validate_only: bool,
+    mutations: &mut Mutations<'_>,
 ) -> Result<Arc<Topic>, TopicError> {
     let mut partitions = asked.num_partitions;
     if !asked.assignments.is_empty() {
@@ -135,11 +141,27 @@ async fn create(
         internal: false,
     };
     let topics = Arc::clone(&broker.topics);
-    let topic = blocking(move || topics.create(&wanted, validate_only)).await?;
+    let topic = if mutations.are_limited() && !validate_only {
+        create_limited(topics, wanted, mutations).await?
+    } else {
+        blocking(move || topics.create(&wanted, validate_only)).await?
+    };
     if !validate_only {
         tracing::info!(topic = %topic.name, partitions = topic.partitions().len(), "topic created");
     }
     Ok(topic)
+}
+
+/// What cannot be created costs nothing: it is looked at first.
+pub(super) async fn create_limited(
+    topics: Arc<Topics>,
+    wanted: NewTopic,
+    mutations: &mut Mutations<'_>,
+) -> Result<Arc<Topic>, TopicError> {
+    let (planner, plan) = (Arc::clone(&topics), wanted.clone());
+    let planned = blocking(move || planner.create(&plan, true)).await?;
+    mutations.charge(planned.partitions().len())?;
+    blocking(move || topics.create(&wanted, false)).await
 }
 
 fn result(
@@ -173,3 +195,6 @@ fn result(
     }
     result
 }
+
+/// Version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const QUOTA_REFUSES_FROM: i16 = 6;

@@ -1,6 +1,6 @@
 //! DeleteTopics, key 20, versions 1 to 6.
 //!
-//! v4 flexible; v5 error message; v6 by name or id (KIP-516).
+//! v4 flexible; v5 error message, and a quota may refuse (KIP-599); v6 by name or id (KIP-516).
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use kafka_wire::delete_topics_request::DeleteTopicState;
 use kafka_wire::delete_topics_response::DeletableTopicResult;
 use kafka_wire::{DeleteTopicsRequest, DeleteTopicsResponse};
 
+use super::mutations::Mutations;
 use super::{RequestContext, blocking, code_and_message, refuse, text};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
@@ -31,6 +32,7 @@ pub(super) async fn handle(
             .map(|name| wire!(DeleteTopicState { name: Some(name) }))
             .collect()
     };
+    let mut mutations = Mutations::new(broker, context, QUOTA_REFUSES_FROM);
     let mut responses = Vec::new();
     for asked in asked {
         let found = find(broker, context, &asked);
@@ -43,13 +45,16 @@ pub(super) async fn handle(
             answer.topic_id = wire_uuid(topic.id);
         }
         let outcome = match found {
-            Ok(topic) => delete(broker, &topic).await,
+            Ok(topic) => delete(broker, &topic, &mut mutations).await,
             Err(error) => Err(error),
         };
         (answer.error_code, answer.error_message) = code_and_message(&outcome);
         responses.push(answer);
     }
-    wire!(DeleteTopicsResponse { responses })
+    wire!(DeleteTopicsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        responses,
+    })
 }
 
 fn find(
@@ -85,12 +90,19 @@ fn find(
     Ok(topic)
 }
 
-async fn delete(broker: &Arc<Broker>, topic: &Topic) -> Result<(), TopicError> {
+async fn delete(
+    broker: &Arc<Broker>,
+    topic: &Topic,
+    mutations: &mut Mutations<'_>,
+) -> Result<(), TopicError> {
     if topic.internal {
         return refuse(
             ErrorCode::INVALID_REQUEST,
             format!("topic {} is internal and cannot be deleted", topic.name),
         );
+    }
+    if mutations.are_limited() {
+        mutations.charge(topic.partitions().len())?;
     }
     let topics = Arc::clone(&broker.topics);
     let groups = Arc::clone(&broker.groups);
@@ -105,3 +117,6 @@ async fn delete(broker: &Arc<Broker>, topic: &Topic) -> Result<(), TopicError> {
     tracing::info!(topic = %topic.name, "topic deleted");
     Ok(())
 }
+
+/// Version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const QUOTA_REFUSES_FROM: i16 = 5;

@@ -1,5 +1,6 @@
 //! DescribeClientQuotas, key 48, versions 0 and 1 (KIP-546). v1 flexible.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafka_wire::describe_client_quotas_request::ComponentData;
@@ -37,8 +38,7 @@ impl Match {
 struct Filter {
     user: Option<Match>,
     client_id: Option<Match>,
-    /// Quotas by address are not kept: nothing fits.
-    ip: bool,
+    ip: Option<Match>,
     /// Nothing beyond what is named.
     strict: bool,
 }
@@ -49,9 +49,9 @@ impl Filter {
             Some(wanted) => wanted.fits(name),
             None => !self.strict || name.is_none(),
         };
-        !self.ip
-            && half(&self.user, entity.user.as_ref())
+        half(&self.user, entity.user.as_ref())
             && half(&self.client_id, entity.client_id.as_ref())
+            && half(&self.ip, entity.ip.as_ref())
     }
 }
 
@@ -94,6 +94,7 @@ fn halves(entity: &QuotaEntity) -> Vec<EntityData> {
     let halves = [
         (ENTITY_USER, &entity.user),
         (ENTITY_CLIENT_ID, &entity.client_id),
+        (ENTITY_IP, &entity.ip),
     ];
     let named = halves.into_iter().filter_map(|(kind, name)| {
         let name = name.as_ref()?;
@@ -128,10 +129,7 @@ fn filter(components: Vec<ComponentData>, strict: bool) -> Result<Filter, TopicE
         let half = match component.entity_type.as_str() {
             ENTITY_USER => &mut filter.user,
             ENTITY_CLIENT_ID => &mut filter.client_id,
-            ENTITY_IP => {
-                filter.ip = true;
-                continue;
-            }
+            ENTITY_IP => &mut filter.ip,
             other => {
                 return refuse(
                     ErrorCode::INVALID_REQUEST,
@@ -146,6 +144,11 @@ fn filter(components: Vec<ComponentData>, strict: bool) -> Result<Filter, TopicE
             );
         }
     }
+    if let Some(Match::Exactly(EntityName::Named(name))) = &mut filter.ip
+        && let Ok(address) = name.parse::<IpAddr>()
+    {
+        *name = address.to_canonical().to_string();
+    }
     Ok(filter)
 }
 
@@ -158,11 +161,13 @@ mod tests {
         let named = |name: &str| Some(EntityName::Named(name.to_owned()));
         let default = Some(EntityName::Default);
         let entities = [
-            ("u", named("u"), None),
-            ("u+c", named("u"), named("c")),
-            ("*", default.clone(), None),
-            ("c", None, named("c")),
-            ("*c", None, default),
+            ("u", named("u"), None, None),
+            ("u+c", named("u"), named("c"), None),
+            ("*", default.clone(), None, None),
+            ("c", None, named("c"), None),
+            ("*c", None, default.clone(), None),
+            ("ip", None, None, named("10.0.0.1")),
+            ("*ip", None, None, default),
         ];
         let component = |entity_type: &str, match_type, name: Option<&str>| {
             wire!(ComponentData {
@@ -172,7 +177,7 @@ mod tests {
             })
         };
         let cases = [
-            (vec![], false, "u u+c * c *c"),
+            (vec![], false, "u u+c * c *c ip *ip"),
             (vec![], true, ""),
             (vec![component("user", 0, Some("u"))], false, "u u+c"),
             (vec![component("user", 0, Some("u"))], true, "u"),
@@ -187,15 +192,27 @@ mod tests {
                 true,
                 "u+c",
             ),
-            (vec![component("ip", 2, None)], false, ""),
+            (vec![component("ip", 2, None)], false, "ip *ip"),
+            (vec![component("ip", 1, None)], true, "*ip"),
+            (
+                vec![component("ip", 0, Some("::ffff:10.0.0.1"))],
+                true,
+                "ip",
+            ),
+            (
+                vec![component("ip", 2, None), component("user", 2, None)],
+                false,
+                "",
+            ),
         ];
         for (components, strict, expected) in cases {
             let filter = filter(components.clone(), strict).map_err(|error| error.message);
             let filter = filter.unwrap();
-            let found = entities.iter().filter(|(_, user, client_id)| {
+            let found = entities.iter().filter(|(_, user, client_id, ip)| {
                 filter.fits(&QuotaEntity {
                     user: user.clone(),
                     client_id: client_id.clone(),
+                    ip: ip.clone(),
                 })
             });
             let found: Vec<&str> = found.map(|(name, ..)| *name).collect();

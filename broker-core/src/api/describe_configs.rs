@@ -82,6 +82,10 @@ fn describe(
                 let entries = broker.topics.describe_client_metrics(&name);
                 entries.iter().map(describe_entry).collect()
             }
+            ConfigResource::Group(name) => {
+                let entries = broker.groups.describe_configs(&name);
+                entries.iter().map(describe_entry).collect()
+            }
             // What is set for all brokers, and nothing else.
             ConfigResource::Broker(BrokerScope::Cluster) => {
                 let mut entries = broker.topics.describe_broker_configs();

@@ -399,7 +399,12 @@ async fn dispatch_cold(
             answer!(
                 |$request| $call,
                 |$response| $error,
-                |response, throttle_ms| response.throttle_time_ms = saturated(throttle_ms)
+                |response, throttle_ms| {
+                    // Its handler may have told the client to wait already.
+                    let longest_ms = throttle_ms.max(i64::from(response.throttle_time_ms));
+                    response.throttle_time_ms = saturated(longest_ms);
+                    longest_ms
+                }
             )
         };
         (
@@ -415,7 +420,7 @@ async fn dispatch_cold(
             #[allow(unused_mut, reason = "one answer cannot say that it is throttled")]
             let mut $throttled = $call.await;
             let $throttle_ms = request_throttle_ms(broker, context);
-            let () = $throttle;
+            let throttle_ms: i64 = $throttle;
             let $response = &$throttled;
             let error = ErrorCode($error);
             let mut writer = start(api, context);
@@ -429,7 +434,7 @@ async fn dispatch_cold(
                 frame: Some(writer.finish()),
                 error,
                 memory: None,
-                throttle_ms: $throttle_ms,
+                throttle_ms,
             })
         }};
     }
@@ -527,7 +532,7 @@ async fn dispatch_cold(
         55 => answer!(
             |request| describe_quorum::handle(broker, context, request),
             |response| response.error_code,
-            |_answer, throttle_ms| ()
+            |_answer, throttle_ms| throttle_ms
         ),
         57 => answer!(
             |request| update_features::handle(broker, context, request),

@@ -8,21 +8,23 @@ use kafka_wire::list_config_resources_response::ConfigResource;
 use kafka_wire::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 
 use super::{
-    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_TOPIC, RequestContext, blocking, text,
+    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_TOPIC, RequestContext,
+    blocking, text,
 };
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
 use crate::error::ErrorCode;
+use crate::topics::Topics;
 use crate::wire;
 
-/// What can be asked for: topics, brokers, client metrics, loggers of brokers, groups. Of the last
-/// two none has configs here.
+/// What can be asked for: topics, brokers, client metrics, loggers of brokers, groups. Loggers have
+/// no configs here.
 const TYPES: [i8; 5] = [
     RESOURCE_TOPIC,
     RESOURCE_BROKER,
     RESOURCE_CLIENT_METRICS,
     8,
-    32,
+    RESOURCE_GROUP,
 ];
 
 /// Lists what has configs; no types mean all.
@@ -61,12 +63,20 @@ pub(super) async fn handle(
     if wants(RESOURCE_BROKER) {
         list(RESOURCE_BROKER, &broker.config.node_id.to_string());
     }
-    if wants(RESOURCE_CLIENT_METRICS) {
-        let topics = Arc::clone(&broker.topics);
-        // A change that is being made durable holds the list meanwhile.
-        let names = blocking(move || Ok(topics.list_client_metrics())).await;
-        for name in names.unwrap_or_default() {
-            list(RESOURCE_CLIENT_METRICS, &name);
+    for (kind, names) in [
+        (
+            RESOURCE_CLIENT_METRICS,
+            Topics::list_client_metrics as fn(&Topics) -> Vec<String>,
+        ),
+        (RESOURCE_GROUP, Topics::list_group_configs),
+    ] {
+        if wants(kind) {
+            let topics = Arc::clone(&broker.topics);
+            // A change that is being made durable holds the list meanwhile.
+            let names = blocking(move || Ok(names(&topics))).await;
+            for name in names.unwrap_or_default() {
+                list(kind, &name);
+            }
         }
     }
     wire!(ListConfigResourcesResponse { config_resources })

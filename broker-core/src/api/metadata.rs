@@ -14,7 +14,8 @@ use kafka_wire::metadata_response::{
 use kafka_wire::{MetadataRequest, MetadataResponse};
 use kafka_wire_core::StrBytes;
 
-use super::create_topics::may_create;
+use super::create_topics::{create_limited, may_create};
+use super::mutations::Mutations;
 use super::{RequestContext, blocking, find_topic, text};
 use crate::authorization::{Operation, Resource};
 use crate::broker::Broker;
@@ -122,7 +123,7 @@ impl Show<'_> {
             (Ok(()), Some(topic)) => return self.topic(&topic),
             (Ok(()), None) if TopicName::new(&name).is_none() => ErrorCode::INVALID_TOPIC_EXCEPTION,
             (Ok(()), None) if create => match may_create(broker, context, &name) {
-                Ok(()) => match auto_create(broker, name.as_str().to_owned()).await {
+                Ok(()) => match auto_create(broker, context, name.as_str().to_owned()).await {
                     Ok(topic) => return self.topic(&topic),
                     Err(code) => code,
                 },
@@ -167,7 +168,11 @@ impl Show<'_> {
 }
 
 /// Creates a topic with the broker's defaults; a topic that someone else created meanwhile will do.
-async fn auto_create(broker: &Arc<Broker>, name: String) -> Result<Arc<Topic>, ErrorCode> {
+async fn auto_create(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    name: String,
+) -> Result<Arc<Topic>, ErrorCode> {
     let topics = Arc::clone(&broker.topics);
     let wanted = NewTopic {
         name: name.clone(),
@@ -176,7 +181,13 @@ async fn auto_create(broker: &Arc<Broker>, name: String) -> Result<Arc<Topic>, E
         configs: BTreeMap::new(),
         internal: false,
     };
-    match blocking(move || topics.create(&wanted, false)).await {
+    let mut mutations = Mutations::new(broker, context, 0);
+    let created = if mutations.are_limited() {
+        create_limited(topics, wanted, &mut mutations).await
+    } else {
+        blocking(move || topics.create(&wanted, false)).await
+    };
+    match created {
         Ok(topic) => {
             tracing::info!(topic = name, "created on first use");
             Ok(topic)
@@ -185,6 +196,11 @@ async fn auto_create(broker: &Arc<Broker>, name: String) -> Result<Arc<Topic>, E
             .topics
             .get(&name)
             .ok_or(ErrorCode::LEADER_NOT_AVAILABLE),
+        // The client asks again until it is there, as in Kafka; it must not wait for it, as it may
+        // produce to other topics meanwhile.
+        Err(error) if error.code == ErrorCode::THROTTLING_QUOTA_EXCEEDED => {
+            Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        }
         Err(error) => {
             tracing::warn!(
                 topic = name,

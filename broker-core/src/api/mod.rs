@@ -31,6 +31,7 @@ mod list_config_resources;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod mutations;
 mod offset_for_leader_epoch;
 mod produce;
 mod spans;
@@ -139,6 +140,9 @@ const RESOURCE_BROKER: i8 = 4;
 
 /// Resource type of a subscription to metrics of clients in the config APIs.
 const RESOURCE_CLIENT_METRICS: i8 = 16;
+
+/// Resource type of a group in the config APIs.
+const RESOURCE_GROUP: i8 = 32;
 
 /// The topic that a request names by name or, from the versions of KIP-516, by id, if the principal
 /// may do `operation` on it. Who may not is not told whether a name exists.

@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod driver;
 pub mod group;
 pub mod offsets;
+pub mod overrides;
 pub mod record;
 pub mod replay;
 
@@ -43,6 +44,50 @@ pub struct GroupConfig {
     pub group_size_max: usize,
     /// Groups of the consumer protocol: `group.consumer.*`.
     pub consumer: ConsumerConfig,
+    /// `group.consumer.migration.policy`.
+    pub migration: MigrationPolicy,
+}
+
+/// Which groups change the protocol while they have members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// None: members of the other protocol come when all have gone.
+    Disabled,
+    /// Those of the classic protocol, when a member of the consumer protocol joins.
+    Upgrade,
+    /// Those of the consumer protocol, when only members of the classic protocol are left.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    /// All there are.
+    pub const ALL: [Self; 4] = [
+        Self::Disabled,
+        Self::Upgrade,
+        Self::Downgrade,
+        Self::Bidirectional,
+    ];
+
+    /// Kafka's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Upgrade => "upgrade",
+            Self::Downgrade => "downgrade",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+
+    const fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    const fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
 }
 
 impl Default for GroupConfig {
@@ -60,6 +105,7 @@ impl Default for GroupConfig {
                 size_max: 10_000,
                 assignors: Assignor::ALL.to_vec(),
             },
+            migration: MigrationPolicy::Bidirectional,
         }
     }
 }

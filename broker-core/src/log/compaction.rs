@@ -194,6 +194,11 @@ impl Compacted {
         (self.bytes_before, self.bytes_after)
     }
 
+    /// Everything below it is compacted now.
+    pub(crate) const fn clean_until(&self) -> Offset {
+        self.clean_until
+    }
+
     /// Makes the new segments those that a start after a crash takes. `recovery_point` is the log's:
     /// batches with gaps must never be taken for torn ones, and nothing below it is looked at that
     /// closely. Blocks on disk.

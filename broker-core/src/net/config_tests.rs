@@ -6,7 +6,7 @@ use kafka_wire::describe_configs_request::DescribeConfigsResource;
 use kafka_wire::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_wire::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
-    alter_configs_request, incremental_alter_configs_request,
+    ListConfigResourcesRequest, alter_configs_request, incremental_alter_configs_request,
 };
 
 use super::client::Client;
@@ -17,6 +17,7 @@ use crate::wire;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 async fn describe(
     client: &mut Client,
@@ -210,5 +211,60 @@ async fn topics_follow_what_is_set_on_the_broker() {
     let appended = [("log.cleanup.policy", 2, Some("delete"))];
     assert_eq!(set(&mut client, BROKER, "1", &appended).await, 0);
     assert!(server.broker.topics.get("t").unwrap().config().delete_old);
+    server.stop().await;
+}
+
+/// Configs of a group are kept, shown with where they come from, and listed while they are set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_have_configs() {
+    const SESSION: &str = "consumer.session.timeout.ms";
+    const INTERVAL: &str = "consumer.heartbeat.interval.ms";
+    let server = Server::start_configured(Arc::new(NoValidation), |config| {
+        config.groups.consumer.session_timeout_ms = 50_000;
+    })
+    .await;
+    let mut client = server.client().await;
+    let all = describe(&mut client, GROUP, "g", None).await.unwrap();
+    let names: Vec<&str> = all.iter().map(|config| config.name.as_str()).collect();
+    assert_eq!(names, [INTERVAL, SESSION]);
+    let set_to = |value| [(SESSION, 0, Some(value))];
+    assert_eq!(set(&mut client, GROUP, "g", &set_to("60000")).await, 0);
+    assert_eq!(
+        shown(&mut client, GROUP, "g", SESSION).await,
+        [
+            "60000 from 8",
+            "consumer.session.timeout.ms 60000 from 8",
+            "group.consumer.session.timeout.ms 50000 from 4",
+            "group.consumer.session.timeout.ms 45000 from 5"
+        ]
+    );
+    assert_eq!(
+        shown(&mut client, GROUP, "other", SESSION).await[0],
+        "50000 from 4"
+    );
+    let invalid = ErrorCode::INVALID_CONFIG.0;
+    for (refused, code) in [
+        (set_to("5000"), invalid),
+        (set_to("never"), invalid),
+        ([("nonsense", 0, Some("1"))], invalid),
+        ([(SESSION, 2, Some("1"))], invalid),
+        ([(SESSION, 0, None)], ErrorCode::INVALID_REQUEST.0),
+    ] {
+        let found = set(&mut client, GROUP, "g", &refused).await;
+        assert_eq!(found, code, "{refused:?}");
+    }
+    let unnamed = set(&mut client, GROUP, "", &set_to("60000")).await;
+    assert_eq!(unnamed, ErrorCode::INVALID_REQUEST.0);
+    let list = wire!(ListConfigResourcesRequest {
+        resource_types: vec![GROUP]
+    });
+    let listed = client.request(1, &list).await.unwrap().config_resources;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0].resource_name.as_str(), "g");
+
+    let reset = [(SESSION, 1, None)];
+    assert_eq!(set(&mut client, GROUP, "g", &reset).await, 0);
+    let listed = client.request(1, &list).await.unwrap().config_resources;
+    assert_eq!(listed, []);
     server.stop().await;
 }

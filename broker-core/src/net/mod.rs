@@ -40,8 +40,8 @@ mod verdict_tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -104,6 +104,15 @@ pub async fn serve(broker: Arc<Broker>, listener: TcpListener, shutdown: Cancell
             }
             continue;
         };
+        let quotas = broker.topics.quotas();
+        let now_ms = broker.config.clock.now_ms();
+        if let Err(wait_ms) = quotas.admit_connection(address.ip(), now_ms) {
+            tracing::debug!(%address, wait_ms, "connection refused: its address makes too many");
+            let wait = Duration::from_millis(wait_ms.unsigned_abs());
+            shared.metrics.throttled(wait);
+            connections.spawn(turn_away(stream, permit, wait, shutdown.clone()));
+            continue;
+        }
         // Small answers must not wait for the client's acknowledgement of earlier ones.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%address, %error, "TCP_NODELAY could not be set");
@@ -124,4 +133,20 @@ pub async fn serve(broker: Arc<Broker>, listener: TcpListener, shutdown: Cancell
             "stopped without waiting longer for requests in flight"
         );
     }
+}
+
+/// Closes a connection that was never served, but not at once: whoever tries again and again makes
+/// no more connections than its quota allows (KIP-612).
+async fn turn_away(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    wait: Duration,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = shutdown.cancelled() => {}
+    }
+    drop(stream);
+    drop(permit);
 }

@@ -1,12 +1,16 @@
 //! Client quotas over a socket: set, shown, kept, and held to.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use kafka_wire::create_partitions_request::CreatePartitionsTopic;
+use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::describe_client_quotas_request::ComponentData;
+use kafka_wire::metadata_request::MetadataRequestTopic;
 use kafka_wire::{
-    AlterClientQuotasRequest, DescribeClientQuotasRequest, HeartbeatRequest,
+    AlterClientQuotasRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClientQuotasRequest, HeartbeatRequest, MetadataRequest,
     alter_client_quotas_request as alter,
 };
 
@@ -19,8 +23,12 @@ use crate::wire;
 
 /// A server whose clock stands still: what clients use adds up, and waits can be worked out.
 async fn start() -> Server {
+    start_at(&Arc::new(AtomicI64::new(NOW_MS))).await
+}
+
+async fn start_at(now: &Arc<AtomicI64>) -> Server {
     Server::start_configured(Arc::new(NoValidation), |config| {
-        config.clock = Clock::Manual(Arc::new(AtomicI64::new(NOW_MS)));
+        config.clock = Clock::Manual(Arc::clone(now));
     })
     .await
 }
@@ -119,6 +127,20 @@ async fn quotas_are_set_shown_and_removed() {
             match_type: 2,
             match_: None,
         });
+        let of_address = [("ip", Some("::ffff:10.0.0.1"))];
+        let rate = [("connection_creation_rate", Some(3.0))];
+        assert_eq!(set(&mut client, version, &of_address, &rate).await, 0);
+        let by_address = wire!(ComponentData {
+            entity_type: "ip".into(),
+            match_type: 0,
+            match_: Some("10.0.0.1".into()),
+        });
+        assert_eq!(
+            shown(&mut client, vec![by_address]).await,
+            ["ip=10.0.0.1: connection_creation_rate=3"]
+        );
+        let rate = rate.map(|(key, _)| (key, None));
+        assert_eq!(set(&mut client, version, &of_address, &rate).await, 0);
         let found = shown(&mut client, vec![by_user]).await;
         assert_eq!(found, ["user=u client-id=c: producer_byte_rate=1"]);
         assert_eq!(set(&mut client, version, &both, &produce(None)).await, 0);
@@ -142,7 +164,18 @@ async fn quotas_are_set_shown_and_removed() {
         (&[("user", None)], produce(Some(0.0))),
         (&[("user", None)], produce(Some(f64::NAN))),
         (&[("user", None)], produce(Some(1.5))),
-        (&[("user", None)], [("controller_mutation_rate", Some(1.0))]),
+        (&[("user", None)], [("connection_creation_rate", Some(1.0))]),
+        (&[("user", None)], [("nonsense", Some(1.0))]),
+        (&[("ip", None)], [("controller_mutation_rate", Some(1.0))]),
+        (&[("ip", None)], [("connection_creation_rate", Some(1.5))]),
+        (
+            &[("ip", Some("localhost"))],
+            [("connection_creation_rate", Some(1.0))],
+        ),
+        (
+            &[("ip", None), ("user", None)],
+            [("connection_creation_rate", Some(1.0))],
+        ),
     ] {
         let code = set(&mut client, 1, entity, &limits).await;
         assert_eq!(code, invalid, "{entity:?} {limits:?}");
@@ -286,5 +319,165 @@ async fn requests_beyond_their_share_of_the_threads_wait() {
         .await
         .unwrap();
     assert_eq!(free.throttle_time_ms, 0);
+    server.stop().await;
+}
+
+/// Creates topics of so many partitions: the code of each, and the wait in ms.
+async fn create(
+    client: &mut Client,
+    version: i16,
+    topics: &[(&str, i32)],
+    validate_only: bool,
+) -> (Vec<i16>, i32) {
+    let topics = topics.iter().map(|(name, partitions)| {
+        wire!(CreatableTopic {
+            name: (*name).into(),
+            num_partitions: *partitions,
+            replication_factor: -1,
+        })
+    });
+    let request = wire!(CreateTopicsRequest {
+        topics: topics.collect(),
+        validate_only,
+    });
+    let answer = client.request(version, &request).await.unwrap();
+    let codes = answer.topics.iter().map(|topic| topic.error_code);
+    (codes.collect(), answer.throttle_time_ms)
+}
+
+async fn delete(client: &mut Client, version: i16, topic: &str) -> (i16, i32) {
+    let request = wire!(DeleteTopicsRequest {
+        topic_names: vec![topic.into()]
+    });
+    let answer = client.request(version, &request).await.unwrap();
+    (answer.responses[0].error_code, answer.throttle_time_ms)
+}
+
+async fn grow(client: &mut Client, version: i16, topic: &str, count: i32) -> (i16, i32) {
+    let request = wire!(CreatePartitionsRequest {
+        topics: vec![wire!(CreatePartitionsTopic {
+            name: topic.into(),
+            count,
+            assignments: None,
+        })],
+    });
+    let answer = client.request(version, &request).await.unwrap();
+    (answer.results[0].error_code, answer.throttle_time_ms)
+}
+
+/// Limits changes to `rate` partitions a second; 11 seconds' worth are free. Connects.
+async fn limited(server: &Server, name: &str, rate: f64) -> Client {
+    let mut client = server.client().await;
+    let quota = [("controller_mutation_rate", Some(rate))];
+    let code = set(&mut client, 1, &[("client-id", Some(name))], &quota).await;
+    assert_eq!(code, 0);
+    Client::connect(server.address, name).await.unwrap()
+}
+
+const REFUSED: i16 = ErrorCode::THROTTLING_QUOTA_EXCEEDED.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_topics_beyond_a_quota_are_refused() {
+    let now = Arc::new(AtomicI64::new(NOW_MS));
+    let server = start_at(&now).await;
+    // 110 partitions are free; each further one takes 100 ms.
+    let mut client = limited(&server, "admin", 10.0).await;
+    assert_eq!(
+        create(&mut client, 7, &[("a", 100)], false).await,
+        (vec![0], 0)
+    );
+    // What is not done costs nothing.
+    let invalid = ErrorCode::TOPIC_ALREADY_EXISTS.0;
+    assert_eq!(
+        create(&mut client, 7, &[("a", 100)], false).await,
+        (vec![invalid], 0)
+    );
+    assert_eq!(
+        create(&mut client, 7, &[("b", 100)], true).await,
+        (vec![0], 0)
+    );
+    let code = ErrorCode::INVALID_PARTITIONS.0;
+    assert_eq!(grow(&mut client, 3, "a", 50).await, (code, 0));
+    // The one that goes beyond is made still, those after it are not.
+    assert_eq!(
+        create(&mut client, 7, &[("b", 12), ("c", 1)], false).await,
+        (vec![0, REFUSED], 200)
+    );
+    assert!(server.broker.topics.get("b").is_some() && server.broker.topics.get("c").is_none());
+    // Whoever is told to wait is not read from.
+    let started = Instant::now();
+    assert_eq!(grow(&mut client, 3, "a", 101).await, (REFUSED, 200));
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert_eq!(delete(&mut client, 5, "a").await, (REFUSED, 200));
+    assert_eq!(
+        server.broker.topics.get("a").unwrap().partitions().len(),
+        100
+    );
+    // A topic that is not there yet is what a client expects that waits for its creation.
+    let metadata = wire!(MetadataRequest {
+        topics: Some(vec![wire!(MetadataRequestTopic {
+            name: Some("first-use".into())
+        })]),
+        allow_auto_topic_creation: true,
+    });
+    let answer = client.request(12, &metadata).await.unwrap();
+    assert_eq!(
+        answer.topics[0].error_code,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0
+    );
+    assert_eq!(answer.throttle_time_ms, 0);
+    // Others have quotas of their own, or none.
+    let mut other = server.client().await;
+    assert_eq!(create(&mut other, 7, &[("d", 500)], false).await.1, 0);
+
+    now.store(NOW_MS + 200, Ordering::Relaxed);
+    let answer = client.request(12, &metadata).await.unwrap();
+    assert_eq!(answer.topics[0].error_code, 0);
+    now.store(NOW_MS + 300, Ordering::Relaxed);
+    // A hundred partitions go at once, and are paid for afterwards.
+    assert_eq!(delete(&mut client, 5, "a").await, (0, 0));
+    assert_eq!(grow(&mut client, 3, "b", 13).await, (REFUSED, 10_000));
+    server.stop().await;
+}
+
+/// Older clients do not know the code: what they want is done, and they are made to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_clients_wait_for_what_they_changed() {
+    let server = start().await;
+    let mut client = limited(&server, "old", 10.0).await;
+    let topics = [("a", 110), ("b", 1)];
+    assert_eq!(
+        create(&mut client, 5, &topics, false).await,
+        (vec![0, 0], 100)
+    );
+    assert_eq!(grow(&mut client, 2, "b", 2).await, (0, 200));
+    assert_eq!(delete(&mut client, 4, "b").await, (0, 400));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_connects_too_often_is_turned_away() {
+    let now = Arc::new(AtomicI64::new(NOW_MS));
+    let server = start_at(&now).await;
+    let mut client = server.client().await;
+    let quota = [("connection_creation_rate", Some(2.0))];
+    let other = [("ip", Some("10.0.0.1"))];
+    assert_eq!(set(&mut client, 1, &other, &quota).await, 0);
+    let any = [("ip", None)];
+    assert_eq!(set(&mut client, 1, &any, &quota).await, 0);
+    let heartbeat = HeartbeatRequest::default();
+    // Ten seconds' worth are free.
+    for _ in 0..20 {
+        let mut one = server.client().await;
+        one.request(4, &heartbeat).await.unwrap();
+    }
+    let started = Instant::now();
+    let mut one = server.client().await;
+    assert!(one.request(4, &heartbeat).await.is_err());
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    // Those that are there already are served, and time makes room.
+    client.request(4, &heartbeat).await.unwrap();
+    now.store(NOW_MS + 11_000, Ordering::Relaxed);
+    server.client().await.request(4, &heartbeat).await.unwrap();
     server.stop().await;
 }

@@ -41,9 +41,17 @@ impl Partition {
             return Ok(());
         };
         compacted.publish(storage, recovery_point)?;
-        let exchanged = match self.state.lock().log.as_mut() {
-            Some(log) => log.replace(compacted, open)?,
-            None => None,
+        let clean_until = compacted.clean_until();
+        let exchanged = {
+            let mut state = self.state.lock();
+            let exchanged = match state.log.as_mut() {
+                Some(log) => log.replace(compacted, open)?,
+                None => None,
+            };
+            if exchanged.is_some() {
+                state.tail.forget_below(clean_until);
+            }
+            exchanged
         };
         if let Some(exchanged) = exchanged {
             exchanged.settle(storage)?;

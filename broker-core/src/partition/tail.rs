@@ -66,15 +66,34 @@ impl Tail {
 
     /// Lets the oldest batches go until at most `bytes_max` remain.
     pub(crate) fn shrink(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max
-            && let Some(oldest) = self.batches.pop_front()
-        {
-            self.bytes -= oldest.bytes.len();
-            self.all_tails_bytes
-                .fetch_sub(oldest.bytes.len(), Ordering::Relaxed);
+        while self.bytes > bytes_max && !self.batches.is_empty() {
+            self.drop_oldest();
         }
         if self.batches.is_empty() {
             self.batches.shrink_to_fit();
+        }
+    }
+
+    /// Lets the batches below `end` go: what the disk has there is something else by now.
+    pub(crate) fn forget_below(&mut self, end: Offset) {
+        while let Some(oldest) = self.batches.front()
+            && oldest.base < end
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// Bytes that are kept.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.batches.pop_front() {
+            self.bytes -= oldest.bytes.len();
+            self.all_tails_bytes
+                .fetch_sub(oldest.bytes.len(), Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which quota a client has: pure, changed only by setting and removing.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 /// What a quota limits.
@@ -11,13 +12,19 @@ pub enum QuotaKind {
     ConsumerByteRate,
     /// Time that requests take of the broker's threads: 100 is one thread all the time.
     RequestPercentage,
+    /// Partitions made or removed a second (KIP-599).
+    ControllerMutationRate,
+    /// Connections a second from an address (KIP-612).
+    ConnectionCreationRate,
 }
 
 /// All kinds.
-pub const QUOTA_KINDS: [QuotaKind; 3] = [
+pub const QUOTA_KINDS: [QuotaKind; 5] = [
     QuotaKind::ProducerByteRate,
     QuotaKind::ConsumerByteRate,
     QuotaKind::RequestPercentage,
+    QuotaKind::ControllerMutationRate,
+    QuotaKind::ConnectionCreationRate,
 ];
 
 impl QuotaKind {
@@ -28,6 +35,8 @@ impl QuotaKind {
             Self::ProducerByteRate => "producer_byte_rate",
             Self::ConsumerByteRate => "consumer_byte_rate",
             Self::RequestPercentage => "request_percentage",
+            Self::ControllerMutationRate => "controller_mutation_rate",
+            Self::ConnectionCreationRate => "connection_creation_rate",
         }
     }
 
@@ -36,9 +45,24 @@ impl QuotaKind {
     pub fn from_name(name: &str) -> Option<Self> {
         QUOTA_KINDS.into_iter().find(|kind| kind.name() == name)
     }
+
+    /// Whether it is for addresses; all others are for users and client ids.
+    #[must_use]
+    pub const fn is_for_addresses(self) -> bool {
+        matches!(self, Self::ConnectionCreationRate)
+    }
+
+    /// Whether its limit is a whole number.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        match self {
+            Self::ProducerByteRate | Self::ConsumerByteRate | Self::ConnectionCreationRate => true,
+            Self::RequestPercentage | Self::ControllerMutationRate => false,
+        }
+    }
 }
 
-/// One half of an entity.
+/// One part of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntityName {
     /// Every one that has no quota of its own.
@@ -47,20 +71,24 @@ pub enum EntityName {
     Named(String),
 }
 
-/// Whom a quota is for: a user, a client id, or a client id of a user. Never neither.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Whom a quota is for: a user, a client id, a client id of a user, or an address. Never none of
+/// them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuotaEntity {
     /// The user.
     pub user: Option<EntityName>,
     /// The client id.
     pub client_id: Option<EntityName>,
+    /// The address, as [`IpAddr`] writes it.
+    pub ip: Option<EntityName>,
 }
 
 /// Whose use of something is counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Consumer {
     pub(crate) user: Option<Box<str>>,
     pub(crate) client_id: Option<Box<str>>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// The quota in force for a client.
@@ -137,14 +165,37 @@ impl QuotaTable {
             let consumer = Consumer {
                 user: of_user.is_some().then(|| user.into()),
                 client_id: of_client.is_some().then(|| client_id.into()),
+                address: None,
             };
             let entity = QuotaEntity {
                 user: of_user,
                 client_id: of_client,
+                ip: None,
             };
             let limit = *self.0.get(&entity)?.get(&kind)?;
             Some(Quota { limit, consumer })
         })
+    }
+
+    /// The quota of an address: its own, else the default, which counts each address by itself.
+    pub(crate) fn find_address(&self, kind: QuotaKind, address: IpAddr) -> Option<Quota> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let address = address.to_canonical();
+        let names = [EntityName::Named(address.to_string()), EntityName::Default];
+        let limit = names.into_iter().find_map(|name| {
+            let entity = QuotaEntity {
+                ip: Some(name),
+                ..QuotaEntity::default()
+            };
+            self.0.get(&entity)?.get(&kind).copied()
+        })?;
+        let consumer = Consumer {
+            address: Some(address),
+            ..Consumer::default()
+        };
+        Some(Quota { limit, consumer })
     }
 }
 
@@ -166,6 +217,7 @@ mod tests {
             let entity = QuotaEntity {
                 user: name(user),
                 client_id: name(client_id),
+                ip: None,
             };
             table.set(&entity, QuotaKind::ProducerByteRate, Some(*limit));
         }
@@ -194,6 +246,7 @@ mod tests {
                 consumer: Consumer {
                     user: (user != "-").then(|| "u".into()),
                     client_id: (client_id != "-").then(|| "c".into()),
+                    address: None,
                 },
             };
             assert_eq!(found, Some(expected), "{:?}", rows[count - 1]);
@@ -214,5 +267,30 @@ mod tests {
             table.set(entity, QuotaKind::ProducerByteRate, None);
         }
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn an_address_has_its_own_quota_or_the_default() {
+        let kind = QuotaKind::ConnectionCreationRate;
+        let mut table = table(&[("*", "-", 1.0)]);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(table.find_address(kind, address("10.0.0.1")), None);
+        for (text, limit) in [("*", 5.0), ("10.0.0.1", 7.0)] {
+            let entity = QuotaEntity {
+                ip: name(text),
+                ..QuotaEntity::default()
+            };
+            table.set(&entity, kind, Some(limit));
+        }
+        for (text, counted_as, limit) in [
+            ("10.0.0.1", "10.0.0.1", 7.0),
+            ("::ffff:10.0.0.1", "10.0.0.1", 7.0),
+            ("10.0.0.2", "10.0.0.2", 5.0),
+            ("fe80::1", "fe80::1", 5.0),
+        ] {
+            let found = table.find_address(kind, address(text)).unwrap();
+            assert_eq!(found.limit, limit, "{text}");
+            assert_eq!(found.consumer.address, Some(address(counted_as)), "{text}");
+        }
     }
 }

@@ -49,6 +49,11 @@ pub(crate) enum MetadataRecord {
         name: String,
         configs: Properties,
     },
+    /// All configs of a group; none when they are the broker's.
+    GroupConfigsChanged {
+        group: String,
+        configs: Properties,
+    },
 }
 
 /// A topic as catalogued.
@@ -71,6 +76,7 @@ pub(crate) struct Catalog {
     pub(crate) broker_configs: BTreeMap<BrokerScope, Properties>,
     pub(crate) quotas: QuotaTable,
     pub(crate) client_metrics: BTreeMap<String, Properties>,
+    pub(crate) group_configs: BTreeMap<String, Properties>,
 }
 
 impl Catalog {
@@ -108,11 +114,10 @@ impl Catalog {
                 limit,
             } => self.quotas.set(entity, *kind, *limit),
             MetadataRecord::ClientMetricsChanged { name, configs } => {
-                if configs.is_empty() {
-                    self.client_metrics.remove(name);
-                } else {
-                    self.client_metrics.insert(name.clone(), configs.clone());
-                }
+                set_properties(&mut self.client_metrics, name, configs);
+            }
+            MetadataRecord::GroupConfigsChanged { group, configs } => {
+                set_properties(&mut self.group_configs, group, configs);
             }
         }
     }
@@ -149,6 +154,13 @@ impl Catalog {
         records.extend(
             resources.map(|(name, configs)| MetadataRecord::ClientMetricsChanged {
                 name: name.clone(),
+                configs: configs.clone(),
+            }),
+        );
+        let groups = self.group_configs.iter();
+        records.extend(
+            groups.map(|(group, configs)| MetadataRecord::GroupConfigsChanged {
+                group: group.clone(),
                 configs: configs.clone(),
             }),
         );
@@ -204,9 +216,15 @@ impl MetadataRecord {
                 kind,
                 limit,
             } => {
-                out.extend_from_slice(&[8, VERSION]);
-                put_entity_name(&mut out, entity.user.as_ref());
-                put_entity_name(&mut out, entity.client_id.as_ref());
+                // A kind of its own: releases before quotas by address read the other.
+                if entity.ip.is_some() {
+                    out.extend_from_slice(&[10, VERSION]);
+                    put_entity_name(&mut out, entity.ip.as_ref());
+                } else {
+                    out.extend_from_slice(&[8, VERSION]);
+                    put_entity_name(&mut out, entity.user.as_ref());
+                    put_entity_name(&mut out, entity.client_id.as_ref());
+                }
                 put_text(&mut out, kind.name());
                 match limit {
                     Some(limit) => {
@@ -219,6 +237,11 @@ impl MetadataRecord {
             Self::ClientMetricsChanged { name, configs } => {
                 out.extend_from_slice(&[9, VERSION]);
                 put_text(&mut out, name);
+                put_properties(&mut out, configs);
+            }
+            Self::GroupConfigsChanged { group, configs } => {
+                out.extend_from_slice(&[11, VERSION]);
+                put_text(&mut out, group);
                 put_properties(&mut out, configs);
             }
         }
@@ -259,24 +282,41 @@ impl MetadataRecord {
                 scope: BrokerScope::from_number(take::<1>(&mut left)?[0])?,
                 configs: take_properties(&mut left)?,
             },
-            8 => Self::QuotaChanged {
-                entity: QuotaEntity {
+            8 => take_quota(
+                QuotaEntity {
                     user: take_entity_name(&mut left)?,
                     client_id: take_entity_name(&mut left)?,
+                    ip: None,
                 },
-                kind: QuotaKind::from_name(&take_text(&mut left)?)?,
-                limit: match take::<1>(&mut left)? {
-                    [0] => None,
-                    _ => Some(f64::from_be_bytes(take(&mut left)?)),
-                },
-            },
+                &mut left,
+            )?,
             9 => Self::ClientMetricsChanged {
                 name: take_text(&mut left)?,
+                configs: take_properties(&mut left)?,
+            },
+            10 => take_quota(
+                QuotaEntity {
+                    ip: take_entity_name(&mut left)?,
+                    ..QuotaEntity::default()
+                },
+                &mut left,
+            )?,
+            11 => Self::GroupConfigsChanged {
+                group: take_text(&mut left)?,
                 configs: take_properties(&mut left)?,
             },
             _ => return None,
         };
         left.is_empty().then_some(record)
+    }
+}
+
+/// None left means that the resource is gone.
+fn set_properties(all: &mut BTreeMap<String, Properties>, name: &str, configs: &Properties) {
+    if configs.is_empty() {
+        all.remove(name);
+    } else {
+        all.insert(name.to_owned(), configs.clone());
     }
 }
 
@@ -318,6 +358,17 @@ fn take_entity_name(left: &mut &[u8]) -> Option<Option<EntityName>> {
     })
 }
 
+fn take_quota(entity: QuotaEntity, left: &mut &[u8]) -> Option<MetadataRecord> {
+    Some(MetadataRecord::QuotaChanged {
+        entity,
+        kind: QuotaKind::from_name(&take_text(left)?)?,
+        limit: match take::<1>(left)? {
+            [0] => None,
+            _ => Some(f64::from_be_bytes(take(left)?)),
+        },
+    })
+}
+
 fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
     let (found, rest) = left.split_first_chunk::<N>()?;
     *left = rest;
@@ -353,9 +404,21 @@ mod tests {
         let id = TopicId(Uuid::from_u128(7));
         let configs = Properties::from([("a".to_owned(), "b".to_owned())]);
         let quota = |user, client_id, limit| MetadataRecord::QuotaChanged {
-            entity: QuotaEntity { user, client_id },
+            entity: QuotaEntity {
+                user,
+                client_id,
+                ip: None,
+            },
             kind: QuotaKind::ProducerByteRate,
             limit,
+        };
+        let quota_of_address = |ip| MetadataRecord::QuotaChanged {
+            entity: QuotaEntity {
+                ip,
+                ..QuotaEntity::default()
+            },
+            kind: QuotaKind::ConnectionCreationRate,
+            limit: Some(5.0),
         };
         let named = |name: &str| Some(EntityName::Named(name.to_owned()));
         let records = [
@@ -385,12 +448,22 @@ mod tests {
             quota(Some(EntityName::Default), named("c"), Some(0.5)),
             quota(None, Some(EntityName::Default), Some(1.0)),
             quota(named("u"), None, None),
+            quota_of_address(named("10.0.0.1")),
+            quota_of_address(Some(EntityName::Default)),
             MetadataRecord::ClientMetricsChanged {
                 name: "m".to_owned(),
                 configs: Properties::from([("metrics".to_owned(), "*".to_owned())]),
             },
             MetadataRecord::ClientMetricsChanged {
                 name: "gone".to_owned(),
+                configs: Properties::new(),
+            },
+            MetadataRecord::GroupConfigsChanged {
+                group: "g".to_owned(),
+                configs: Properties::from([("a".to_owned(), "b".to_owned())]),
+            },
+            MetadataRecord::GroupConfigsChanged {
+                group: "usual".to_owned(),
                 configs: Properties::new(),
             },
         ];
@@ -403,7 +476,7 @@ mod tests {
             }
             catalog.apply(record);
         }
-        assert_eq!((catalog.partitions_count(), catalog.quotas.len()), (5, 2));
+        assert_eq!((catalog.partitions_count(), catalog.quotas.len()), (5, 4));
         let mut replayed = Catalog::default();
         catalog
             .records()

@@ -9,6 +9,7 @@ mod catalog;
 mod changes;
 mod client_metrics;
 mod config;
+mod groups;
 mod open;
 mod quotas;
 mod store;
@@ -163,6 +164,8 @@ pub enum ConfigSource {
     Default = 5,
     /// Set on the client metrics resource.
     ClientMetrics = 7,
+    /// Set on the group.
+    Group = 8,
 }
 
 /// A change of configs.

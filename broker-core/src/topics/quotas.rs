@@ -10,7 +10,7 @@ use crate::quotas::{EntityName, QuotaEntity, QuotaKind, Quotas};
 /// Entities with quotas: more than anyone writes down by hand.
 const ENTITIES_MAX: usize = 10_000;
 
-/// Longest name of a user or client id in a quota, in bytes.
+/// Longest name of a user, client id or address in a quota, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
 
 impl Topics {
@@ -69,9 +69,11 @@ impl Topics {
 
 fn check(entity: &QuotaEntity, limits: &[(QuotaKind, Option<f64>)]) -> Result<(), TopicError> {
     let refuse = |why: String| Err(TopicError::new(ErrorCode::INVALID_REQUEST, why));
-    let names = [&entity.user, &entity.client_id];
-    if names.iter().all(|name| name.is_none()) {
-        return refuse("a quota is for a user, a client id, or both".to_owned());
+    let names = [&entity.user, &entity.client_id, &entity.ip];
+    let is_address = entity.ip.is_some();
+    let is_client = entity.user.is_some() || entity.client_id.is_some();
+    if is_address == is_client {
+        return refuse("a quota is for a user, a client id, or both, or for an address".to_owned());
     }
     for name in names.into_iter().flatten() {
         if let EntityName::Named(name) = name
@@ -84,15 +86,21 @@ fn check(entity: &QuotaEntity, limits: &[(QuotaKind, Option<f64>)]) -> Result<()
         }
     }
     for (kind, limit) in limits {
-        let Some(limit) = limit else { continue };
         let name = kind.name();
+        if kind.is_for_addresses() != is_address {
+            let whom = if is_address {
+                "addresses"
+            } else {
+                "users and client ids"
+            };
+            return refuse(format!("there is no quota {name} for {whom}"));
+        }
+        let Some(limit) = limit else { continue };
         if !limit.is_finite() || *limit <= 0.0 {
             return refuse(format!("quota {name} must be larger than 0, not {limit}"));
         }
-        if *kind != QuotaKind::RequestPercentage && limit.fract() != 0.0 {
-            return refuse(format!(
-                "quota {name} is a whole number of bytes, not {limit}"
-            ));
+        if kind.is_whole() && limit.fract() != 0.0 {
+            return refuse(format!("quota {name} is a whole number, not {limit}"));
         }
     }
     Ok(())

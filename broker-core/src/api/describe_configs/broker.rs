@@ -7,8 +7,9 @@ use kafka_wire::describe_configs_response::{
 use super::config_type;
 use crate::api::text;
 use crate::broker::BrokerConfig;
+use crate::groups::ConsumerConfig;
 use crate::topics::ConfigSource;
-use crate::validation::ConfigType::{self, Boolean, Int, List, Long};
+use crate::validation::ConfigType::{self, Boolean, Int, List, Long, String as Text};
 use crate::wire;
 
 /// A setting of the broker. It is read-only: another value needs another start.
@@ -53,6 +54,11 @@ pub(super) fn entries(config: &BrokerConfig) -> Vec<DescribeConfigsResourceResul
     .collect()
 }
 
+fn assignors(config: &ConsumerConfig) -> String {
+    let names: Vec<&str> = config.assignors.iter().map(|one| one.name()).collect();
+    names.join(",")
+}
+
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "advertised.listeners", kind: List, value: |config| format!("PLAINTEXT://{}:{}", config.advertised_host, config.advertised_port), documentation: "Where clients reach the broker." },
@@ -60,6 +66,11 @@ const ROWS: &[Row] = &[
     Row { name: "broker.id", kind: Int, value: |config| config.node_id.to_string(), documentation: "Id of the broker." },
     Row { name: "default.replication.factor", kind: Int, value: |_| "1".to_owned(), documentation: "There is one broker, so there is one replica." },
     Row { name: "delete.topic.enable", kind: Boolean, value: |_| "true".to_owned(), documentation: "Topics can be deleted." },
+    Row { name: "group.consumer.assignors", kind: List, value: |config| assignors(&config.groups.consumer), documentation: "Assignors that members of the consumer protocol may ask for, the default first." },
+    Row { name: "group.consumer.heartbeat.interval.ms", kind: Int, value: |config| config.groups.consumer.heartbeat_interval_ms.to_string(), documentation: "How often members of the consumer protocol are to report, in milliseconds." },
+    Row { name: "group.consumer.max.size", kind: Int, value: |config| config.groups.consumer.size_max.to_string(), documentation: "Most members of a group of the consumer protocol." },
+    Row { name: "group.consumer.migration.policy", kind: Text, value: |config| config.groups.migration.name().to_owned(), documentation: "Which groups change the protocol while they have members." },
+    Row { name: "group.consumer.session.timeout.ms", kind: Int, value: |config| config.groups.consumer.session_timeout_ms.to_string(), documentation: "How long a member of the consumer protocol may stay silent, in milliseconds." },
     Row { name: "group.initial.rebalance.delay.ms", kind: Int, value: |config| config.groups.initial_rebalance_delay_ms.to_string(), documentation: "How long a new group waits for more members, in milliseconds." },
     Row { name: "group.max.session.timeout.ms", kind: Int, value: |config| config.groups.session_timeout_max_ms.to_string(), documentation: "Longest session timeout a member may ask for, in milliseconds." },
     Row { name: "group.max.size", kind: Int, value: |config| config.groups.group_size_max.to_string(), documentation: "Most members of a group." },

@@ -49,7 +49,7 @@ pub(crate) async fn consumer_group_heartbeat(
         Err(refusal) => Err(refusal),
     };
     match answered {
-        Ok((member_id, reply)) => response(broker, &member_id, reply),
+        Ok((member_id, reply)) => response(broker, &group_id, &member_id, reply),
         Err(refusal) => wire!(kafka_wire::ConsumerGroupHeartbeatResponse {
             error_code: refusal.code.0,
             error_message: Some(text(&refusal.message)),
@@ -158,6 +158,7 @@ fn owned_partitions(topics: Vec<consumer_group_heartbeat_request::TopicPartition
 
 fn response(
     broker: &Broker,
+    group_id: &str,
     member_id: &str,
     reply: HeartbeatReply,
 ) -> kafka_wire::ConsumerGroupHeartbeatResponse {
@@ -175,7 +176,7 @@ fn response(
     wire!(kafka_wire::ConsumerGroupHeartbeatResponse {
         member_id: Some(text(member_id)),
         member_epoch: reply.member_epoch,
-        heartbeat_interval_ms: broker.groups.heartbeat_interval_ms(),
+        heartbeat_interval_ms: broker.groups.heartbeat_interval_ms(group_id),
         assignment,
     })
 }

@@ -184,8 +184,8 @@ impl GroupCoordinator {
         let Group::Consumer(group) = &mut inner.group else {
             return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
         };
-        let (topics, config) = (self.topics.as_ref(), &self.config.consumer);
-        let (reply, changes) = group.classic_join(now_ms, request, topics, config)?;
+        let (topics, config) = (self.topics.as_ref(), self.consumer_config(&slot.id));
+        let (reply, changes) = group.classic_join(now_ms, request, topics, &config)?;
         self.write_changes(slot, inner, changes, now_ms)?;
         Ok(reply)
     }

@@ -43,8 +43,8 @@ impl TopicView for Topics {
     }
 
     fn names(&self) -> Vec<String> {
+        // Internal ones too, as in Kafka: whoever does not want them says so in the expression.
         let topics = self.list().into_iter();
-        let topics = topics.filter(|topic| !topic.internal);
         topics.map(|topic| topic.name.to_string()).collect()
     }
 }
@@ -81,12 +81,6 @@ impl GroupCoordinator {
         Ok(reply)
     }
 
-    /// How often members are to report.
-    #[must_use]
-    pub const fn heartbeat_interval_ms(&self) -> i32 {
-        self.config.consumer.heartbeat_interval_ms
-    }
-
     /// One consumer group; `None` when there is none of that id.
     #[must_use]
     pub fn describe_consumer(&self, group_id: &str) -> Option<ConsumerGroupDescription> {
@@ -107,7 +101,8 @@ impl GroupCoordinator {
     pub(super) fn consumer_timeout(&self, slot: &Slot, inner: &mut Inner, now_ms: i64) {
         if let Group::Consumer(group) = &mut inner.group {
             let topics = self.topics.as_ref();
-            let changes = group.handle_timeout(now_ms, topics, &self.config.consumer);
+            let config = self.consumer_config(&slot.id);
+            let changes = group.handle_timeout(now_ms, topics, &config);
             let left = !changes.applied.is_empty();
             if let Err(error) = self.write_changes(slot, inner, changes, now_ms) {
                 tracing::warn!(group = %slot.id, error = error.name(),
@@ -119,12 +114,13 @@ impl GroupCoordinator {
         }
     }
 
-    /// A group whose last member of the consumer protocol has gone is the others' again.
+    /// A group whose last member of the consumer protocol has gone is the others' again, unless
+    /// groups do not change so.
     pub(super) fn turn_classic_if_left(&self, slot: &Slot, inner: &mut Inner, now_ms: i64) {
         let Group::Consumer(group) = &inner.group else {
             return;
         };
-        if !group.is_left_to_classic_members() {
+        if !group.is_left_to_classic_members() || !self.config.migration.downgrades() {
             return;
         }
         let metadata = group.to_classic(now_ms, self.topics.as_ref());
@@ -157,19 +153,22 @@ impl GroupCoordinator {
         };
         // Members of the classic protocol that stay are served by the group that this becomes.
         let now_ms = self.clock.now_ms();
-        let (topics, config) = (self.topics.as_ref(), &self.config.consumer);
+        let (topics, config) = (self.topics.as_ref(), self.consumer_config(&slot.id));
         let mut group = ConsumerGroup::default();
         let mut taken_over = Vec::new();
         let members = classic.hand_over();
         if !members.is_empty() {
+            if !self.config.migration.upgrades() {
+                return Err(not_found(&slot.id, "it speaks the classic protocol"));
+            }
             if !classic.is_consumer_group() {
                 return Err(not_found(&slot.id, "its members are no consumers"));
             }
             let generation = classic.generation();
-            group = ConsumerGroup::from_classic(now_ms, generation, &members, topics, config)?;
+            group = ConsumerGroup::from_classic(now_ms, generation, &members, topics, &config)?;
             taken_over = group.snapshot();
         }
-        let (reply, changes) = group.heartbeat(now_ms, request, topics, config)?;
+        let (reply, changes) = group.heartbeat(now_ms, request, topics, &config)?;
         let mut records = Records::new(&slot.id);
         let written = (|| {
             if inner.stored.is_some() {
@@ -209,7 +208,8 @@ impl GroupCoordinator {
                 topics,
             )?
         } else {
-            group.heartbeat(now_ms, request, topics, &self.config.consumer)?
+            let config = self.consumer_config(&slot.id);
+            group.heartbeat(now_ms, request, topics, &config)?
         };
         let changed = !changes.applied.is_empty();
         let written = self.write_changes(slot, inner, changes, now_ms);

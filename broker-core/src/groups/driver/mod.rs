@@ -7,10 +7,11 @@
 //! [`GroupCoordinator::run`].
 //!
 //! Lock order: a group, then the map of groups or the timers. Next: `classic.rs` and `consumer.rs`
-//! (members), `offsets.rs` (commits), `admin.rs`, `storage.rs` (the log).
+//! (members), `offsets.rs` (commits), `configs.rs`, `admin.rs`, `storage.rs` (the log).
 
 mod admin;
 mod classic;
+mod configs;
 mod consumer;
 mod offsets;
 mod storage;
@@ -18,11 +19,12 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ use super::classic::{ClassicConfig, ClassicGroup, Effects, Reply, RequestToken};
 use super::consumer::{Changes, ConsumerGroup};
 use super::group::Group;
 use super::offsets::GroupOffsets;
+use super::overrides::GroupOverrides;
 use super::record::GroupMetadata;
 use crate::clock::Clock;
 use crate::error::ErrorCode;
@@ -57,6 +60,10 @@ pub struct GroupCoordinator {
     topics: Arc<Topics>,
     groups: RwLock<HashMap<Arc<str>, Arc<Slot>>>,
     timers: Timers,
+    /// Groups with settings of their own.
+    overrides: ArcSwap<BTreeMap<String, GroupOverrides>>,
+    /// Held while these change.
+    changing_configs: Mutex<()>,
     /// Set at shutdown: nobody waits any more.
     closed: AtomicBool,
     /// Held while a transaction ends: from its marker in the log to its commits in the groups.
@@ -114,10 +121,13 @@ impl GroupCoordinator {
             topics,
             groups: RwLock::new(HashMap::with_capacity(replay.groups.len())),
             timers: Timers::default(),
+            overrides: ArcSwap::default(),
+            changing_configs: Mutex::new(()),
             closed: AtomicBool::new(false),
             ending: Mutex::new(()),
             pending: Mutex::new(replay.pending),
         };
+        coordinator.load_configs();
         for (id, replayed) in replay.groups {
             let id: Arc<str> = Arc::from(id);
             let stored = replayed.metadata.clone();
@@ -125,7 +135,7 @@ impl GroupCoordinator {
                 now_ms,
                 coordinator.topics.as_ref(),
                 coordinator.classic_config(),
-                &coordinator.config.consumer,
+                &coordinator.consumer_config(&id),
             );
             let mut inner = Inner::new(group, offsets, stored);
             coordinator.schedule(&id, &mut inner);

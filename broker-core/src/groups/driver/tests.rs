@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Committer, GroupCoordinator, GroupSummary, OffsetReader};
 use crate::clock::Clock;
 use crate::error::ErrorCode;
-use crate::groups::OFFSETS_TOPIC;
 use crate::groups::classic::{
     GroupState, JoinReply, JoinRequest, Protocol, SyncReply, SyncRequest,
 };
 use crate::groups::group::GroupType;
 use crate::groups::offsets::CommittedOffset;
+use crate::groups::{GroupConfig, MigrationPolicy, OFFSETS_TOPIC};
 use crate::ids::PartitionIndex;
 use crate::topics::NewTopic;
 use crate::validation::NoValidation;
@@ -39,9 +39,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(GroupConfig::default())
+    }
+
+    fn with(config: GroupConfig) -> Self {
         let data = TempDir::new().unwrap();
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
-        let broker = open(&data, &now_ms);
+        let broker = open(&data, &now_ms, config);
         for name in ["t", "u"] {
             let topic = NewTopic {
                 name: name.to_owned(),
@@ -75,8 +79,9 @@ impl Fixture {
             broker,
         } = self;
         broker.close().unwrap();
+        let config = broker.config.groups.clone();
         drop(broker);
-        let broker = open(&data, &now_ms);
+        let broker = open(&data, &now_ms, config);
         Self {
             data,
             now_ms,
@@ -158,8 +163,9 @@ impl Fixture {
     }
 }
 
-fn open(data: &TempDir, now_ms: &Arc<AtomicI64>) -> Arc<Broker> {
+fn open(data: &TempDir, now_ms: &Arc<AtomicI64>, groups: GroupConfig) -> Arc<Broker> {
     let config = BrokerConfig {
+        groups,
         clock: Clock::Manual(Arc::clone(now_ms)),
         ..BrokerConfig::new(data.path().to_owned())
     };

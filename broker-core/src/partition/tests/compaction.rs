@@ -38,6 +38,11 @@ fn keyed_by(records: &[(u32, Option<u32>)], producer: Option<(i64, i32)>) -> Vec
 /// (offset, key, value) of every record from `from` on, read from disk.
 fn records_from(partition: &Partition, from: i64) -> Vec<(i64, u32, Option<u32>)> {
     partition.state.lock().tail.shrink(0);
+    read_from(partition, from)
+}
+
+/// The same as a consumer reads it, from memory where it is there.
+fn read_from(partition: &Partition, from: i64) -> Vec<(i64, u32, Option<u32>)> {
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
     let mut found = Vec::new();
     let mut next = from;
@@ -75,6 +80,26 @@ fn latest(records: &[(i64, u32, Option<u32>)]) -> BTreeMap<u32, Option<u32>> {
 fn segments(rig: &Rig) -> usize {
     let names = rig.disk.list(Path::new(DIRECTORY)).unwrap();
     names.iter().filter(|name| name.ends_with(".log")).count()
+}
+
+/// A record that is compacted away is gone for consumers too that could be served from memory.
+#[test]
+fn memory_forgets_what_is_compacted() {
+    let rig = Rig::new(compacted(300));
+    let partition = rig.open(Shutdown::Clean);
+    for round in 0..20_u32 {
+        append(&partition, &keyed(&[(round % 3, Some(round))])).unwrap();
+    }
+    partition.sync_now();
+    assert_eq!(read_from(&partition, 0).len(), 20);
+    partition.compact(0, &|| false);
+    let read = read_from(&partition, 0);
+    assert!(
+        partition.state.lock().tail.bytes() > 0,
+        "the end is in memory still"
+    );
+    assert!(read.len() < 15, "{read:?}");
+    assert_eq!(read, records_from(&partition, 0));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use super::*;
 use crate::groups::consumer::{
     Assignment, Heartbeat, HeartbeatReply, JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH,
 };
+use crate::groups::overrides::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS};
+use crate::topics::{ConfigChange, ConfigOp};
 
 impl Fixture {
     async fn send(&self, group: &str, request: Heartbeat) -> Result<HeartbeatReply, ErrorCode> {
@@ -343,4 +345,128 @@ async fn other_classic_groups_are_left_alone() {
     };
     let refused = fixture.send("g", away).await;
     assert_eq!(refused, Err(ErrorCode::GROUP_ID_NOT_FOUND));
+}
+
+/// What is set for a group is in force at the next heartbeat, for it alone, and after a restart.
+#[tokio::test]
+async fn a_group_has_its_own_session_and_interval() {
+    let fixture = Fixture::new();
+    let set = |fixture: &Fixture, configs: &[(&str, Option<&str>)]| {
+        let op = |value: &Option<&str>| {
+            value.map_or(ConfigOp::Delete, |value| ConfigOp::Set(value.to_owned()))
+        };
+        let ops = configs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), op(value)));
+        let change = ConfigChange::Alter(ops.collect());
+        let changed = fixture.groups().change_configs("g", &change, false);
+        changed.map_err(|error| error.code)
+    };
+    let interval_ms = |fixture: &Fixture| fixture.groups().heartbeat_interval_ms("g");
+    assert_eq!(interval_ms(&fixture), 5_000);
+    for (name, value) in [
+        (HEARTBEAT_INTERVAL_MS, "1000"),
+        (SESSION_TIMEOUT_MS, "8000"),
+    ] {
+        assert_eq!(set(&fixture, &[(name, Some(value))]), Ok(()));
+    }
+    let refused = set(&fixture, &[(SESSION_TIMEOUT_MS, Some("1000"))]);
+    assert_eq!(
+        refused,
+        Err(ErrorCode::INVALID_CONFIG),
+        "not above the interval"
+    );
+    assert_eq!(interval_ms(&fixture), 1_000);
+    assert_eq!(fixture.groups().heartbeat_interval_ms("other"), 5_000);
+
+    for group in ["g", "other"] {
+        fixture.enter(group, "a").await.unwrap();
+    }
+    let members = |fixture: &Fixture, group: &str| {
+        let described = fixture.groups().describe_consumer(group).unwrap();
+        described.members.len()
+    };
+    fixture.pass(7_999);
+    assert_eq!(members(&fixture, "g"), 1);
+    fixture.pass(1);
+    assert_eq!((members(&fixture, "g"), members(&fixture, "other")), (0, 1));
+
+    fixture.enter("g", "a").await.unwrap();
+    let fixture = fixture.restart();
+    assert_eq!(interval_ms(&fixture), 1_000);
+    fixture.pass(7_999);
+    assert_eq!(members(&fixture, "g"), 1);
+    // Back to the broker's: from its next heartbeat on a member has more time.
+    let back = [(SESSION_TIMEOUT_MS, None), (HEARTBEAT_INTERVAL_MS, None)];
+    assert_eq!(set(&fixture, &back), Ok(()));
+    let epoch = fixture.groups().describe_consumer("g").unwrap().epoch;
+    fixture.beat("g", "a", epoch).await.unwrap();
+    fixture.pass(44_999);
+    assert_eq!((interval_ms(&fixture), members(&fixture, "g")), (5_000, 1));
+    assert_eq!(
+        fixture.broker.topics.list_group_configs(),
+        Vec::<String>::new()
+    );
+    fixture.pass(1);
+    assert_eq!(members(&fixture, "g"), 0);
+}
+
+/// Groups change the protocol only as far as the broker's policy goes.
+#[tokio::test]
+async fn groups_migrate_as_the_policy_says() {
+    for (policy, upgrades, downgrades) in [
+        (MigrationPolicy::Disabled, false, false),
+        (MigrationPolicy::Upgrade, true, false),
+        (MigrationPolicy::Downgrade, false, true),
+        (MigrationPolicy::Bidirectional, true, true),
+    ] {
+        let fixture = Fixture::with(GroupConfig {
+            migration: policy,
+            ..GroupConfig::default()
+        });
+        fixture.join_owning("classic", "", &[]).await;
+        let entered = fixture.enter("classic", "new").await;
+        let expected = if upgrades {
+            Ok(())
+        } else {
+            Err(ErrorCode::GROUP_ID_NOT_FOUND)
+        };
+        assert_eq!(entered.map(drop), expected, "{policy:?}");
+        // A group without members takes either protocol in any case.
+        fixture.commit("empty", "t", 0, 5).await;
+        assert!(fixture.enter("empty", "new").await.is_ok(), "{policy:?}");
+
+        fixture.enter("left", "new").await.unwrap();
+        fixture.join_owning("left", "", &[]).await;
+        fixture.beat("left", "new", LEAVE_EPOCH).await.unwrap();
+        let listed = fixture.groups().list();
+        let left = listed.iter().find(|group| group.id == "left").unwrap();
+        let expected = if downgrades {
+            GroupType::Classic
+        } else {
+            GroupType::Consumer
+        };
+        assert_eq!(left.group_type, expected, "{policy:?}");
+        // Its member is served either way.
+        let joined = fixture.join_owning("left", "classic", &[]).await;
+        assert_eq!(joined.error, ErrorCode::NONE, "{policy:?}");
+    }
+}
+
+/// As Kafka does; franz-go's own tests count on it.
+#[tokio::test]
+async fn a_regular_expression_may_match_internal_topics() {
+    let fixture = Fixture::new();
+    let request = Heartbeat {
+        member_id: "a".to_owned(),
+        member_epoch: JOIN_EPOCH,
+        rebalance_timeout_ms: Some(10_000),
+        regex: Some("t|__consumer_.*".to_owned()),
+        owned: Some(Assignment::new()),
+        ..Heartbeat::default()
+    };
+    let assigned = fixture.send("g", request).await.unwrap().assignment;
+    let ids = ["t", OFFSETS_TOPIC].map(|name| fixture.broker.topics.get(name).unwrap().id);
+    let found: BTreeSet<_> = assigned.unwrap().into_keys().collect();
+    assert_eq!(found, BTreeSet::from(ids));
 }

@@ -15,6 +15,7 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.CreateTopicsOptions;
 import org.apache.kafka.clients.admin.DescribeConfigsOptions;
 import org.apache.kafka.clients.admin.FeatureUpdate;
 import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
@@ -36,6 +37,7 @@ import org.apache.kafka.common.errors.InvalidReplicaAssignmentException;
 import org.apache.kafka.common.errors.InvalidUpdateVersionException;
 import org.apache.kafka.common.errors.LogDirNotFoundException;
 import org.apache.kafka.common.errors.NoReassignmentInProgressException;
+import org.apache.kafka.common.errors.ThrottlingQuotaExceededException;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.quota.ClientQuotaFilter;
@@ -57,6 +59,7 @@ final class Administration {
       quorumAndFeatures(admin);
       configs(admin);
       quotas(admin, bootstrap);
+      changesBeyondQuota(admin, bootstrap);
       telemetry(admin, bootstrap, registry);
     }
     sessions(bootstrap, registry);
@@ -204,6 +207,36 @@ final class Administration {
     ClientQuotaAlteration.Op remove = new ClientQuotaAlteration.Op("producer_byte_rate", null);
     admin.alterClientQuotas(List.of(new ClientQuotaAlteration(slow, List.of(remove)))).all().get();
     check(admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().isEmpty(), "quotas");
+  }
+
+  /**
+   * What is beyond a quota of changes is refused with the time to wait, which the admin client does
+   * unless it is told not to.
+   */
+  private static void changesBeyondQuota(Admin admin, String bootstrap) throws Exception {
+    ClientQuotaEntity hasty = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, "hasty"));
+    ClientQuotaAlteration.Op set = new ClientQuotaAlteration.Op("controller_mutation_rate", 1.0);
+    admin.alterClientQuotas(List.of(new ClientQuotaAlteration(hasty, List.of(set)))).all().get();
+    try (Admin limited = Admin.create(Map.of("bootstrap.servers", bootstrap, "client.id", "hasty"))) {
+      // Eleven seconds' worth are free, and what is owed then takes a second each.
+      limited.createTopics(List.of(new NewTopic("java-many", 16, (short) 1))).all().get();
+      CreateTopicsOptions once = new CreateTopicsOptions().retryOnQuotaViolation(false);
+      NewTopic more = new NewTopic("java-more", 1, (short) 1);
+      try {
+        limited.createTopics(List.of(more), once).all().get();
+        throw new AssertionError("a topic beyond the quota was made");
+      } catch (ExecutionException error) {
+        check(
+            error.getCause() instanceof ThrottlingQuotaExceededException refusal
+                && refusal.throttleTimeMs() > 0,
+            "" + error.getCause());
+      }
+      limited.createTopics(List.of(more)).all().get();
+    }
+    admin.deleteTopics(List.of("java-many", "java-more")).all().get();
+    ClientQuotaAlteration.Op remove =
+        new ClientQuotaAlteration.Op("controller_mutation_rate", null);
+    admin.alterClientQuotas(List.of(new ClientQuotaAlteration(hasty, List.of(remove)))).all().get();
   }
 
   /** Someone wants metrics of some clients: one learns so, pushes them, and the broker shows them. */
