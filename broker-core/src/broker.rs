@@ -185,12 +185,12 @@ impl Broker {
                     config.transactions.clone(),
                     config.clock.clone(),
                 )?;
-                let keep_house = |topics: &Topics, _: &dyn Fn() -> bool| topics.keep_house();
                 let period = HOUSEKEEPING_PERIOD;
                 // Soon after the start: a broker that is killed again and again must not check
                 // more and more each time.
                 let periods = (HOUSEKEEPING_FIRST, period);
-                let housekeeper = Periodic::start("housekeeping", periods, &topics, keep_house)?;
+                let housekeeper =
+                    Periodic::start("housekeeping", periods, &topics, Topics::keep_house)?;
                 let periods = (CLEANER_PERIOD, CLEANER_PERIOD);
                 let cleaner = Periodic::start("log cleaner", periods, &topics, Topics::compact)?;
                 Ok((

@@ -104,9 +104,18 @@ pub(crate) struct Log {
     directory_unsynced: bool,
     /// Log end and recovery point at the last checkpoint, and whether it was synced.
     checkpointed: Option<(Offset, Offset, Persistence)>,
-    /// Whether the leader epochs were saved where a power loss can take them, or not at all: they are
-    /// synced with the first records, and those of a log without records are made again.
-    epochs_unsynced: bool,
+    epochs_saved: EpochsSaved,
+}
+
+/// Where the leader epochs are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EpochsSaved {
+    /// Nowhere: those of a log without records are made again.
+    No,
+    /// Where a power loss can take them, which does no harm before something is written in them.
+    Written,
+    /// On disk, or among what is synced before the first records of the newest.
+    Durably,
 }
 
 /// Why a write failed.
@@ -190,6 +199,12 @@ impl Log {
             .file(self.storage.as_ref(), &self.directory)
             .map_err(WriteFailure::Refused)?;
         let position = self.active.size;
+        if self.epochs_saved == EpochsSaved::Written {
+            // First, so that the epoch is durable before what is written in it is.
+            self.unsynced.push(recovery::epochs_file(&self.directory));
+            self.directory_unsynced = true;
+            self.epochs_saved = EpochsSaved::Durably;
+        }
         // Before the write: were it to fail, the cut that undoes it must be synced as well.
         let base = self.active.base();
         if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
@@ -349,9 +364,9 @@ impl Log {
                 if durable {
                     indexes.iter().try_for_each(|file| file.sync_data())?;
                 }
-                if durable && self.epochs_unsynced {
+                if durable && self.epochs_saved != EpochsSaved::Durably {
                     checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
-                    self.epochs_unsynced = false;
+                    self.epochs_saved = EpochsSaved::Durably;
                 }
                 let point = self.recovery_point;
                 checkpoint::save_recovery_point(point, storage, &self.directory, persistence)
@@ -362,6 +377,30 @@ impl Log {
                 tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
             }
         }
+    }
+
+    /// For an orderly stop: writes what [`Log::save_checkpoint`] would, and syncs none of it, because
+    /// one sync of the file system may follow for all partitions. Answers whether one must follow.
+    pub(crate) fn write_checkpoint(&mut self) -> bool {
+        let durable = Some((self.log_end, self.recovery_point, Persistence::Durable));
+        if self.is_untouched() || self.checkpointed == durable {
+            return false;
+        }
+        let advisory = Persistence::Advisory;
+        if self.epochs_saved == EpochsSaved::No {
+            let storage = self.storage.as_ref();
+            let saved = checkpoint::save_epochs(&self.epochs, storage, &self.directory, advisory);
+            if let Err(error) = saved {
+                tracing::warn!(directory = %self.directory.display(), %error, "epochs not saved");
+            }
+        }
+        self.save_checkpoint(advisory);
+        true
+    }
+
+    /// Whether anything was written that is not synced.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        self.directory_unsynced || !self.unsynced.is_empty()
     }
 
     /// Closes the active file when everything is synced; answers whether it was.
@@ -576,7 +615,7 @@ pub(crate) fn find_batch(
     end: u64,
     offset: Offset,
 ) -> io::Result<Option<(u64, BatchHeader)>> {
-    let mut window = Window::new(file, Depth::Headers);
+    let mut window = Window::new(file, end, Depth::Headers);
     let mut position = from;
     let mut first = true;
     while position < end {

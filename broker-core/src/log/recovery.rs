@@ -20,7 +20,9 @@ use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
 use super::snapshots::{remove_snapshots, snapshots};
 use super::transaction_index::{self, AbortedEntry};
-use super::{Log, Shutdown, Start, TopicConfig, UnsyncedFile, apply_marker, read_marker};
+use super::{
+    EpochsSaved, Log, Shutdown, Start, TopicConfig, UnsyncedFile, apply_marker, read_marker,
+};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
 use crate::storage::{
@@ -30,6 +32,14 @@ use crate::storage::{
 
 /// In the place of a segment's base: a file of the whole partition.
 const NO_SEGMENT: Offset = Offset(-1);
+
+/// The leader epochs, as a file that is to be synced before what is written in the newest: should
+/// they be lost before that, the next start begins one that is newer still.
+pub(super) fn epochs_file(directory: &Path) -> (Offset, UnsyncedFile) {
+    let path = directory.join(checkpoint::EPOCHS);
+    (NO_SEGMENT, UnsyncedFile::Named(path))
+}
+
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
@@ -128,11 +138,16 @@ impl Log {
         // The epoch of a log without records needs no record either: it is made again from the count
         // of unclean starts. A topic of many partitions would wait long for it.
         let untouched = untouched && log_end == Offset(0) && before.is_empty();
-        if epochs_changed && !untouched {
-            // Synced with the first records of the epoch.
-            let advisory = Persistence::Advisory;
-            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
-        }
+        let epochs_saved = match (epochs_changed, untouched) {
+            (false, _) => EpochsSaved::Durably,
+            (true, true) => EpochsSaved::No,
+            (true, false) => {
+                // Synced with the first records of the epoch.
+                let advisory = Persistence::Advisory;
+                checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
+                EpochsSaved::Written
+            }
+        };
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
         };
@@ -162,7 +177,7 @@ impl Log {
                 log_end,
                 Persistence::Durable,
             )),
-            epochs_unsynced: epochs_changed,
+            epochs_saved,
             storage,
             directory,
         };
@@ -205,8 +220,8 @@ impl Log {
         checkpoint::remove_sync_failure(storage, &self.directory)
     }
 
-    /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
-    /// what the disk does not.
+    /// After an unclean start what lies beyond the recovery point counts as unsynced: the page cache
+    /// may hold what the disk does not. Of ten thousand partitions few have anything there.
     fn after_recovery(mut self, clean: bool) -> io::Result<Self> {
         if clean || self.is_untouched() {
             return Ok(self);
@@ -216,17 +231,16 @@ impl Log {
             .iter()
             .filter(|segment| segment.end > self.recovery_point)
             .map(|segment| segment.base)
-            .chain((self.active.size > 0).then(|| self.active.base()));
-        // First, so that the epoch is durable before what is written in it is. Should it be lost before
-        // that: the next start begins one that is newer still.
-        let epochs = self.directory.join(checkpoint::EPOCHS);
-        let mut unsynced = vec![(NO_SEGMENT, UnsyncedFile::Named(epochs))];
-        for base in dirty {
-            let path = index::log_path(&self.directory, base);
-            unsynced.push((base, UnsyncedFile::Named(path)));
+            .chain((self.active.size > 0).then(|| self.active.base()))
+            .filter(|_| self.log_end > self.recovery_point);
+        let named = |base| UnsyncedFile::Named(index::log_path(&self.directory, base));
+        let dirty: Vec<_> = dirty.map(|base| (base, named(base))).collect();
+        if !dirty.is_empty() {
+            self.unsynced = vec![epochs_file(&self.directory)];
+            self.unsynced.extend(dirty);
+            self.directory_unsynced = true;
+            self.epochs_saved = EpochsSaved::Durably;
         }
-        self.unsynced = unsynced;
-        self.directory_unsynced = true;
         Ok(self)
     }
 }
