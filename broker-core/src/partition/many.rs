@@ -1,9 +1,8 @@
 //! Many partitions at once: house-keeping and the orderly stop.
 //!
-//! Where many partitions have something that is not on disk, one sync of the file system brings all
-//! of it there: ten thousand files synced one by one take a minute. It is only ever a shortcut. Every
-//! partition still syncs its own files afterwards, which then costs little, because only that tells
-//! whose write failed.
+//! Where many partitions have something that is not on disk, one sync of the file system brings all of
+//! it there: ten thousand files synced one by one take a minute. Every partition still syncs the files
+//! that it has written to itself, which then costs little: only that tells whose write failed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -64,8 +63,15 @@ impl PartitionContext {
 
     /// Brings what many partitions have not synced to the disk, so that their own syncs are short.
     fn sync_together(&self, partitions: &[Arc<Partition>], directory: &Path) {
-        let unsynced = partitions.iter().filter(|one| one.has_unsynced()).count();
-        self.is_synced_together(unsynced, directory);
+        let unsynced = partitions
+            .iter()
+            .filter_map(|one| Some((one, one.unsynced_names()?)));
+        let unsynced: Vec<_> = unsynced.collect();
+        if self.is_synced_together(unsynced.len(), directory) {
+            for (partition, names) in unsynced {
+                partition.synced_with_file_system(names);
+            }
+        }
     }
 
     /// Syncs the file system if `count` partitions are worth it; answers whether all is on disk.

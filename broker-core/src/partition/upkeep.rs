@@ -4,8 +4,6 @@ use std::io;
 
 use super::{Partition, ReadError, State};
 use crate::ids::Offset;
-use crate::log::Log;
-use crate::storage::Persistence;
 
 impl Partition {
     /// Moves the log start to `before`; -1 means the high watermark. Answers the new log start,
@@ -99,14 +97,23 @@ impl Partition {
         }
         self.sync_now();
         if let Some(log) = self.state.lock().log.as_mut() {
-            log.save_checkpoint(Persistence::Advisory);
+            log.save_checkpoint();
         }
     }
 
-    /// Whether anything was written that is not synced.
-    pub(super) fn has_unsynced(&self) -> bool {
+    /// Whether anything was written that is not synced: then what
+    /// [`Self::synced_with_file_system`] wants to be told.
+    pub(super) fn unsynced_names(&self) -> Option<u64> {
         let state = self.state.lock();
-        state.log.as_ref().is_some_and(Log::has_unsynced)
+        let log = state.log.as_ref().filter(|log| log.has_unsynced())?;
+        Some(log.names_changed())
+    }
+
+    /// Notes that the file system was synced after [`Self::unsynced_names`] was asked.
+    pub(super) fn synced_with_file_system(&self, names: u64) {
+        if let Some(log) = self.state.lock().log.as_mut() {
+            log.synced_with_file_system(names);
+        }
     }
 
     /// Syncs the log, for an orderly stop, writes what makes the next start short, and takes the
@@ -138,7 +145,7 @@ impl Partition {
     /// Makes durable what [`Self::finish`] wrote. Blocks on disk.
     pub(super) fn save_durably(&self) {
         if let Some(log) = self.state.lock().log.as_mut() {
-            log.save_checkpoint(Persistence::Durable);
+            log.save_durably();
         }
     }
 
