@@ -116,7 +116,7 @@ pub struct Broker {
     pub transactions: Arc<TransactionCoordinator>,
     /// Judges records.
     pub validator: Arc<dyn RecordValidator>,
-    pub(crate) fetch_sessions: Mutex<SessionCache>,
+    pub(crate) fetch_sessions: SessionCache,
     /// A permit per byte.
     pub(crate) fetch_memory: Arc<Semaphore>,
     producer_ids: Arc<ProducerIds>,
@@ -229,7 +229,7 @@ impl Broker {
             groups,
             transactions,
             validator,
-            fetch_sessions: Mutex::new(SessionCache::new(fetch_sessions_max)),
+            fetch_sessions: SessionCache::new(fetch_sessions_max),
             fetch_memory: Arc::new(Semaphore::new(fetch_memory)),
             producer_ids,
             syncer,
