@@ -116,7 +116,7 @@ pub struct Broker {
     pub transactions: Arc<TransactionCoordinator>,
     /// Judges records.
     pub validator: Arc<dyn RecordValidator>,
-    pub(crate) fetch_sessions: Mutex<SessionCache>,
+    pub(crate) fetch_sessions: SessionCache,
     /// A permit per byte.
     pub(crate) fetch_memory: Arc<Semaphore>,
     producer_ids: Arc<ProducerIds>,
@@ -185,12 +185,12 @@ impl Broker {
                     config.transactions.clone(),
                     config.clock.clone(),
                 )?;
-                let keep_house = |topics: &Topics, _: &dyn Fn() -> bool| topics.keep_house();
                 let period = HOUSEKEEPING_PERIOD;
                 // Soon after the start: a broker that is killed again and again must not check
                 // more and more each time.
                 let periods = (HOUSEKEEPING_FIRST, period);
-                let housekeeper = Periodic::start("housekeeping", periods, &topics, keep_house)?;
+                let housekeeper =
+                    Periodic::start("housekeeping", periods, &topics, Topics::keep_house)?;
                 let periods = (CLEANER_PERIOD, CLEANER_PERIOD);
                 let cleaner = Periodic::start("log cleaner", periods, &topics, Topics::compact)?;
                 Ok((
@@ -229,7 +229,7 @@ impl Broker {
             groups,
             transactions,
             validator,
-            fetch_sessions: Mutex::new(SessionCache::new(fetch_sessions_max)),
+            fetch_sessions: SessionCache::new(fetch_sessions_max),
             fetch_memory: Arc::new(Semaphore::new(fetch_memory)),
             producer_ids,
             syncer,

@@ -17,6 +17,7 @@
 //! | [`topics`] | catalogue of topics and their configs, kept in a metadata log |
 //! | [`groups`] | consumer groups and their offsets |
 //! | [`transactions`] | exactly-once: the transaction coordinator and the producer ids |
+//! | `threads` | a few threads that share a list of work on the disk |
 //! | `internal_log`, `timers` | the internal topics that both keep their state in; when it wants to be called |
 //! | [`api`] | one file per Kafka API |
 //! | [`net`] | listener and connections |
@@ -43,6 +44,7 @@ pub mod protocol;
 pub mod quotas;
 pub mod records;
 pub mod storage;
+mod threads;
 mod timers;
 pub mod topics;
 pub mod transactions;

@@ -2,12 +2,15 @@
 //!
 //! The load is cheap on purpose (frames are built once and sent again and again), because it
 //! shares the machine with the server. Raw and validated runs send the same bytes; only the
-//! topic differs: one has a subject, the other has none. [`registry`] measures the registry.
+//! topic differs: one has a subject, the other has none. [`registry`] measures the registry,
+//! [`partitions`] a server of many partitions.
 
 pub mod hello;
 mod http_load;
+pub mod partitions;
 mod process;
 pub mod registry;
+mod table;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -39,6 +42,8 @@ pub enum Command {
     Consume(ConsumeArguments),
     /// Start registries of its own and measure them: start, reads, registrations, checks, loading
     Registry(registry::Arguments),
+    /// Start a server of its own with many partitions and measure it: stop, start, kill -9
+    Partitions(partitions::Arguments),
     /// Serve the baseline that `registry` compares reads with
     #[command(hide = true)]
     Hello(hello::Arguments),
@@ -118,6 +123,7 @@ pub async fn run(servers: &Servers, command: Command) -> CommandResult {
         Command::Produce(arguments) => produce(servers, &arguments).await?,
         Command::Consume(arguments) => consume(servers, &arguments).await?,
         Command::Registry(arguments) => registry::run(&arguments).await?,
+        Command::Partitions(arguments) => partitions::run(&arguments).await?,
         Command::Hello(arguments) => hello::run(&arguments).await?,
     }
     Ok(Outcome::Good)

@@ -1,4 +1,4 @@
-//! Fetch, key 1, versions 4 to 17.
+//! Fetch, key 1, versions 4 to 18.
 //!
 //! Long polls are woken by appends (KIP-41 limits; KIP-74 the first batch is always whole), topic
 //! ids from v13 (KIP-516), leader epochs (KIP-320), sessions from v7 (KIP-227, in
@@ -66,7 +66,6 @@ pub(super) async fn handle(
     let topic_ids = context.version >= TOPIC_IDS_FROM;
     let begun = broker
         .fetch_sessions
-        .lock()
         .begin(&request, topic_ids, clock.now_ms());
     let begun = match begun {
         Ok(begun) => begun,
@@ -114,13 +113,10 @@ pub(super) async fn handle(
         };
         return (response, None);
     }
-    let mut sessions = broker.fetch_sessions.lock();
+    let sessions = &broker.fetch_sessions;
     let mut fresh_id = || rand::random_range(1..=i32::MAX);
     let finished = sessions.finish(begun, answers, now_ms, &mut fresh_id);
-    if let Some(count) = sessions.report() {
-        metrics::gauge!("assay_fetch_sessions").set(exact(count));
-    }
-    drop(sessions);
+    sessions.report(|count| metrics::gauge!("assay_fetch_sessions").set(exact(count)));
     match finished {
         Ok(finished) => {
             let response = FetchResponse {

@@ -243,7 +243,7 @@ impl Indexes {
             return Ok(self.times.is_empty().then_some(self.base));
         }
         let interval = u64::try_from(interval_bytes).unwrap_or(0);
-        let mut window = Window::new(log, Depth::Headers);
+        let mut window = Window::new(log, log_bytes, Depth::Headers);
         let mut position = from;
         let mut end = self.base;
         while position < log_bytes {

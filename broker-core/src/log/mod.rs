@@ -28,6 +28,7 @@ mod index;
 mod producer_snapshot;
 pub mod producer_state;
 mod recovery;
+mod saving;
 mod scan;
 mod segment;
 mod snapshots;
@@ -49,14 +50,14 @@ use crate::records::{
     BATCH_HEADER_BYTES, BatchHeader, BatchView, MARKER_BATCH_BYTES_MAX, TransactionResult,
     marker_of,
 };
-use crate::storage::{Persistence, Storage, StorageFile, replace_file, write_all_at};
+use crate::storage::{Persistence, Storage, StorageFile, write_all_at};
 use epochs::LeaderEpochs;
 use index::Indexes;
 use producer_state::ProducerState;
 use scan::{Depth, Window};
 use segment::{ActiveSegment, SealedSegment};
 use transaction_index::AbortedEntry;
-use unsynced::{StartMove, Unsynced, UnsyncedFile};
+use unsynced::{StartMove, UnsyncedFile};
 
 /// How the process ended that had the directory before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,13 +101,14 @@ pub(crate) struct Log {
     /// Log files written since they were synced, and index files of segments sealed since, by the
     /// base of their segment, oldest first.
     unsynced: Vec<(Offset, UnsyncedFile)>,
-    /// Whether a segment was created since the directory was synced.
-    directory_unsynced: bool,
+    /// Counts changes of names in the directory, and those that are synced.
+    names_changed: u64,
+    names_synced: u64,
     /// Log end and recovery point at the last checkpoint, and whether it was synced.
     checkpointed: Option<(Offset, Offset, Persistence)>,
-    /// Whether the leader epochs were saved where a power loss can take them, or not at all: they are
-    /// synced with the first records, and those of a log without records are made again.
-    epochs_unsynced: bool,
+    /// Whether the leader epochs are saved, or among what is synced before the first records of the
+    /// newest. One without records is made again from the count of unclean starts.
+    epochs_saved: bool,
 }
 
 /// Why a write failed.
@@ -190,13 +192,20 @@ impl Log {
             .file(self.storage.as_ref(), &self.directory)
             .map_err(WriteFailure::Refused)?;
         let position = self.active.size;
+        // A lost epoch 0 is what a log without epochs has.
+        if !self.epochs_saved && self.epochs.latest() > LeaderEpoch(0) {
+            self.begin_epoch().map_err(WriteFailure::Refused)?;
+        }
         // Before the write: were it to fail, the cut that undoes it must be synced as well.
         let base = self.active.base();
-        if self.unsynced.last().is_none_or(|(last, _)| *last != base) {
+        let is_noted = |(last, file): &(Offset, UnsyncedFile)| {
+            *last == base && matches!(file, UnsyncedFile::Open(_))
+        };
+        if !self.unsynced.last().is_some_and(is_noted) {
             let written = UnsyncedFile::Open(Arc::clone(&file));
             self.unsynced.push((base, written));
             // Its name may not be durable yet.
-            self.directory_unsynced |= position == 0;
+            self.names_changed += u64::from(position == 0);
         }
         if let Err(error) = write_all_at(file.as_ref(), batch, position) {
             // Cut what was written of it: the next append starts at the same place.
@@ -287,7 +296,7 @@ impl Log {
     fn roll(&mut self) -> io::Result<()> {
         let storage = self.storage.as_ref();
         storage.create(&index::log_path(&self.directory, self.log_end))?;
-        self.directory_unsynced = true;
+        self.names_changed += 1;
         self.active.indexes.note_time();
         match self.active.save_indexes(storage, &self.directory) {
             Ok(files) => {
@@ -313,57 +322,6 @@ impl Log {
         Ok(())
     }
 
-    /// What must be synced to make all that is appended now durable.
-    pub(crate) fn take_unsynced(&mut self) -> Unsynced {
-        Unsynced {
-            files: self.unsynced.drain(..).map(|(_, file)| file).collect(),
-            directory: std::mem::take(&mut self.directory_unsynced).then(|| self.directory.clone()),
-            end: self.log_end,
-        }
-    }
-
-    /// Notes that everything below `end` is on disk.
-    pub(crate) fn synced(&mut self, end: Offset) {
-        self.recovery_point = self.recovery_point.max(end);
-    }
-
-    /// Saves what makes the next start short: indexes, producer state, recovery point. Costs a few
-    /// small writes, and no sync unless it is to be durable; does nothing when nothing changed.
-    /// Failures are logged: all of it is advisory.
-    pub(crate) fn save_checkpoint(&mut self, persistence: Persistence) {
-        if self.is_untouched() {
-            return;
-        }
-        let at = |persistence| Some((self.log_end, self.recovery_point, persistence));
-        let durable = persistence == Persistence::Durable;
-        if self.checkpointed == at(Persistence::Durable) || self.checkpointed == at(persistence) {
-            return;
-        }
-        let now = at(persistence);
-        self.save_snapshot();
-        let storage = self.storage.as_ref();
-        let saved = self
-            .active
-            .save_indexes(storage, &self.directory)
-            .and_then(|indexes| {
-                if durable {
-                    indexes.iter().try_for_each(|file| file.sync_data())?;
-                }
-                if durable && self.epochs_unsynced {
-                    checkpoint::save_epochs(&self.epochs, storage, &self.directory, persistence)?;
-                    self.epochs_unsynced = false;
-                }
-                let point = self.recovery_point;
-                checkpoint::save_recovery_point(point, storage, &self.directory, persistence)
-            });
-        match saved {
-            Ok(()) => self.checkpointed = now,
-            Err(error) => {
-                tracing::warn!(directory = %self.directory.display(), %error, "checkpoint not saved");
-            }
-        }
-    }
-
     /// Closes the active file when everything is synced; answers whether it was.
     pub(crate) fn close_idle_file(&mut self) -> bool {
         let synced = self.unsynced.is_empty();
@@ -376,29 +334,6 @@ impl Log {
     /// Whether the active segment's file is open.
     pub(crate) fn has_open_file(&self) -> bool {
         self.active.is_open()
-    }
-
-    /// Whether nothing was ever written: then there is nothing to save, and no file that must be
-    /// found again.
-    fn is_untouched(&self) -> bool {
-        self.sealed.is_empty() && self.active.size == 0 && self.log_end == Offset(0)
-    }
-
-    fn save_snapshot(&self) {
-        let path = index::segment_path(&self.directory, self.log_end, recovery::SNAPSHOT);
-        let sealed = self.sealed.iter();
-        let counts = sealed.map(|segment| (segment.base, segment.aborted_count));
-        let counts = counts
-            .chain([(self.active.base(), self.active.aborted.len())])
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        let bytes = producer_snapshot::encode(&self.producers, &counts, self.log_end);
-        let storage = self.storage.as_ref();
-        let saved = replace_file(storage, &path, &bytes, Persistence::Advisory)
-            .and_then(|()| snapshots::remove_old_snapshots(storage, &self.directory, self.log_end));
-        if let Err(error) = saved {
-            tracing::warn!(directory = %self.directory.display(), %error, "producer snapshot not saved");
-        }
     }
 
     /// Where the log start would go to drop everything before `before`; `None` when it is there
@@ -576,7 +511,7 @@ pub(crate) fn find_batch(
     end: u64,
     offset: Offset,
 ) -> io::Result<Option<(u64, BatchHeader)>> {
-    let mut window = Window::new(file, Depth::Headers);
+    let mut window = Window::new(file, end, Depth::Headers);
     let mut position = from;
     let mut first = true;
     while position < end {

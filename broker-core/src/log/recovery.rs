@@ -18,18 +18,13 @@ use super::producer_snapshot::{self, ProducerSnapshot};
 use super::producer_state::ProducerState;
 use super::scan::{self, Depth, Range};
 use super::segment::{ActiveSegment, SealedSegment, remove_segment};
-use super::snapshots::{remove_snapshots, snapshots};
+use super::snapshots::snapshots;
 use super::transaction_index::{self, AbortedEntry};
-use super::{Log, Shutdown, Start, TopicConfig, UnsyncedFile, apply_marker, read_marker};
+use super::{Log, Shutdown, Start, TopicConfig, apply_marker, read_marker};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::records::BatchHeader;
-use crate::storage::{
-    Persistence, Storage, StorageFile, TEMPORARY_EXTENSION, WRITE_BYTES_MAX, read_full_at,
-    write_all_at,
-};
+use crate::storage::{Persistence, Storage, StorageFile, TEMPORARY_EXTENSION, read_full_at};
 
-/// In the place of a segment's base: a file of the whole partition.
-const NO_SEGMENT: Offset = Offset(-1);
 /// Extension of producer snapshots.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
@@ -51,8 +46,9 @@ impl Log {
             config,
             removed: Cell::new(false),
         };
-        opening.finish_compaction()?;
-        let mut segments = opening.segments()?;
+        let names = opening.names()?;
+        let mut segments = opening.segments(&names)?;
+        let snapshots = snapshots(&names);
         let saved_start = checkpoint::load_log_start(opening.storage, &directory)?;
         let saved_start = saved_start.unwrap_or_default();
         let first_dirty = checkpoint::load_first_dirty(opening.storage, &directory)?;
@@ -93,6 +89,10 @@ impl Log {
             },
             &mut newest_epoch,
         )?;
+        for beyond in snapshots.iter().filter(|offset| **offset > log_end) {
+            let path = index::segment_path(&directory, *beyond, SNAPSHOT);
+            opening.storage.remove(&path)?;
+        }
         if log_end < saved_start {
             // Records that DeleteRecords had removed for good were lost before they were synced:
             // no offset below the promised start may come back.
@@ -108,7 +108,8 @@ impl Log {
         }
         let first = segments.first().map_or(log_end, |first| first.indexes.base);
         let log_start = saved_start.max(first).min(log_end);
-        let producers = opening.producers(&mut segments, log_start, log_end, now_ms)?;
+        let snapshot = opening.snapshot(&snapshots, log_end);
+        let producers = opening.producers(&mut segments, log_start, snapshot, now_ms)?;
         let before = epochs.clone();
         epochs.truncate(Offset(log_end.0.saturating_add(1)));
         if epochs.is_empty() && (clean || log_start < log_end) {
@@ -123,16 +124,14 @@ impl Log {
         if !clean {
             let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
             epochs.begin(bumped.max(start.epoch_floor), log_end);
+        } else {
+            // One that nothing was written in was not saved: it is the count of unclean starts.
+            epochs.begin(start.epoch_floor, log_end);
         }
         let epochs_changed = epochs != before;
         // The epoch of a log without records needs no record either: it is made again from the count
         // of unclean starts. A topic of many partitions would wait long for it.
         let untouched = untouched && log_end == Offset(0) && before.is_empty();
-        if epochs_changed && !untouched {
-            // Synced with the first records of the epoch.
-            let advisory = Persistence::Advisory;
-            checkpoint::save_epochs(&epochs, opening.storage, &directory, advisory)?;
-        }
         let Some(last) = segments.pop() else {
             return Err(io::Error::other("log without segment"));
         };
@@ -155,79 +154,27 @@ impl Log {
             },
             first_dirty: first_dirty.unwrap_or_default().min(log_end),
             unsynced: Vec::new(),
-            directory_unsynced: created && !untouched,
+            names_changed: u64::from(created && !untouched),
+            names_synced: 0,
             // What an orderly stop saved need not be saved again.
-            checkpointed: (clean && saved == Some(log_end) && !epochs_changed).then_some((
+            checkpointed: (clean && saved == Some(log_end)).then_some((
                 log_end,
                 log_end,
                 Persistence::Durable,
             )),
-            epochs_unsynced: epochs_changed,
+            epochs_saved: !epochs_changed,
             storage,
             directory,
         };
-        let log = log.after_recovery(clean)?;
+        let mut log = log.after_recovery(clean, saved);
+        if epochs_changed && log.leader_epoch() > start.epoch_floor.max(LeaderEpoch(0)) {
+            // The next start would not know of it.
+            log.begin_epoch()?;
+        }
         if sync_failed {
             log.write_again()?;
         }
         Ok(log)
-    }
-
-    /// Writes what a failed sync may have left in the page cache alone, where a second sync would
-    /// not look for it, and syncs that.
-    fn write_again(&self) -> io::Result<()> {
-        let storage = self.storage.as_ref();
-        let mut piece = vec![0; WRITE_BYTES_MAX];
-        for (base, unsynced) in &self.unsynced {
-            let Some(file) = unsynced.open(storage)? else {
-                continue;
-            };
-            let mut position = 0;
-            loop {
-                let read = read_full_at(file.as_ref(), &mut piece, position)?;
-                if read == 0 {
-                    break;
-                }
-                write_all_at(
-                    file.as_ref(),
-                    piece.get(..read).unwrap_or_default(),
-                    position,
-                )?;
-                position += u64::try_from(read).unwrap_or(0);
-            }
-            file.sync_data()?;
-            tracing::warn!(
-                directory = %self.directory.display(), segment = %base, bytes = position,
-                "written again: a sync of it failed before"
-            );
-        }
-        storage.sync_dir(&self.directory)?;
-        checkpoint::remove_sync_failure(storage, &self.directory)
-    }
-
-    /// After an unclean start the rest of the log counts as unsynced: the page cache may hold
-    /// what the disk does not.
-    fn after_recovery(mut self, clean: bool) -> io::Result<Self> {
-        if clean || self.is_untouched() {
-            return Ok(self);
-        }
-        let dirty = self
-            .sealed
-            .iter()
-            .filter(|segment| segment.end > self.recovery_point)
-            .map(|segment| segment.base)
-            .chain((self.active.size > 0).then(|| self.active.base()));
-        // First, so that the epoch is durable before what is written in it is. Should it be lost before
-        // that: the next start begins one that is newer still.
-        let epochs = self.directory.join(checkpoint::EPOCHS);
-        let mut unsynced = vec![(NO_SEGMENT, UnsyncedFile::Named(epochs))];
-        for base in dirty {
-            let path = index::log_path(&self.directory, base);
-            unsynced.push((base, UnsyncedFile::Named(path)));
-        }
-        self.unsynced = unsynced;
-        self.directory_unsynced = true;
-        Ok(self)
     }
 }
 
@@ -270,20 +217,31 @@ impl Opening<'_> {
         remove_segment(self.storage, self.directory, base)
     }
 
+    /// The files that are there, once what a compaction had begun is ended.
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = self.storage.list(self.directory)?;
+        if self.finish_compaction(&names)? {
+            return self.storage.list(self.directory);
+        }
+        Ok(names)
+    }
+
     /// Removes what a compaction had not finished writing, and ends the exchange of segments that it
-    /// had begun: those that the new one covers go, whatever of them is still there.
-    fn finish_compaction(&self) -> io::Result<()> {
+    /// had begun: those that the new one covers go, whatever of them is still there. Answers whether
+    /// there was one.
+    fn finish_compaction(&self, names: &[String]) -> io::Result<bool> {
         let (mut bases, mut swaps) = (Vec::new(), Vec::new());
-        for name in self.storage.list(self.directory)? {
+        for name in names {
             match name.rsplit_once('.') {
                 Some((stem, "log")) => bases.extend(parse_offset(stem)),
                 Some((stem, compaction::SWAP)) => swaps.extend(parse_offset(stem)),
                 Some((_, compaction::CLEANED)) => {
-                    self.storage.remove(&self.directory.join(&name))?;
+                    self.storage.remove(&self.directory.join(name))?;
                 }
                 _ => {}
             }
         }
+        let exchanging = !swaps.is_empty();
         for base in swaps {
             let path = index::segment_path(self.directory, base, compaction::SWAP);
             let file = self.storage.open(&path)?;
@@ -304,17 +262,17 @@ impl Opening<'_> {
                 "compaction that was cut short is complete"
             );
         }
-        Ok(())
+        Ok(exchanging)
     }
 
     /// The segments that are there, ascending, with whatever indexes they have.
-    fn segments(&self) -> io::Result<Vec<Loaded>> {
+    fn segments(&self, names: &[String]) -> io::Result<Vec<Loaded>> {
         let mut bases = Vec::new();
-        for name in self.storage.list(self.directory)? {
+        for name in names {
             match name.rsplit_once('.') {
                 Some((stem, "log")) => bases.extend(parse_offset(stem)),
                 Some((_, extension)) if extension == TEMPORARY_EXTENSION => {
-                    self.storage.remove(&self.directory.join(&name))?;
+                    self.storage.remove(&self.directory.join(name))?;
                 }
                 _ => {}
             }
@@ -472,9 +430,7 @@ impl Opening<'_> {
             );
         }
         // An offset that was given for good is not given again.
-        let end = end.max(recovery_point);
-        remove_snapshots(self.storage, self.directory, |offset| offset > end)?;
-        Ok(end)
+        Ok(end.max(recovery_point))
     }
 
     /// Scans one segment from the batch before `from` on; answers whether it was cut.
@@ -535,16 +491,16 @@ impl Opening<'_> {
         Ok(cut)
     }
 
-    /// Producer state at the log end: the newest snapshot, and the headers that follow it. Finds
-    /// the aborted transactions of every segment on the way.
+    /// Producer state at the log end: that of `snapshot`, and the headers that follow it. Finds the
+    /// aborted transactions of every segment on the way.
     fn producers(
         &self,
         segments: &mut [Loaded],
         log_start: Offset,
-        log_end: Offset,
+        snapshot: Option<(ProducerSnapshot, Offset)>,
         now_ms: i64,
     ) -> io::Result<ProducerState> {
-        let (mut state, from) = match self.snapshot(log_end)? {
+        let (mut state, from) = match snapshot {
             Some((snapshot, from)) if self.load_aborted(segments, &snapshot)? => {
                 (snapshot.producers, from)
             }
@@ -597,19 +553,20 @@ impl Opening<'_> {
         Ok(state)
     }
 
-    /// The newest producer snapshot at or before `log_end` that can be read, and its offset.
-    fn snapshot(&self, log_end: Offset) -> io::Result<Option<(ProducerSnapshot, Offset)>> {
-        for offset in snapshots(self.storage, self.directory)?.into_iter().rev() {
+    /// The newest of the producer snapshots at or before `log_end` that can be read, and its offset.
+    fn snapshot(
+        &self,
+        snapshots: &[Offset],
+        log_end: Offset,
+    ) -> Option<(ProducerSnapshot, Offset)> {
+        let usable = snapshots.iter().rev().filter(|offset| **offset <= log_end);
+        usable.copied().find_map(|offset| {
             let path = index::segment_path(self.directory, offset, SNAPSHOT);
             let bytes = crate::storage::read_file(self.storage, &path, SNAPSHOT_BYTES_MAX)
                 .ok()
-                .flatten();
-            let decoded = bytes.and_then(|bytes| producer_snapshot::decode(&bytes, offset));
-            if let Some(decoded) = decoded.filter(|_| offset <= log_end) {
-                return Ok(Some((decoded, offset)));
-            }
-        }
-        Ok(None)
+                .flatten()?;
+            Some((producer_snapshot::decode(&bytes, offset)?, offset))
+        })
     }
 
     /// Loads the transaction indexes that `snapshot` counts on; answers whether they are whole.

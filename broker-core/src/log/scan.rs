@@ -59,7 +59,7 @@ pub(crate) fn scan(
     depth: Depth,
     visit: &mut dyn FnMut(&BatchHeader, u64),
 ) -> io::Result<Scanned> {
-    let mut window = Window::new(file, depth);
+    let mut window = Window::new(file, range.end, depth);
     let mut scanned = Scanned {
         position: range.position,
         next_offset: range.next_offset,
@@ -115,6 +115,8 @@ pub(crate) fn scan(
 /// A piece of the file held in memory: small for hopping over headers, large for reading all.
 pub(crate) struct Window<'a> {
     file: &'a dyn StorageFile,
+    /// Where the part of the file ends that is looked at.
+    end: u64,
     start: u64,
     bytes: Vec<u8>,
     /// Bytes read at once.
@@ -122,9 +124,11 @@ pub(crate) struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    pub(crate) fn new(file: &'a dyn StorageFile, depth: Depth) -> Self {
+    /// Over the file up to `end`.
+    pub(crate) fn new(file: &'a dyn StorageFile, end: u64, depth: Depth) -> Self {
         Self {
             file,
+            end,
             start: 0,
             bytes: Vec::new(),
             size: match depth {
@@ -134,10 +138,12 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Up to `length` bytes at `position`: fewer only at the end of the file.
+    /// Up to `length` bytes at `position`: fewer only at the end.
     pub(crate) fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         if !self.holds(position, length) {
-            self.bytes.resize(self.size.max(length), 0);
+            let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+            // Ten thousand nearly empty partitions must not cost a window each.
+            self.bytes.resize(self.size.max(length).min(left), 0);
             let read = read_full_at(self.file, &mut self.bytes, position)?;
             self.bytes.truncate(read);
             self.start = position;

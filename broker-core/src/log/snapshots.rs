@@ -8,28 +8,14 @@ use super::recovery::{SNAPSHOT, parse_offset};
 use crate::ids::Offset;
 use crate::storage::Storage;
 
-/// Offsets of the snapshots that are there, ascending.
-pub(super) fn snapshots(storage: &dyn Storage, directory: &Path) -> io::Result<Vec<Offset>> {
-    let mut offsets: Vec<Offset> = storage
-        .list(directory)?
+/// Offsets of the snapshots among a directory's files, ascending.
+pub(super) fn snapshots(names: &[String]) -> Vec<Offset> {
+    let mut offsets: Vec<Offset> = names
         .iter()
         .filter_map(|name| parse_offset(name.strip_suffix(".snapshot")?))
         .collect();
     offsets.sort_unstable();
-    Ok(offsets)
-}
-
-pub(super) fn remove_snapshots(
-    storage: &dyn Storage,
-    directory: &Path,
-    mut gone: impl FnMut(Offset) -> bool,
-) -> io::Result<()> {
-    for offset in snapshots(storage, directory)? {
-        if gone(offset) {
-            storage.remove(&index::segment_path(directory, offset, SNAPSHOT))?;
-        }
-    }
-    Ok(())
+    offsets
 }
 
 /// Keeps the snapshot at `newest` and one before it, in case the log is cut.
@@ -38,10 +24,9 @@ pub(super) fn remove_old_snapshots(
     directory: &Path,
     newest: Offset,
 ) -> io::Result<()> {
-    let before = snapshots(storage, directory)?
-        .into_iter()
-        .rfind(|offset| *offset < newest);
-    remove_snapshots(storage, directory, |offset| {
-        offset < newest && Some(offset) != before
-    })
+    let found = snapshots(&storage.list(directory)?);
+    let older = found.iter().filter(|offset| **offset < newest).rev();
+    older
+        .skip(1)
+        .try_for_each(|offset| storage.remove(&index::segment_path(directory, *offset, SNAPSHOT)))
 }

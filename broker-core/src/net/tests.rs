@@ -48,7 +48,7 @@ async fn what_is_produced_is_fetched() {
         assert_eq!(answer.base_offset, i64::from(version - 3) * 2);
         assert_eq!(answer.log_append_time_ms, -1);
     }
-    for version in 4..=17 {
+    for version in 4..=18 {
         let mut request = fetch_from("orders", 20, 1000);
         if version >= 13 {
             request.topics[0].name.clear();

@@ -11,6 +11,7 @@
 
 mod compact;
 mod files;
+mod many;
 mod query;
 mod sync;
 mod tail;
@@ -55,6 +56,8 @@ pub(crate) struct PartitionContext {
     open_segments: OpenSegments,
     files: OpenFiles,
     tail_bytes: Arc<AtomicUsize>,
+    /// From so many partitions on the file system is synced as a whole.
+    together_from: usize,
 }
 
 impl PartitionContext {
@@ -71,6 +74,7 @@ impl PartitionContext {
             open_segments: OpenSegments::new(sealed_max),
             files: OpenFiles::new(active_max),
             tail_bytes: Arc::default(),
+            together_from: many::TOGETHER_FROM,
         }
     }
 }

@@ -14,6 +14,7 @@ mod advisory;
 mod compaction;
 mod faults;
 mod files;
+mod lives;
 mod transactions;
 
 const DIRECTORY: &str = "/data/topics/orders-0";
@@ -75,6 +76,27 @@ impl Rig {
     /// As a start after `kill -9`: what the page cache holds is there.
     fn reopen(&self) -> Arc<Partition> {
         self.open(Shutdown::Unclean)
+    }
+
+    /// Keeps house, as for one partition or for so many that the file system is synced as a whole.
+    fn keep_house(&self, partition: &Arc<Partition>, together: bool) {
+        let (partitions, directory) = ([Arc::clone(partition)], Path::new(DIRECTORY));
+        self.many(together)
+            .keep_house(&partitions, directory, 0, &|| false);
+    }
+
+    /// The orderly stop, likewise.
+    fn stop(&self, partition: &Arc<Partition>, together: bool) -> Result<(), String> {
+        let (partitions, directory) = ([Arc::clone(partition)], Path::new(DIRECTORY));
+        self.many(together).close(&partitions, directory)
+    }
+
+    fn many(&self, together: bool) -> PartitionContext {
+        let storage = Arc::new(self.disk.clone());
+        PartitionContext {
+            together_from: if together { 0 } else { usize::MAX },
+            ..PartitionContext::new(storage, Arc::default(), Durability::GroupFsync)
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -276,7 +298,7 @@ fn an_orderly_stop_changes_nothing() {
         append(&partition, &batch(count, b"value")).unwrap();
     }
     let before = (partition.offsets(), partition.size_bytes());
-    partition.close().unwrap();
+    rig.stop(&partition, false).unwrap();
     assert!(matches!(
         append(&partition, &batch(1, b"v")),
         Err(AppendError::Offline(_))
@@ -302,7 +324,7 @@ fn indexes_are_rebuilt_when_missing_or_wrong() {
         }
         let asked = OffsetQuery::Timestamp(20_000);
         let expected = partition.offset_for(asked).unwrap();
-        partition.close().unwrap();
+        rig.stop(&partition, false).unwrap();
         for name in rig.disk.list(Path::new(DIRECTORY)).unwrap() {
             let path = rig.file(&name);
             if !(name.ends_with("index")) {
@@ -339,7 +361,7 @@ fn producer_state_survives_restarts() {
                 append(&partition, &sequenced(first * 2, 2)).unwrap();
             }
             if shutdown == Shutdown::Clean {
-                partition.close().unwrap();
+                rig.stop(&partition, false).unwrap();
             }
             if !keep_snapshots {
                 for name in rig.disk.list(Path::new(DIRECTORY)).unwrap() {
@@ -565,7 +587,9 @@ async fn a_failed_sync_takes_the_partition_offline_for_good() {
         partition.read(&request(0)),
         Err(ReadError::Offline(_))
     ));
-    assert!(partition.close().is_err());
+    for together in [true, false] {
+        assert!(rig.stop(&partition, together).is_err());
+    }
 }
 
 #[test]
@@ -624,183 +648,4 @@ async fn durable_waits_for_the_group_commit() {
     drop(partition);
     rig.disk.crash(9);
     assert_eq!(check_whole(&rig.reopen()), 50);
-}
-
-/// One step of a partition's life.
-#[derive(Debug, Clone)]
-enum Step {
-    Append(i32, usize),
-    Sync,
-    KeepHouse,
-    /// A process dies; the page cache stays.
-    Kill,
-    /// The power fails.
-    PowerLoss(u64),
-    Stop,
-    DeleteBefore(i64),
-    DiskFull,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        10 => (1..5, 0_usize..200).prop_map(|(count, size)| Step::Append(count, size)),
-        3 => Just(Step::Sync),
-        1 => Just(Step::KeepHouse),
-        1 => Just(Step::Kill),
-        2 => any::<u64>().prop_map(Step::PowerLoss),
-        1 => Just(Step::Stop),
-        1 => (0_i64..60).prop_map(Step::DeleteBefore),
-        1 => Just(Step::DiskFull),
-    ]
-}
-
-/// Lives a partition through `steps` and checks after each: what was durable is there, offsets
-/// are contiguous, nothing is partial, deleted records stay deleted, epochs never fall.
-fn live(steps: &[Step]) {
-    let rig = Rig::new(small_segments());
-    let mut partition = rig.open(Shutdown::Clean);
-    // The directory itself is made durable by whoever creates the topic.
-    rig.disk.sync_dir(Path::new(DIRECTORY)).unwrap();
-    let (mut durable, mut log_start, mut epoch) = (0, 0, 0);
-    for step in steps {
-        match *step {
-            Step::Append(count, size) => {
-                let before = partition.offsets().log_end;
-                let appended = append(&partition, &batch(count, &vec![1; size])).unwrap();
-                assert_eq!(appended.base_offset, before);
-            }
-            Step::Sync => {
-                partition.sync_now();
-                durable = *partition.durable.borrow();
-                assert_eq!(durable, partition.offsets().log_end.0);
-            }
-            Step::KeepHouse => {
-                partition.keep_house(0);
-                durable = *partition.durable.borrow();
-            }
-            Step::Kill => {
-                let end = partition.offsets().log_end;
-                drop(partition);
-                partition = rig.reopen();
-                assert_eq!(partition.offsets().log_end, end);
-            }
-            Step::PowerLoss(seed) => {
-                drop(partition);
-                rig.disk.crash(seed);
-                partition = rig.reopen();
-            }
-            Step::Stop => {
-                partition.close().unwrap();
-                durable = partition.offsets().log_end.0;
-                drop(partition);
-                partition = rig.open(Shutdown::Clean);
-                assert_eq!(partition.offsets().log_end.0, durable);
-            }
-            Step::DeleteBefore(offset) => {
-                if let Ok(start) = partition.delete_records(Offset(offset)) {
-                    log_start = start.0;
-                }
-            }
-            Step::DiskFull => {
-                rig.disk.inject(Fault::DiskFull);
-                let end = partition.offsets().log_end;
-                // An index that could not be saved at a roll refuses nobody.
-                let appended = append(&partition, &batch(1, b"v")).is_ok();
-                assert_eq!(partition.offsets().log_end.0, end.0 + i64::from(appended));
-            }
-        }
-        let offsets = partition.offsets();
-        assert_eq!(partition.offline_reason(), None);
-        assert!(
-            offsets.log_end.0 >= durable,
-            "durable {durable} lost: {offsets:?}"
-        );
-        assert!(
-            offsets.log_start.0 >= log_start,
-            "{offsets:?} below {log_start}"
-        );
-        assert!(
-            offsets.leader_epoch.0 >= epoch,
-            "epoch {epoch} fell: {offsets:?}"
-        );
-        epoch = offsets.leader_epoch.0;
-        check_whole(&partition);
-        partition.state.lock().tail.shrink(0);
-        check_whole(&partition);
-    }
-}
-
-#[test]
-fn lives_that_once_ended_badly() {
-    use Step::{Append, DeleteBefore, DiskFull, KeepHouse, Kill, PowerLoss, Stop, Sync};
-    for seed in 0..200 {
-        let lost = PowerLoss(seed);
-        for steps in [
-            // The bump of the epoch was not durable.
-            &[Append(1, 0), Sync, Kill, Kill, lost.clone()][..],
-            // A checkpoint that was not synced replaced the durable log start.
-            &[
-                Append(3, 40),
-                Append(4, 0),
-                Stop,
-                Append(4, 154),
-                Append(4, 111),
-                Kill,
-                DeleteBefore(12),
-                KeepHouse,
-                lost.clone(),
-            ],
-            // The cut that undid a refused write was not synced with the segment.
-            &[
-                Append(1, 182),
-                Sync,
-                DiskFull,
-                Append(4, 163),
-                KeepHouse,
-                lost.clone(),
-            ],
-            &[
-                Append(2, 141),
-                Append(1, 189),
-                Append(4, 71),
-                Append(2, 98),
-                Stop,
-                DiskFull,
-                Append(2, 133),
-                lost.clone(),
-                KeepHouse,
-                Append(4, 161),
-                PowerLoss(seed + 1),
-            ],
-            // Removed segments came back, and not all of them.
-            &[
-                Append(3, 115),
-                Append(2, 90),
-                Append(1, 156),
-                Append(2, 144),
-                Append(3, 157),
-                Sync,
-                DeleteBefore(10),
-                lost.clone(),
-            ],
-            // The whole log was lost, and the epoch with it.
-            &[
-                Append(2, 0),
-                DeleteBefore(1),
-                lost.clone(),
-                PowerLoss(seed + 1),
-            ],
-        ] {
-            live(steps);
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn nothing_durable_is_ever_lost(steps in proptest::collection::vec(step(), 1..60)) {
-        live(&steps);
-    }
 }

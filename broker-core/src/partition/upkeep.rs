@@ -4,7 +4,6 @@ use std::io;
 
 use super::{Partition, ReadError, State};
 use crate::ids::Offset;
-use crate::storage::Persistence;
 
 impl Partition {
     /// Moves the log start to `before`; -1 means the high watermark. Answers the new log start,
@@ -98,33 +97,56 @@ impl Partition {
         }
         self.sync_now();
         if let Some(log) = self.state.lock().log.as_mut() {
-            log.save_checkpoint(Persistence::Advisory);
+            log.save_checkpoint();
         }
     }
 
-    /// Syncs and saves everything, for an orderly stop, and takes the partition out of use. Blocks
-    /// on disk.
+    /// Whether anything was written that is not synced: then what
+    /// [`Self::synced_with_file_system`] wants to be told.
+    pub(super) fn unsynced_names(&self) -> Option<u64> {
+        let state = self.state.lock();
+        let log = state.log.as_ref().filter(|log| log.has_unsynced())?;
+        Some(log.names_changed())
+    }
+
+    /// Notes that the file system was synced after [`Self::unsynced_names`] was asked.
+    pub(super) fn synced_with_file_system(&self, names: u64) {
+        if let Some(log) = self.state.lock().log.as_mut() {
+            log.synced_with_file_system(names);
+        }
+    }
+
+    /// Syncs the log, for an orderly stop, writes what makes the next start short, and takes the
+    /// partition out of use. Answers whether what was written is still to be synced. Blocks on disk.
     ///
     /// # Errors
-    /// Why the partition was offline before.
-    pub(crate) fn close(&self) -> Result<(), String> {
-        loop {
+    /// The partition, and why it was offline before.
+    pub(super) fn finish(&self) -> Result<bool, String> {
+        let written = loop {
             self.sync_now();
-            self.check_online()?;
+            self.check_online()
+                .map_err(|reason| format!("{}: {reason}", self.shown()))?;
             let mut state = self.state.lock();
             let Some(log) = state.log.as_mut() else {
-                return Ok(());
+                return Ok(false);
             };
             // Nothing may be appended behind the mark of the orderly stop.
             if *self.durable.borrow() >= log.log_end().0 {
-                log.save_checkpoint(Persistence::Durable);
+                let written = log.write_checkpoint();
                 self.offline
                     .get_or_init(|| "the broker is shutting down".to_owned());
-                break;
+                break written;
             }
-        }
+        };
         self.notify_all();
-        Ok(())
+        Ok(written)
+    }
+
+    /// Makes durable what [`Self::finish`] wrote. Blocks on disk.
+    pub(super) fn save_durably(&self) {
+        if let Some(log) = self.state.lock().log.as_mut() {
+            log.save_durably();
+        }
     }
 
     /// Takes the partition out of use because its topic is deleted.

@@ -80,7 +80,7 @@ pub const APIS: &[Api] = &[
         advertised_min: 0,
         ..Api::new(PRODUCE, "Produce", 3, 13, 9)
     },
-    Api::new(FETCH, "Fetch", 4, 17, 12),
+    Api::new(FETCH, "Fetch", 4, 18, 12),
     Api::new(2, "ListOffsets", 1, 10, 6),
     Api::new(3, "Metadata", 0, 13, 9),
     Api::new(8, "OffsetCommit", 2, 9, 8),

@@ -1,8 +1,8 @@
-//! Fetch, key 1, versions 4 to 17.
+//! Fetch, key 1, versions 4 to 18.
 //!
 //! v4 isolation level; v5 log start offset; v7 sessions (KIP-227); v9 leader epoch (KIP-320); v11
-//! rack (KIP-392); v12 flexible, last fetched epoch; v13 topic ids (KIP-516); v15 replica state and
-//! v17 directory ids concern brokers only.
+//! rack (KIP-392); v12 flexible, last fetched epoch; v13 topic ids (KIP-516); v15 replica state,
+//! v17 directory ids and v18 the follower's high watermark (KIP-1166) concern brokers only.
 //!
 //! Records go into the response by reference: see [`Writer::records`].
 

@@ -180,7 +180,7 @@ fn produce_responses_agree() {
 
 #[test]
 fn fetch_requests_agree() {
-    for version in 4..=17 {
+    for version in 4..=18 {
         let (name, id) = topic_key(version);
         let request = FetchRequest {
             max_wait_ms: 500,
@@ -230,8 +230,25 @@ fn fetch_requests_agree() {
 }
 
 #[test]
+fn a_follower_may_say_its_high_watermark() {
+    let partition = kafka_protocol::messages::fetch_request::FetchPartition::default()
+        .with_partition(3)
+        .with_fetch_offset(5)
+        .with_high_watermark(4);
+    let topic = kafka_protocol::messages::fetch_request::FetchTopic::default()
+        .with_topic_id(ID)
+        .with_partitions(vec![partition]);
+    let request = kafka_protocol::messages::FetchRequest::default().with_topics(vec![topic]);
+    let mut bytes = BytesMut::new();
+    request.encode(&mut bytes, 18).unwrap();
+    let decoded = FetchRequest::decode(&bytes, 18).unwrap();
+    let partition = decoded.topics[0].partitions[0];
+    assert_eq!((partition.index, partition.fetch_offset), (3, 5));
+}
+
+#[test]
 fn fetch_responses_agree() {
-    for version in 4..=17 {
+    for version in 4..=18 {
         let (name, id) = topic_key(version);
         let records = Bytes::from(vec![3; 2000]);
         let response = FetchResponse {

@@ -55,6 +55,14 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Those of the system.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Makes all that was written so far to the file system of `directory` durable, contents and
+    /// names: one wait for the disk where thousands of files would each need theirs.
+    ///
+    /// # Errors
+    /// Those of the system. Whatever this says, an error that belongs to a file is also told to
+    /// whoever syncs that file next, if it was open when the error happened.
+    fn sync_file_system(&self, directory: &Path) -> io::Result<()>;
 }
 
 /// An open file. Positions are bytes from its start.

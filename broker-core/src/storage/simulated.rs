@@ -69,6 +69,8 @@ struct Contents {
     current: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// Some of it did not reach the disk, which whoever syncs the file next is told.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -167,6 +169,7 @@ impl SimulatedStorage {
             }
             file.current.clone_from(&contents);
             file.durable = contents;
+            file.failed = false;
         }
     }
 
@@ -385,6 +388,41 @@ impl Storage for SimulatedStorage {
         world.renamed.retain(|(_, to)| !here(to));
         Ok(())
     }
+
+    fn sync_file_system(&self, _: &Path) -> io::Result<()> {
+        self.call_sync_hook();
+        let mut world = self.0.lock();
+        world.begin_change()?;
+        let fails = world.fault(&[Fault::SyncError]).is_some();
+        let World {
+            names,
+            durable_names,
+            renamed,
+            files,
+            ..
+        } = &mut *world;
+        for file in files.iter_mut().filter(|file| !file.pending.is_empty()) {
+            file.failed |= fails;
+            file.flush(fails);
+        }
+        if fails {
+            return Err(io::Error::other("simulated EIO"));
+        }
+        durable_names.clone_from(names);
+        renamed.clear();
+        Ok(())
+    }
+}
+
+impl Contents {
+    /// Brings what is pending to the disk, or loses it.
+    fn flush(&mut self, fails: bool) {
+        for change in self.pending.drain(..) {
+            if !fails {
+                change.apply(&mut self.durable);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -468,15 +506,15 @@ impl StorageFile for SimulatedFile {
     fn sync_data(&self) -> io::Result<()> {
         self.storage.call_sync_hook();
         self.storage.0.lock().begin_change()?;
-        if self.storage.0.lock().fault(&[Fault::SyncError]).is_some() {
-            self.with(|file| file.pending.clear())?;
+        let fails = self.storage.0.lock().fault(&[Fault::SyncError]).is_some();
+        let failed = self.with(|file| {
+            file.flush(fails);
+            std::mem::take(&mut file.failed)
+        })?;
+        if fails || failed {
             return Err(io::Error::other("simulated EIO"));
         }
-        self.with(|file| {
-            for change in file.pending.drain(..) {
-                change.apply(&mut file.durable);
-            }
-        })
+        Ok(())
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

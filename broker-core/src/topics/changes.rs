@@ -15,6 +15,7 @@ use crate::error::ErrorCode;
 use crate::ids::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use crate::log::{Shutdown, Start, partition_directory, save_topic_id};
 use crate::partition::{Partition, TopicState};
+use crate::threads;
 use crate::validation::TopicSettings;
 
 impl Topics {
@@ -298,8 +299,8 @@ impl Topics {
             epoch_floor: LeaderEpoch(0),
             now_ms: self.clock.now_ms(),
         };
-        let mut partitions = Vec::clone(&topic.partitions.load());
-        for index in from..until {
+        let indexes: Vec<i32> = (from..until).collect();
+        let made = threads::each(&indexes, |&index| {
             let directory = partition_directory(&self.directory, topic.name.as_str(), index);
             let made = storage
                 .remove(&directory)
@@ -313,14 +314,13 @@ impl Topics {
                     format!("partition {index} could not be created: {error}"),
                 )
             })?;
-            partitions.push(Partition::open(
-                &self.context,
-                &topic.state,
-                PartitionIndex(index),
-                directory,
-                start,
-            ));
-        }
+            let (context, index) = (&self.context, PartitionIndex(index));
+            let partition = Partition::open(context, &topic.state, index, directory, start);
+            Ok(partition)
+        });
+        let mut partitions = Vec::clone(&topic.partitions.load());
+        partitions.extend(made.into_iter().collect::<Result<Vec<_>, _>>()?);
+        partitions.sort_unstable_by_key(|partition| partition.index());
         storage
             .sync_dir(&self.directory)
             .map_err(|error| TopicError::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string()))?;

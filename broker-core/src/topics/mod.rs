@@ -17,8 +17,7 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -40,9 +39,6 @@ use crate::quotas::Quotas;
 use crate::validation::{ConfigType, RecordValidator, TopicSettings};
 use catalog::Catalog;
 use config::ConfigTable;
-
-/// Threads that wait for the disk at a stop.
-const CLOSE_THREADS: usize = 16;
 
 /// Partitions of all topics together: what one node is measured with.
 pub const PARTITIONS_MAX: i64 = 10_000;
@@ -278,14 +274,12 @@ impl Topics {
         })
     }
 
-    /// Retention, rolling, expiry and checkpoints of every partition. Blocks on disk.
-    pub(crate) fn keep_house(&self) {
-        let now_ms = self.clock.now_ms();
-        for topic in self.list() {
-            for partition in topic.partitions().iter() {
-                partition.keep_house(now_ms);
-            }
-        }
+    /// Retention, rolling, expiry and checkpoints of every partition, until `stop` says so. Blocks on
+    /// disk.
+    pub(crate) fn keep_house(&self, stop: &dyn Fn() -> bool) {
+        let (partitions, now_ms) = (self.partitions(), self.clock.now_ms());
+        self.context
+            .keep_house(&partitions, &self.directory, now_ms, stop);
     }
 
     /// Compacts the partitions of compacted topics, one after the other, until `stop` says so.
@@ -306,40 +300,15 @@ impl Topics {
     /// # Errors
     /// The partitions that could not be saved.
     pub fn close(&self) -> Result<(), String> {
-        let topics = self.list();
-        let partitions: Vec<_> = topics
-            .iter()
-            .flat_map(|topic| {
-                let partitions = topic.partitions();
-                let partitions: Vec<_> = partitions.iter().cloned().collect();
-                partitions.into_iter().map(move |one| (topic, one))
-            })
-            .collect();
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(Vec::new());
-        // On some threads: the disk takes syncs together.
-        thread::scope(|scope| {
-            for _ in 0..CLOSE_THREADS.min(partitions.len()) {
-                scope.spawn(|| {
-                    while let Some((topic, partition)) =
-                        partitions.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        if let Err(reason) = partition.close() {
-                            let index = partition.index();
-                            failed
-                                .lock()
-                                .push(format!("{}-{index}: {reason}", topic.name));
-                        }
-                    }
-                });
-            }
-        });
-        let failed = failed.into_inner();
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(failed.join("; "))
-        }
+        self.context.close(&self.partitions(), &self.directory)
+    }
+
+    /// Those of all topics.
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        let topics = self.list().into_iter();
+        topics
+            .flat_map(|topic| Vec::clone(&topic.partitions()))
+            .collect()
     }
 }
 

@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -25,6 +23,7 @@ use crate::log::{
 };
 use crate::partition::{Partition, PartitionContext, Syncer};
 use crate::storage::Storage;
+use crate::threads;
 use crate::validation::RecordValidator;
 
 /// What the catalogue needs to open.
@@ -164,25 +163,11 @@ impl Topics {
 
     /// Opens partitions on a few threads: a start after a crash waits for the disk.
     fn run_jobs(&self, jobs: &[(Arc<Topic>, i32)], start: Start) -> Result<Vec<Opened>, String> {
-        let next = AtomicUsize::new(0);
-        let opened = Mutex::new(Ok(Vec::with_capacity(jobs.len())));
-        let work = || {
-            while let Some((topic, index)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let partition = self.open_partition(topic, *index, start);
-                let mut opened = opened.lock();
-                match (&mut *opened, partition) {
-                    (Ok(list), Ok(partition)) => list.push((Arc::clone(topic), partition)),
-                    (_, Err(why)) => *opened = Err(why),
-                    (Err(_), Ok(_)) => {}
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..OPEN_THREADS.min(jobs.len()) {
-                scope.spawn(work);
-            }
+        let opened = threads::each(jobs, |(topic, index)| {
+            let partition = self.open_partition(topic, *index, start);
+            partition.map(|partition| (Arc::clone(topic), partition))
         });
-        opened.into_inner()
+        opened.into_iter().collect()
     }
 
     fn open_partition(
@@ -231,17 +216,22 @@ impl Found {
             partitions: Vec::new(),
             deleted: Vec::new(),
         };
+        let mut names = Vec::new();
         for name in storage.list(directory)? {
             if name.ends_with(DELETED_SUFFIX) {
                 found.deleted.push(name);
-            } else if let Some((topic, partition)) = parse_partition_directory(&name) {
-                let id = load_topic_id(storage, &directory.join(&name)).unwrap_or(None);
-                let topic = topic.to_owned();
-                found.partitions.push((name, topic, partition, id));
+            } else if parse_partition_directory(&name).is_some() {
+                names.push(name);
             } else {
                 tracing::warn!(directory = %directory.display(), name, "left alone: not a partition");
             }
         }
+        let partitions = threads::each(&names, |name| {
+            let (topic, partition) = parse_partition_directory(name)?;
+            let id = load_topic_id(storage, &directory.join(name)).unwrap_or(None);
+            Some((name.clone(), topic.to_owned(), partition, id))
+        });
+        found.partitions = partitions.into_iter().flatten().collect();
         Ok(found)
     }
 
@@ -269,5 +259,3 @@ impl Found {
         storage.sync_dir(directory)
     }
 }
-
-const OPEN_THREADS: usize = 16;

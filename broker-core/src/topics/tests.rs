@@ -119,7 +119,7 @@ async fn a_real_disk_keeps_what_was_acknowledged() {
     for partition in topic.partitions().iter() {
         partition.durable(crate::ids::Offset(0)).await.unwrap();
     }
-    topics.keep_house();
+    topics.keep_house(&|| false);
     append(&topic, 3);
     for (shutdown, epoch) in [
         (Shutdown::Unclean, 1),

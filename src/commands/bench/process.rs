@@ -67,6 +67,19 @@ impl Process {
         Some((kilobytes("VmRSS:")? / 1024, kilobytes("VmHWM:")? / 1024))
     }
 
+    /// Files, sockets and the like that it has open.
+    pub(super) fn open_files(&self) -> Option<usize> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?;
+        Some(open.count())
+    }
+
+    /// SIGKILL; waits for the end.
+    pub(super) fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// SIGTERM; waits for the end.
     pub(super) async fn stop(mut self) -> Result<(), Failure> {
         let id = self.child.id().to_string();

@@ -3,7 +3,6 @@
 //! It starts servers of its own, from this very program, so that one run of one command is the whole
 //! measurement. Next: [`super::http_load`] for the load, [`super::process`] for the servers.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::http_load::{self, Connection, Load, closed_loop, open_loop};
 use super::process::{Folder, Process};
+use super::table::{Row, Table};
 use super::{Failure, median};
 
 /// What to measure, and for how long.
@@ -104,7 +104,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = Folder::make(arguments.folder.as_deref())?;
     let mut stores = vec![Store::sqlite(&folder, "data")];
     stores.extend(arguments.postgres.as_deref().map(Store::postgres));
-    let mut table = Table::begin()?;
+    let mut table = Table::with_stores()?;
     let measures = |part| arguments.parts.contains(&part);
     if measures(Part::Start) {
         start(&folder, &stores, &mut table).await?;
@@ -550,61 +550,6 @@ fn wide(subject: &str, more: usize) -> Result<Vec<u8>, Failure> {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-/// A figure.
-#[derive(Debug)]
-struct Row<'a> {
-    what: &'a str,
-    store: &'a str,
-    figure: String,
-    /// In words, and whether it is reached.
-    goal: Option<(String, bool)>,
-}
-
-/// The figures, printed as they come.
-#[derive(Debug)]
-struct Table {
-    out: std::io::Stdout,
-    missed: usize,
-}
-
-impl Table {
-    fn begin() -> Result<Self, Failure> {
-        let mut out = std::io::stdout();
-        writeln!(out, "{:<36} {:<9} {:<50} goal", "what", "store", "figure")?;
-        Ok(Self { out, missed: 0 })
-    }
-
-    fn row(&mut self, row: Row<'_>) -> Result<(), Failure> {
-        let Row {
-            what,
-            store,
-            figure,
-            goal,
-        } = row;
-        let goal = match goal {
-            None => String::new(),
-            Some((goal, true)) => format!("{goal}: reached"),
-            Some((goal, false)) => {
-                self.missed += 1;
-                format!("{goal}: MISSED")
-            }
-        };
-        let line = format!("{what:<36} {store:<9} {figure:<50} {goal}");
-        writeln!(self.out, "{}", line.trim_end())?;
-        Ok(())
-    }
-
-    fn note(&mut self, text: &str) -> Result<(), Failure> {
-        writeln!(self.out, "{text}")?;
-        Ok(())
-    }
-
-    fn end(mut self) -> Result<(), Failure> {
-        writeln!(self.out, "goals missed: {}", self.missed)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::*;
 use crate::ids::LeaderEpoch;
 use crate::log::{Log, Shutdown, Start, TopicConfig};
 use crate::records::{BatchBuilder, Compression, assign_offsets};
-use crate::storage::Persistence;
 use crate::storage::simulated::SimulatedStorage;
 
 const DIRECTORY: &str = "/data/topics/t-0";
@@ -51,7 +50,7 @@ fn healthy() -> SimulatedStorage {
         file.sync(&disk).unwrap();
     }
     log.synced(log.log_end());
-    log.save_checkpoint(Persistence::Durable);
+    log.save_durably();
     disk
 }
 

@@ -41,7 +41,7 @@ fn a_short_index_of_a_sealed_segment_is_rebuilt() {
         for lost in [12, 8, 1, usize::MAX] {
             let rig = Rig::new(small_segments());
             let partition = filled(&rig);
-            partition.close().unwrap();
+            rig.stop(&partition, false).unwrap();
             drop(partition);
             let files = sealed_indexes(&rig);
             assert!(files.len() > 6, "{files:?}");
@@ -85,7 +85,7 @@ fn a_short_time_index_of_the_active_segment_is_not_believed() {
             index_interval_bytes: 200,
             ..TopicConfig::default()
         });
-        filled(&rig).close().unwrap();
+        rig.stop(&filled(&rig), false).unwrap();
         let path = rig.file("00000000000000000000.timeindex");
         let file = rig.disk.open(&path).unwrap();
         let left = file.len().unwrap().saturating_sub(lost);
@@ -120,8 +120,9 @@ fn an_orderly_stop_syncs_what_a_checkpoint_did_not() {
     for seed in 0..50 {
         let rig = Rig::new(small_segments());
         let partition = filled(&rig);
-        partition.keep_house(0);
-        partition.close().unwrap();
+        let together = seed % 2 == 0;
+        rig.keep_house(&partition, together);
+        rig.stop(&partition, together).unwrap();
         drop(partition);
         let files = rig.disk.list(Path::new(DIRECTORY)).unwrap();
         let files = files.iter().filter(|name| !name.ends_with(".snapshot"));

@@ -18,10 +18,12 @@ enum Event {
     SendUnheard,
     /// The next operation of the kind fails.
     Fault(Fault),
-    KeepHouse,
+    /// Whether as one of many partitions.
+    KeepHouse(bool),
     Kill,
     PowerLoss(u64),
-    Stop,
+    /// Whether as one of many partitions.
+    Stop(bool),
     /// The disk is full after so many bytes more, until there is space again.
     Full(usize),
     Space,
@@ -38,10 +40,10 @@ fn event() -> impl Strategy<Value = Event> {
         10 => Just(Event::Send),
         3 => Just(Event::SendUnheard),
         4 => fault.prop_map(Event::Fault),
-        1 => Just(Event::KeepHouse),
+        1 => any::<bool>().prop_map(Event::KeepHouse),
         2 => Just(Event::Kill),
         3 => any::<u64>().prop_map(Event::PowerLoss),
-        1 => Just(Event::Stop),
+        1 => any::<bool>().prop_map(Event::Stop),
         1 => (0_usize..3_000).prop_map(Event::Full),
         2 => Just(Event::Space),
     ]
@@ -108,8 +110,8 @@ impl World {
             Event::Send => self.send(true),
             Event::SendUnheard => self.send(false),
             Event::Fault(fault) => self.rig.disk.inject(fault),
-            Event::KeepHouse => {
-                self.partition.keep_house(0);
+            Event::KeepHouse(together) => {
+                self.rig.keep_house(&self.partition, together);
                 self.restart_if_offline();
             }
             Event::Kill => self.partition = self.rig.reopen(),
@@ -117,8 +119,8 @@ impl World {
                 self.rig.disk.crash(seed);
                 self.partition = self.rig.reopen();
             }
-            Event::Stop => {
-                let shutdown = match self.partition.close() {
+            Event::Stop(together) => {
+                let shutdown = match self.rig.stop(&self.partition, together) {
                     Ok(()) => Shutdown::Clean,
                     Err(_) => Shutdown::Unclean,
                 };

@@ -64,8 +64,6 @@ async fn partitions_share_a_few_open_files() {
         let open = open_below(data.path());
         assert!(open <= OPEN_MAX_EVER, "{open} files are open");
     }
-    for partition in &partitions {
-        partition.close().unwrap();
-    }
+    context.close(&partitions, data.path()).unwrap();
     syncer.stop();
 }

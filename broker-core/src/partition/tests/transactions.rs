@@ -183,7 +183,7 @@ impl Between {
             Self::Close | Self::LoseTransactionIndexes | Self::ShortenTransactionIndexes
         );
         if clean || self == Self::LoseSnapshots {
-            partition.close().unwrap();
+            rig.stop(&partition, false).unwrap();
         }
         drop(partition);
         for name in rig.disk.list(Path::new(DIRECTORY)).unwrap() {

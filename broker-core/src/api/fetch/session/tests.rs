@@ -2,6 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ErrorCode;
 
 const TOPIC: &str = "t";
 
@@ -65,7 +66,7 @@ fn indexes(begun: &Begun) -> Vec<i32> {
 
 /// Begins and finishes; the session's id and which partitions are answered.
 fn fetch(
-    cache: &mut SessionCache,
+    cache: &SessionCache,
     request: &FetchRequest,
     now_ms: i64,
     answer: impl Fn(i32) -> FetchPartitionResponse,
@@ -84,48 +85,39 @@ fn fetch(
 
 #[test]
 fn only_what_changed_is_answered() {
-    let mut cache = SessionCache::new(10);
+    let cache = SessionCache::new(10);
     let asked = [(0, 0), (1, 0), (2, 0)];
-    let first = fetch(&mut cache, &request((0, 0), &asked), 0, |index| {
-        empty(index, 5)
-    });
+    let first = fetch(&cache, &request((0, 0), &asked), 0, |index| empty(index, 5));
     assert_eq!(first, Ok((101, vec![0, 1, 2])));
-    let quiet = fetch(&mut cache, &request((101, 1), &[]), 0, |index| {
-        empty(index, 5)
-    });
+    let quiet = fetch(&cache, &request((101, 1), &[]), 0, |index| empty(index, 5));
     assert_eq!(quiet, Ok((101, vec![])));
     let answer = |index| match index {
         0 => empty(0, 6),
         1 => full(1, 5),
         _ => empty(2, 5),
     };
-    let changed = fetch(&mut cache, &request((101, 2), &[]), 0, answer);
+    let changed = fetch(&cache, &request((101, 2), &[]), 0, answer);
     assert_eq!(changed, Ok((101, vec![0, 1])));
     // An error is told as long as it lasts, and that it is over is told too.
     let failed = |index| FetchPartitionResponse::failed(index, ErrorCode::KAFKA_STORAGE_ERROR);
     let some = |index| if index == 2 { failed(2) } else { answer(index) };
     for epoch in 3..=4 {
         let request = request((101, epoch), &[]);
-        let told = fetch(&mut cache, &request, 0, some).unwrap();
+        let told = fetch(&cache, &request, 0, some).unwrap();
         assert!(told.1.contains(&2), "epoch {epoch}: {told:?}");
     }
-    let over = fetch(
-        &mut cache,
-        &request((101, 5), &[]),
-        0,
-        |index| match index {
-            0 => empty(0, 6),
-            index => empty(index, 5),
-        },
-    );
+    let over = fetch(&cache, &request((101, 5), &[]), 0, |index| match index {
+        0 => empty(0, 6),
+        index => empty(index, 5),
+    });
     assert_eq!(over, Ok((101, vec![2])));
 }
 
 #[test]
 fn partitions_are_added_changed_and_forgotten() {
-    let mut cache = SessionCache::new(10);
+    let cache = SessionCache::new(10);
     let first = request((0, 0), &[(0, 0), (1, 0)]);
-    fetch(&mut cache, &first, 0, |index| empty(index, 5)).unwrap();
+    fetch(&cache, &first, 0, |index| empty(index, 5)).unwrap();
     let mut next = request((101, 1), &[(1, 7), (2, 0)]);
     next.forgotten = topics(vec![0]);
     let begun = cache.begin(&next, false, 0).unwrap();
@@ -135,24 +127,24 @@ fn partitions_are_added_changed_and_forgotten() {
         .map(|asked| (asked.partition.index, asked.partition.fetch_offset))
         .collect();
     assert_eq!(asked, [(1, 7), (2, 0)]);
-    assert_eq!(cache.partitions_count, 2);
+    assert_eq!(cache.partitions_count(), 2);
     // A session without partitions is none.
     let mut last = request((101, 2), &[]);
     last.forgotten = topics(vec![1, 2]);
-    let ended = fetch(&mut cache, &last, 0, |index| empty(index, 5));
+    let ended = fetch(&cache, &last, 0, |index| empty(index, 5));
     assert_eq!(ended, Ok((NO_SESSION, vec![])));
-    assert_eq!((cache.len(), cache.partitions_count), (0, 0));
+    assert_eq!((cache.len(), cache.partitions_count()), (0, 0));
 }
 
 #[test]
 fn sessions_are_refused_as_kip_227_says() {
-    let mut cache = SessionCache::new(10);
+    let cache = SessionCache::new(10);
     let answer = |index| empty(index, 5);
-    fetch(&mut cache, &request((0, 0), &[(0, 0)]), 0, answer).unwrap();
-    let unknown = fetch(&mut cache, &request((7, 1), &[]), 0, answer);
+    fetch(&cache, &request((0, 0), &[(0, 0)]), 0, answer).unwrap();
+    let unknown = fetch(&cache, &request((7, 1), &[]), 0, answer);
     assert_eq!(unknown, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
     for epoch in [2, 5, -2] {
-        let refused = fetch(&mut cache, &request((101, epoch), &[]), 0, answer);
+        let refused = fetch(&cache, &request((101, epoch), &[]), 0, answer);
         assert_eq!(
             refused,
             Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH),
@@ -163,47 +155,43 @@ fn sessions_are_refused_as_kip_227_says() {
     assert_eq!(by_id, Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR));
     // The refusals did no harm.
     assert_eq!(
-        fetch(&mut cache, &request((101, 1), &[]), 0, answer),
+        fetch(&cache, &request((101, 1), &[]), 0, answer),
         Ok((101, vec![]))
     );
     // An answer that was overtaken is none.
     let slow = cache.begin(&request((101, 2), &[]), false, 0).unwrap();
-    fetch(&mut cache, &request((101, 3), &[]), 0, answer).unwrap();
+    fetch(&cache, &request((101, 3), &[]), 0, answer).unwrap();
     let overtaken = cache.finish(slow, vec![answer(0)], 0, &mut || 9);
     assert_eq!(
         overtaken.err(),
         Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
     );
     // Asking in full ends the session, with or without a new one.
-    let closed = fetch(
-        &mut cache,
-        &request((101, FINAL_EPOCH), &[(0, 0)]),
-        0,
-        answer,
-    );
+    let closed = fetch(&cache, &request((101, FINAL_EPOCH), &[(0, 0)]), 0, answer);
     assert_eq!((closed, cache.len()), (Ok((NO_SESSION, vec![0])), 0));
 }
 
 #[test]
 fn epochs_go_round_without_their_special_values() {
-    let mut cache = SessionCache::new(1);
-    fetch(&mut cache, &request((0, 0), &[(0, 0)]), 0, |index| {
+    let cache = SessionCache::new(1);
+    fetch(&cache, &request((0, 0), &[(0, 0)]), 0, |index| {
         empty(index, 5)
     })
     .unwrap();
-    cache.sessions.get_mut(&101).unwrap().epoch = i32::MAX;
+    let held = cache.held(101).unwrap();
+    held.session.lock().as_mut().unwrap().epoch = i32::MAX;
     let last = request((101, i32::MAX), &[]);
-    fetch(&mut cache, &last, 0, |index| empty(index, 5)).unwrap();
+    fetch(&cache, &last, 0, |index| empty(index, 5)).unwrap();
     let first = request((101, 1), &[]);
     assert_eq!(
-        fetch(&mut cache, &first, 0, |index| empty(index, 5)),
+        fetch(&cache, &first, 0, |index| empty(index, 5)),
         Ok((101, vec![]))
     );
 }
 
 #[test]
 fn a_full_cache_evicts_what_is_stale_or_spares_less() {
-    let make = |cache: &mut SessionCache, count: i32, now_ms: i64, id: i32| {
+    let make = |cache: &SessionCache, count: i32, now_ms: i64, id: i32| {
         let asked: Vec<(i32, i64)> = (0..count).map(|index| (index, 0)).collect();
         let begun = cache
             .begin(&request((0, 0), &asked), false, now_ms)
@@ -212,53 +200,51 @@ fn a_full_cache_evicts_what_is_stale_or_spares_less() {
         let finished = cache.finish(begun, answers, now_ms, &mut || id);
         finished.unwrap().session_id
     };
-    let mut cache = SessionCache::new(2);
-    assert_eq!(make(&mut cache, 2, 0, 1), 1);
-    assert_eq!(make(&mut cache, 3, 0, 2), 2);
+    let cache = SessionCache::new(2);
+    assert_eq!(make(&cache, 2, 0, 1), 1);
+    assert_eq!(make(&cache, 3, 0, 2), 2);
     // Full, and all are young.
-    assert_eq!(make(&mut cache, 100, 1000, 3), NO_SESSION);
+    assert_eq!(make(&cache, 100, 1000, 3), NO_SESSION);
     // Both are used, and old enough to give way to a larger one: the smallest does.
     let late_ms = EVICTION_MS + 1;
     for id in [1, 2] {
         cache.begin(&request((id, 1), &[]), false, late_ms).unwrap();
     }
-    assert_eq!(make(&mut cache, 2, late_ms, 3), NO_SESSION);
-    assert_eq!(make(&mut cache, 3, late_ms, 3), 3);
-    assert!(cache.sessions.contains_key(&2) && !cache.sessions.contains_key(&1));
+    assert_eq!(make(&cache, 2, late_ms, 3), NO_SESSION);
+    assert_eq!(make(&cache, 3, late_ms, 3), 3);
+    assert!(cache.held(2).is_some() && !cache.held(1).is_some());
     // What is not used gives way to anything.
     let used = request((3, 1), &[]);
     cache.begin(&used, false, 2 * late_ms).unwrap();
-    assert_eq!(make(&mut cache, 1, 2 * late_ms, 4), 4);
-    assert!(!cache.sessions.contains_key(&2));
-    assert_eq!(cache.partitions_count, 4);
+    assert_eq!(make(&cache, 1, 2 * late_ms, 4), 4);
+    assert!(!cache.held(2).is_some());
+    assert_eq!(cache.partitions_count(), 4);
 }
 
 #[test]
 fn what_would_take_too_much_memory_is_not_remembered() {
-    let mut cache = SessionCache::new(10);
+    let cache = SessionCache::new(10);
     let many: Vec<(i32, i64)> = (0..)
         .take(SESSION_PARTITIONS_MAX)
         .map(|index| (index, 0))
         .collect();
-    let most = fetch(&mut cache, &request((0, 0), &many), 0, |index| {
-        empty(index, 5)
-    });
+    let most = fetch(&cache, &request((0, 0), &many), 0, |index| empty(index, 5));
     assert_eq!(most.unwrap().0, 101);
-    let one_more = fetch(&mut cache, &request((101, 1), &[(-1, 0)]), 0, |index| {
+    let one_more = fetch(&cache, &request((101, 1), &[(-1, 0)]), 0, |index| {
         empty(index, 5)
     });
     assert_eq!(one_more, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
-    assert_eq!((cache.len(), cache.partitions_count), (0, 0));
+    assert_eq!((cache.len(), cache.partitions_count()), (0, 0));
     let mut long = request((0, 0), &[(0, 0)]);
     long.topics[0].name = "x".repeat(NAME_BYTES_MAX + 1);
-    let long = fetch(&mut cache, &long, 0, |index| empty(index, 5));
+    let long = fetch(&cache, &long, 0, |index| empty(index, 5));
     assert_eq!(long, Ok((NO_SESSION, vec![0])));
 }
 
 /// Partitions that always have more get their turn although an answer holds two of them.
 #[test]
 fn no_partition_starves_behind_others() {
-    let mut cache = SessionCache::new(10);
+    let cache = SessionCache::new(10);
     let asked: Vec<(i32, i64)> = (0..7).map(|index| (index, 0)).collect();
     let mut served = [0; 7];
     for round in 0..70 {
@@ -407,7 +393,7 @@ proptest! {
     /// be told without one, and gets each record that there was room for.
     #[test]
     fn the_view_by_sessions_is_that_without(events in proptest::collection::vec(event(), 1..80)) {
-        let mut cache = SessionCache::new(1);
+        let cache = SessionCache::new(1);
         let mut logs = [Log::default(); PARTITIONS as usize];
         let mut consumer = Consumer::default();
         let mut id = 0;
@@ -448,8 +434,7 @@ proptest! {
                     continue;
                 }
                 Event::Evict => {
-                    cache.sessions.clear();
-                    cache.partitions_count = 0;
+                    cache.remove(consumer.session.0);
                     continue;
                 }
                 Event::Fetch(room) => (room, false),
@@ -527,4 +512,92 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_request_waits_for_no_other_session() {
+    let cache = SessionCache::new(10);
+    let answer = |index| empty(index, 5);
+    let mut ids = [7, 8].into_iter();
+    for _ in 0..2 {
+        let begun = cache.begin(&request((0, 0), &[(0, 0)]), false, 0).unwrap();
+        let finished = cache.finish(begun, vec![empty(0, 5)], 0, &mut || ids.next().unwrap());
+        finished.unwrap();
+    }
+    let held = cache.held(7).unwrap();
+    let busy = held.session.lock();
+    // With one lock for all, this would never end.
+    let other = fetch(&cache, &request((8, 1), &[]), 0, answer);
+    assert_eq!(other, Ok((8, vec![])));
+    let new = fetch(&cache, &request((0, 0), &[(0, 0)]), 0, answer);
+    assert_eq!(new, Ok((101, vec![0])));
+    drop(busy);
+    let same = fetch(&cache, &request((7, 1), &[]), 0, answer);
+    assert_eq!(same, Ok((7, vec![])));
+}
+
+#[test]
+fn a_session_that_goes_while_it_is_used_is_not_found() {
+    let cache = SessionCache::new(10);
+    fetch(&cache, &request((0, 0), &[(0, 0)]), 0, |index| {
+        empty(index, 5)
+    })
+    .unwrap();
+    let begun = cache
+        .begin(&request((101, 1), &[(1, 0)]), false, 0)
+        .unwrap();
+    let held = cache.held(101).unwrap();
+    cache.remove(101);
+    assert!(held.session.lock().is_none());
+    assert_eq!(cache.partitions_count(), 0);
+    let answers = vec![empty(0, 6), empty(1, 6)];
+    let finished = cache.finish(begun, answers, 0, &mut || 1);
+    assert_eq!(finished.unwrap_err(), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+}
+
+/// Clients that come and go, each with a few partitions, in a cache too small for all of them.
+#[test]
+fn counts_are_right_however_requests_meet() {
+    let cache = SessionCache::new(4);
+    let next_id = std::sync::atomic::AtomicI32::new(1);
+    let fresh = || next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for client in 0..8_i32 {
+            let (cache, fresh) = (&cache, &fresh);
+            scope.spawn(move || {
+                let mut session = (NO_SESSION, INITIAL_EPOCH);
+                for round in 0..500_i32 {
+                    let asked: Vec<(i32, i64)> =
+                        (0..(client + round) % 5 + 1).map(|at| (at, 0)).collect();
+                    let now_ms = i64::from(round) * EVICTION_MS / 50;
+                    let Ok(begun) = cache.begin(&request(session, &asked), false, now_ms) else {
+                        session = (NO_SESSION, INITIAL_EPOCH);
+                        continue;
+                    };
+                    let answers = indexes(&begun)
+                        .into_iter()
+                        .map(|index| empty(index, 5))
+                        .collect();
+                    let finished = cache.finish(begun, answers, now_ms, &mut || fresh());
+                    session = match finished {
+                        Ok(finished) if finished.session_id == session.0 => {
+                            (session.0, next_epoch(session.1))
+                        }
+                        Ok(finished) => (finished.session_id, 1),
+                        Err(_) => (NO_SESSION, INITIAL_EPOCH),
+                    };
+                    if session.0 == NO_SESSION {
+                        session.1 = INITIAL_EPOCH;
+                    }
+                    assert!(cache.len() <= 4);
+                }
+            });
+        }
+    });
+    let ids = 1..next_id.load(std::sync::atomic::Ordering::Relaxed);
+    let sessions = ids.filter_map(|id| cache.held(id));
+    let counted: usize = sessions
+        .map(|held| held.session.lock().as_ref().map_or(0, Session::len))
+        .sum();
+    assert_eq!(cache.partitions_count(), counted);
 }
