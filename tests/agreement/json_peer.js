@@ -29,7 +29,9 @@ class Counterexample extends Error {}
 
 // The schema without what ajv reads otherwise than the specification. Up to draft 7 a reference hides
 // its siblings, and ajv lets them count; an empty array holds nothing that `contains` could find, and
-// ajv takes it where anything would do. (`minContains` is never 0 here.)
+// ajv takes it where anything would do. (`minContains` is never 0 here.) Beside `dependentSchemas` it
+// forgets which properties are evaluated, and `uniqueItems` looks only at items of the type that those
+// after `prefixItems` have.
 function corrected(schema, isOld) {
   if (Array.isArray(schema)) return schema.map((item) => corrected(item, isOld));
   if (schema === null || typeof schema !== "object") return schema;
@@ -38,6 +40,14 @@ function corrected(schema, isOld) {
     ([name]) => !hides || name === "$ref" || name === "$schema" || name === "definitions",
   );
   const inner = Object.fromEntries(kept.map(([name, value]) => [name, corrected(value, isOld)]));
+  if ("dependentSchemas" in inner) {
+    const when = Object.entries(inner.dependentSchemas).map(([name, then]) => (
+      { if: { type: "object", required: [name] }, then }
+    ));
+    inner.allOf = [...(inner.allOf || []), ...when];
+    delete inner.dependentSchemas;
+  }
+  if ("prefixItems" in inner && "items" in inner) inner.items = { allOf: [inner.items] };
   if ("contains" in inner) inner.minItems = Math.max(1, inner.minItems || 0);
   return inner;
 }

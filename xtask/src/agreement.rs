@@ -3,11 +3,13 @@
 //!
 //! The example `agreement` of serde-formats prints one JSON line a pair; each peer of the format
 //! reads the lines on its standard input, prints what it checked and ends with a failure when it
-//! found a counter-example. To plug a peer in, add a line to [`PEERS`].
+//! found a counter-example. How many pairs a second each of them managed is printed. To plug a peer
+//! in, add a line to [`PEERS`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use super::{Done, root, run};
 
@@ -49,11 +51,23 @@ pub(super) fn agreement(arguments: &[String]) -> Done {
     if peers.is_empty() {
         return Err(format!("no peer for {format} in tests/agreement"));
     }
-    let lines = generate(format, pairs, seed, count >= RELEASE_PAIRS)?;
+    let generator = build(count >= RELEASE_PAIRS)?;
+    let folder = root().join("target/agreement");
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    // Stays there to be looked at.
+    let lines = folder.join(format!("{format}-{seed}.jsonl"));
+    timed("our side", count, || {
+        let output =
+            File::create(&lines).map_err(|error| format!("{}: {error}", lines.display()))?;
+        let mut command = Command::new(&generator);
+        command.args([format, pairs, seed]);
+        run(command.stdout(Stdio::from(output)))
+    })?;
     let mut failed = Vec::new();
     for peer in peers {
         let input = File::open(&lines).map_err(|error| format!("{}: {error}", lines.display()))?;
-        if run(peer.command(&scripts)?.stdin(input)).is_err() {
+        let mut command = peer.command(&scripts)?;
+        if timed(peer.name(), count, || run(command.stdin(input))).is_err() {
             failed.push(peer.name());
         }
     }
@@ -68,29 +82,34 @@ pub(super) fn agreement(arguments: &[String]) -> Done {
     }
 }
 
-/// Writes the lines to a file under `target`, which stays there to be looked at.
-fn generate(format: &str, pairs: &str, seed: &str, is_release: bool) -> Result<PathBuf, String> {
-    let folder = root().join("target/agreement");
-    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let lines = folder.join(format!("{format}-{seed}.jsonl"));
-    let output = File::create(&lines).map_err(|error| format!("{}: {error}", lines.display()))?;
+/// Does it, and says how fast.
+fn timed(who: &str, pairs: u64, work: impl FnOnce() -> Done) -> Done {
+    let started = Instant::now();
+    let done = work();
+    let seconds = started.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let rate = pairs as f64 / seconds.max(0.001);
+    println!("{who}: {pairs} pairs in {seconds:.0} s, {rate:.0} a second");
+    done
+}
+
+/// Builds what generates the lines.
+fn build(is_release: bool) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Of the whole workspace, so that what its tests were built with serves here too: for a package
-    // alone the dependencies have other features, and all of them are compiled once more.
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--workspace"]);
-    build.args(["--example", "agreement"]);
-    if is_release {
-        build.arg("--release");
-    }
+    build.args(["build", "--quiet", "--locked", "--example", "agreement"]);
+    // Of the whole workspace, so that what its tests were built with serves here too: for a package
+    // alone the dependencies have other features, and all of them are compiled once more. For
+    // release that is little beside the server.
+    build.args(match is_release {
+        true => &["--release", "--package", "serde-formats"][..],
+        false => &["--workspace"],
+    });
     run(build.current_dir(root()))?;
     let profile = if is_release { "release" } else { "debug" };
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let mut generator = Command::new(target.join(profile).join("examples/agreement"));
-    generator.args([format, pairs, seed]);
-    run(generator.stdout(Stdio::from(output)))?;
-    Ok(lines)
+    Ok(target.join(profile).join("examples/agreement"))
 }
 
 impl Program {

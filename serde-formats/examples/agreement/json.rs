@@ -4,7 +4,7 @@
 mod change;
 mod value;
 
-use serde_formats::json::JsonScratch;
+use serde_formats::json::{JsonScratch, JsonValidator};
 use serde_formats::{ParseMode, ParsedSchema, SchemaFormat, ValidationOptions};
 use serde_json::{Map, Value, json};
 
@@ -50,25 +50,23 @@ pub(crate) fn judged(
     new: &ParsedSchema,
     records: &[Value],
 ) -> (Vec<Value>, Vec<String>) {
+    let (Some(old), Some(new)) = (Judge::new(old), Judge::new(new)) else {
+        let error = "a schema that parsed does not compile".to_owned();
+        return (Vec::new(), vec![error]);
+    };
     let mut errors = Vec::new();
     let mut scratch = JsonScratch::default();
-    let mut verdict = |schema: &ParsedSchema, record: &Value| {
-        let ParsedSchema::Json(schema) = schema else {
-            return false;
-        };
-        let (Ok(fast), Ok(slow)) = (schema.compile(), schema.compile()) else {
-            errors.push("a schema that parsed does not compile".to_owned());
-            return false;
-        };
-        let payload = record.to_string();
+    let mut verdict = |judge: &Judge, payload: &str| {
         let options = ValidationOptions::default();
-        let fast = fast.validate(payload.as_bytes(), options, &mut scratch);
-        let slow = slow
-            .over_the_tape()
+        let fast = judge
+            .fast
+            .validate(payload.as_bytes(), options, &mut scratch);
+        let slow = judge
+            .slow
             .validate(payload.as_bytes(), options, &mut scratch);
         if fast != slow {
             errors.push(format!(
-                "{record}: {fast:?} in one pass, {slow:?} over the tape"
+                "{payload}: {fast:?} in one pass, {slow:?} over the tape"
             ));
         }
         slow.is_ok()
@@ -76,10 +74,29 @@ pub(crate) fn judged(
     let judged = records
         .iter()
         .map(|record| {
-            json!({ "json": record, "old": verdict(old, record), "new": verdict(new, record) })
+            let payload = record.to_string();
+            json!({ "json": record, "old": verdict(&old, &payload), "new": verdict(&new, &payload) })
         })
         .collect();
     (judged, errors)
+}
+
+/// Both ways of judging by one schema.
+struct Judge {
+    fast: JsonValidator,
+    slow: JsonValidator,
+}
+
+impl Judge {
+    fn new(schema: &ParsedSchema) -> Option<Self> {
+        let ParsedSchema::Json(schema) = schema else {
+            return None;
+        };
+        Some(Self {
+            fast: schema.compile().ok()?,
+            slow: schema.compile().ok()?.over_the_tape(),
+        })
+    }
 }
 
 fn is_valid(schema: &Value) -> bool {

@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 
 use super::defaults::{DEFAULT_STEPS_MAX, is_valid_default};
 use super::json_text::{Json, java_order, write_double, write_float, write_string};
-use super::model::{Field, Header, Kind, Model, Name, Order, Type, TypeId};
+use super::model::{DEPTH_MAX, Field, Header, Kind, Model, Name, Order, Type, TypeId};
 
 /// The canonical text: types of references by name, everything else in Avro's order.
 pub(super) fn canonical_text(model: &Model) -> String {
@@ -39,7 +39,8 @@ pub(super) fn same_text(model: &Model) -> String {
     print(model, Style::SAME, HashSet::new())
 }
 
-/// The resolved text of one type.
+/// The resolved text of one type. Named types deeper inside than types may nest, as seen from the
+/// root, are written as names: a chain of them can be as long as the schema.
 pub(super) fn type_text(model: &Model, id: TypeId) -> String {
     print_type(model, id, Style::CANONICAL, HashSet::new())
 }
@@ -108,6 +109,7 @@ fn print_type(model: &Model, id: TypeId, style: Style, known: HashSet<String>) -
         known,
         default_steps_left: DEFAULT_STEPS_MAX,
         field_types: HashMap::new(),
+        depth: 0,
         out: String::new(),
     };
     printer.ty(id, None);
@@ -123,16 +125,25 @@ struct Printer<'a> {
     default_steps_left: u32,
     /// Types of the fields, by name, of records that have a default.
     field_types: HashMap<TypeId, HashMap<&'a str, TypeId>>,
+    /// Types around the place.
+    depth: usize,
     out: String,
 }
 
 impl<'a> Printer<'a> {
     fn ty(&mut self, id: TypeId, namespace: Option<&str>) {
+        self.depth += 1;
+        self.outermost(id, namespace);
+        self.depth -= 1;
+    }
+
+    fn outermost(&mut self, id: TypeId, namespace: Option<&str>) {
         let model = self.model;
         let ty = model.get(id);
         if let Some(header) = ty.header() {
             let is_inside = self.style.only_names_inside && !self.known.is_empty();
-            if is_inside || !self.known.insert(header.name.full()) {
+            let is_deep = self.depth > DEPTH_MAX + 1;
+            if is_inside || is_deep || !self.known.insert(header.name.full()) {
                 write_string(&header.name.relative_to(namespace), &mut self.out);
                 return;
             }

@@ -6,8 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::compatibility::{self, locations};
-use super::model::TypeId;
+use super::compatibility::{self, locations, names_agree};
+use super::defaults;
+use super::model::{Kind, TypeId};
 use super::places::{self, Place};
 use super::resolve::{Action, Mismatch, Resolution};
 use super::smallest::{Smallest, Step};
@@ -27,8 +28,15 @@ const NAME: &str = "ALIAS_NOT_APPLIED";
 /// Aliases give two fields or branches one name.
 const COLLISION: &str = "ALIASES_COLLIDE";
 
+/// The default of a field that was not written is taken for a value of another type, or is no symbol
+/// of its enum.
+pub(super) const DEFAULT: &str = "DEFAULT_NOT_READ";
+
 /// The kinds of what the comparison misses.
-pub(super) const MISSED: [&str; 4] = [NAMESPACE, FIELD_ALIAS, NAME, COLLISION];
+pub(super) const MISSED: [&str; 5] = [NAMESPACE, FIELD_ALIAS, NAME, COLLISION, DEFAULT];
+
+/// Most values of defaults looked at.
+const DEFAULT_STEPS_MAX: u32 = 100_000;
 
 /// Most pairs of types looked at.
 const PAIRS_MAX: usize = 20_000;
@@ -135,6 +143,8 @@ struct Node {
     step: Step,
     /// What the step adds to the pointer.
     token: String,
+    /// Whether differences there are told at a union of the reader further up.
+    in_union: bool,
 }
 
 /// Everything that the reader refuses where the comparison sees nothing wrong.
@@ -147,15 +157,19 @@ fn missed(resolution: &Resolution<'_>, smallest: &Smallest<'_>) -> Vec<Missed> {
         parent: 0,
         step: Step::Into,
         token: String::new(),
+        in_union: false,
     }];
     let (mut found, mut looked_at, mut next) = (Vec::new(), 0, 0);
-    while let Some(pair) = nodes.get(next).map(|node| node.pair) {
+    let mut default_steps_left = DEFAULT_STEPS_MAX;
+    while let Some((pair, in_union)) = nodes.get(next).map(|node| (node.pair, node.in_union)) {
         let action = resolution.action(pair.0, pair.1);
         if let Action::Refuse(mismatch) = &action
             && looked_at < LOOKED_AT_MAX
         {
             looked_at += 1;
-            if compatibility::is_compatible(reader, writer, pair) {
+            if compatibility::is_compatible(reader, writer, pair)
+                || !in_union && is_alias_alone(resolution, pair, mismatch)
+            {
                 let (steps, pointer) = way(&nodes, next);
                 let (kind, reason) = explain(resolution, pair, mismatch);
                 found.push(Missed {
@@ -172,6 +186,23 @@ fn missed(resolution: &Resolution<'_>, smallest: &Smallest<'_>) -> Vec<Missed> {
             Action::Fields(positions) => positions.clone(),
             _ => Vec::new(),
         };
+        if matches!(action, Action::Fields(_))
+            && let Some((at, reason)) =
+                bad_default(resolution, pair.0, &positions, &mut default_steps_left)
+        {
+            let (steps, pointer) = way(&nodes, next);
+            let path = format!("{}/fields/{at}", pointer.trim_end_matches('/'));
+            let field = resolution.reader_fields(pair.0).get(at);
+            found.push(Missed {
+                caveat: missed_caveat(DEFAULT, path, reason),
+                place: Place {
+                    steps,
+                    pair,
+                    field: field.map(|field| field.name.clone()),
+                },
+            });
+        }
+        let in_union = in_union || matches!(reader.get(pair.0).kind, Kind::Union(_));
         for (step, pair) in resolution.below(pair, action) {
             let token = match step {
                 Step::Item => "/items".to_owned(),
@@ -189,12 +220,56 @@ fn missed(resolution: &Resolution<'_>, smallest: &Smallest<'_>) -> Vec<Missed> {
                     parent: next,
                     step,
                     token,
+                    in_union,
                 });
             }
         }
         next += 1;
     }
     found
+}
+
+/// The first field of the reader that was not written and whose default cannot be read, by position,
+/// and why that breaks.
+fn bad_default(
+    resolution: &Resolution<'_>,
+    record: TypeId,
+    written: &[Option<usize>],
+    steps_left: &mut u32,
+) -> Option<(usize, String)> {
+    let written: HashSet<usize> = written.iter().copied().flatten().collect();
+    let fields = resolution.reader_fields(record).iter().enumerate();
+    let mut unwritten = fields.filter(|(at, _)| !written.contains(at));
+    unwritten.find_map(|(at, field)| {
+        let default = field.default.as_ref()?;
+        let reason = defaults::unreadable(resolution.reader, field.ty, default, steps_left)?;
+        let name = &field.name;
+        let reason = format!("field {name} was not written, and of its default {reason}");
+        Some((at, reason))
+    })
+}
+
+/// Whether fields are missing that the comparison takes for written, under their aliases: what else
+/// it finds in the records does not tell of them.
+fn is_alias_alone(
+    resolution: &Resolution<'_>,
+    pair: (TypeId, TypeId),
+    mismatch: &Mismatch,
+) -> bool {
+    let Mismatch::MissingFields(missing) = mismatch else {
+        return false;
+    };
+    let (own, written) = (
+        resolution.reader_fields(pair.0),
+        resolution.writer_fields(pair.1),
+    );
+    let mut missing = missing.iter().filter_map(|position| own.get(*position));
+    let (r, w) = (resolution.reader.get(pair.0), resolution.writer.get(pair.1));
+    let is_named_alike = match (r.header(), w.header()) {
+        (Some(own), Some(written)) => names_agree(own, written),
+        _ => false,
+    };
+    is_named_alike && missing.all(|field| places::is_written(field, written))
 }
 
 /// The steps and the pointer from the root to a node.

@@ -49,6 +49,89 @@ pub(super) fn check(
     )))
 }
 
+/// Why Apache's readers fail where they need this default, though [`check`] lets it pass: they do not
+/// look for the branch of a union that it fits, but take the first whose kind it may be, and that is
+/// any record, enum, array or map; nor is it known before whether a symbol is one of its enum.
+/// `steps_left` bounds the search. Source: Avro Java 1.12 `ResolvingGrammarGenerator.encode`.
+pub(super) fn unreadable(
+    model: &Model,
+    ty: TypeId,
+    value: &Json,
+    steps_left: &mut u32,
+) -> Option<String> {
+    let mut open = vec![(ty, value)];
+    while let Some((id, value)) = open.pop() {
+        let ty = model.get(id);
+        let steps = match (&ty.kind, value) {
+            (Kind::Enum { symbols, .. }, _) => symbols.len(),
+            (Kind::Record { fields, .. }, Json::Object(entries)) => {
+                fields.len().saturating_mul(1 + entries.len())
+            }
+            (Kind::Record { fields, .. }, _) => fields.len(),
+            _ => 0,
+        };
+        let steps = u32::try_from(steps.saturating_add(1)).unwrap_or(u32::MAX);
+        *steps_left = steps_left.checked_sub(steps)?;
+        let is_taken = match (&ty.kind, value) {
+            (Kind::Enum { symbols, .. }, _) => value
+                .as_str()
+                .is_some_and(|symbol| symbols.iter().any(|own| own == symbol)),
+            (Kind::Array(items), Json::Array(values)) => {
+                open.extend(values.iter().map(|value| (*items, value)));
+                true
+            }
+            (Kind::Map(values), Json::Object(entries)) => {
+                open.extend(entries.iter().map(|(_, value)| (*values, value)));
+                true
+            }
+            (Kind::Union(branches), _) => {
+                let mut branches = branches.iter();
+                let branch = branches.find(|branch| may_be(&model.get(**branch).kind, value));
+                open.extend(branch.map(|branch| (*branch, value)));
+                branch.is_some()
+            }
+            (Kind::Record { fields, .. }, _) => {
+                for field in fields {
+                    match value.get(&field.name).or(field.default.as_ref()) {
+                        Some(value) => open.push((field.ty, value)),
+                        None => {
+                            return Some(format!(
+                                "{} is taken for a record {}, and field {} has no default",
+                                excerpt(value),
+                                ty.branch_name(),
+                                field.name
+                            ));
+                        }
+                    }
+                }
+                true
+            }
+            (kind, _) => may_be(kind, value),
+        };
+        if !is_taken {
+            let told = match ty.header() {
+                Some(header) => format!("{} {}", ty.word(), header.name.full()),
+                None => ty.word().to_owned(),
+            };
+            return Some(format!("{} is taken for {told}", excerpt(value)));
+        }
+    }
+    None
+}
+
+/// Whether Apache's readers take a default for one of this kind of type.
+const fn may_be(kind: &Kind, value: &Json) -> bool {
+    match kind {
+        Kind::Null => matches!(value, Json::Null),
+        Kind::Boolean => matches!(value, Json::Bool(_)),
+        Kind::Int | Kind::Long | Kind::Float | Kind::Double => {
+            matches!(value, Json::Int(_) | Json::Double(_))
+        }
+        Kind::Bytes | Kind::String | Kind::Fixed { .. } => matches!(value, Json::String(_)),
+        _ => true,
+    }
+}
+
 /// Whether a default fits its type: of a union, any branch will do.
 /// `steps_left` bounds the tries; without any left nothing fits.
 pub(super) fn is_valid_default(

@@ -51,6 +51,8 @@ mod conformance_tests;
 #[cfg(test)]
 pub(crate) use conformance_tests::cases as conformance_cases;
 #[cfg(test)]
+mod depth_tests;
+#[cfg(test)]
 mod payload_tests;
 #[cfg(test)]
 mod schema_tests;

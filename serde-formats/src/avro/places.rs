@@ -269,7 +269,8 @@ fn lost<'f>(fields: &'f [Field], written: &[Field]) -> Option<&'f Field> {
     })
 }
 
-fn is_written(field: &Field, written: &[Field]) -> bool {
+/// Whether the comparison takes a field for written, under its name or an alias.
+pub(super) fn is_written(field: &Field, written: &[Field]) -> bool {
     let mut names = std::iter::once(&field.name).chain(&field.aliases);
     names.any(|name| written.iter().any(|written| written.name == *name))
 }

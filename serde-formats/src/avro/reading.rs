@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::defaults::{self, DEFAULT_STEPS_MAX};
 use super::json_text::Json;
 use super::json_value::{Segment, default_value, from_latin1, latin1, path_text};
 use super::model::{Field, Kind, Model, TypeId};
@@ -24,7 +25,7 @@ pub(super) struct Refusal {
     pub(super) path: String,
     pub(super) reason: String,
     pub(super) pair: (TypeId, TypeId),
-    /// The field that is missing.
+    /// The field that is missing, or whose default does not fit.
     pub(super) field: Option<String>,
 }
 
@@ -72,6 +73,13 @@ impl<'a> Run<'a, '_> {
             });
         }
         Value::Null
+    }
+
+    /// The last refusal is of this field.
+    fn name_field(&mut self, name: &str) {
+        if let Some(refusal) = self.reading.refusals.last_mut() {
+            refusal.field = Some(name.to_owned());
+        }
     }
 
     fn value(&mut self, reader: TypeId, writer: TypeId, datum: &Value, in_union: bool) -> Value {
@@ -130,9 +138,7 @@ impl<'a> Run<'a, '_> {
                     let reason = format!("field {} was not written and has no default", field.name);
                     self.refuse(pair, reason);
                     self.path.pop();
-                    if let Some(refusal) = self.reading.refusals.last_mut() {
-                        refusal.field = Some(field.name.clone());
-                    }
+                    self.name_field(&field.name);
                 }
                 // The fields that are there show what else is wrong.
                 let own = fields.iter().enumerate();
@@ -263,12 +269,19 @@ impl<'a> Run<'a, '_> {
     }
 
     fn default(&mut self, pair: (TypeId, TypeId), field: &'a Field, default: &Json) -> Value {
-        match default_value(self.resolution.reader, field.ty, default) {
+        let reader = self.resolution.reader;
+        let mut steps_left = DEFAULT_STEPS_MAX;
+        let value = match defaults::unreadable(reader, field.ty, default, &mut steps_left) {
+            Some(reason) => Err(reason),
+            None => default_value(reader, field.ty, default),
+        };
+        match value {
             Ok(value) => value,
             Err(reason) => {
                 self.path.push(Segment::Field(&field.name));
                 let value = self.refuse(pair, format!("the default does not fit: {reason}"));
                 self.path.pop();
+                self.name_field(&field.name);
                 value
             }
         }

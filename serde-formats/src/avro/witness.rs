@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Kind, Model, TypeId};
+use super::model::{Field, Kind, Model, TypeId};
 use super::places::{self, Place};
 use super::reading::{self, Reading, Refusal};
 use super::resolve::{Action, Resolution};
@@ -51,14 +51,24 @@ pub fn evidence(
     };
     let is_record = matches!(reader.model.get(first.pair.0).kind, Kind::Record { .. });
     // The name of a record counts only where a field is known by an alias.
-    if difference.kind == "NAME_MISMATCH" && is_record && first.field.is_none() {
-        return convention(BY_FIELDS);
-    }
+    let is_name_alone = difference.kind == "NAME_MISMATCH" && is_record && first.field.is_none();
     let mut hunt = Hunt {
         resolution,
         smallest,
         is_cut: false,
     };
+    if difference.kind == caveats::DEFAULT {
+        let field = first.field.as_deref().unwrap_or_default();
+        return hunt.refused_at(&first.steps, first.pair, field);
+    }
+    if let Some(lost) = hunt.lost(first)
+        && places.iter().all(|place| hunt.lost(place).is_some())
+    {
+        return hunt.before(first, lost);
+    }
+    if is_name_alone {
+        return convention(BY_FIELDS);
+    }
     let shown = places.iter().find_map(|place| hunt.refused(place));
     match shown.or_else(|| places.iter().find_map(|place| hunt.misread(place))) {
         Some(witness) => Evidence::Breaks(Box::new(witness)),
@@ -75,6 +85,10 @@ pub fn evidence(
 
 const BY_FIELDS: &str = "readers match records by their fields; the rule keeps a record from being \
                          taken for one of another name";
+
+const NOT_READ: &str = "the reader does not come to the difference: it knows the field around it by \
+                        an alias, which does not count for a record of another full name, and \
+                        takes its default";
 
 fn convention(reason: &str) -> Evidence {
     Evidence::Convention {
@@ -126,6 +140,14 @@ struct Hunt<'a> {
     is_cut: bool,
 }
 
+/// A field of the reader that the comparison goes through and the reader does not find.
+#[derive(Clone, Copy)]
+struct Lost<'a> {
+    /// The records.
+    pair: (TypeId, TypeId),
+    field: &'a Field,
+}
+
 /// A value that the reader refuses, below a place.
 struct Target {
     steps: Vec<Step>,
@@ -134,7 +156,59 @@ struct Target {
     symbol: usize,
 }
 
-impl Hunt<'_> {
+impl<'a> Hunt<'a> {
+    /// The first field on the way to a place that has its value by an alias only, which the reader
+    /// does not apply to a record of another full name.
+    fn lost(&self, place: &Place) -> Option<Lost<'a>> {
+        let resolution = &self.resolution;
+        let mut pair = (resolution.reader.root, resolution.writer.root);
+        for step in &place.steps {
+            let (r, w) = (resolution.reader.get(pair.0), resolution.writer.get(pair.1));
+            pair = match (step, &r.kind, &w.kind) {
+                (Step::Item, Kind::Array(r), Kind::Array(w))
+                | (Step::Value, Kind::Map(r), Kind::Map(w)) => (*r, *w),
+                (Step::Branch(index), _, Kind::Union(branches)) => (pair.0, *branches.get(*index)?),
+                (Step::Field(index), Kind::Record { fields: own, .. }, _) => {
+                    let written = resolution.writer_fields(pair.1).get(*index)?;
+                    let name = *resolution.field_names(pair.1).get(*index)?;
+                    match own.iter().find(|field| field.name == name) {
+                        Some(field) => (field.ty, written.ty),
+                        None => {
+                            let mut own = own.iter();
+                            let field = own.find(|field| field.aliases.contains(&written.name))?;
+                            return Some(Lost { pair, field });
+                        }
+                    }
+                }
+                _ => return None,
+            };
+        }
+        None
+    }
+
+    /// What becomes of the records with a value at `place`, where the reader does not come to it.
+    fn before(&self, place: &Place, lost: Lost<'_>) -> Evidence {
+        if lost.field.default.is_some() {
+            return convention(NOT_READ);
+        }
+        self.refused_at(&place.steps, lost.pair, &lost.field.name)
+    }
+
+    /// A record on this way, which the reader refuses for a field of these records.
+    fn refused_at(&self, steps: &[Step], pair: (TypeId, TypeId), field: &str) -> Evidence {
+        let shown = self.datum(steps, 0).and_then(|datum| {
+            let mut refusals = self.read(&datum)?.refusals.into_iter();
+            let refusal = refusals.find(|r| r.pair == pair && r.field.as_deref() == Some(field))?;
+            let Refusal { path, reason, .. } = refusal;
+            let outcome = Outcome::Refused { path, reason };
+            witness(self.resolution.writer, datum, outcome)
+        });
+        match shown {
+            Some(witness) => Evidence::Breaks(Box::new(witness)),
+            None => not_found("the smallest record that reaches the place is too large"),
+        }
+    }
+
     /// A record that the reader refuses at, or below, a place.
     fn refused(&mut self, place: &Place) -> Option<Witness> {
         let target = self.target(place)?;

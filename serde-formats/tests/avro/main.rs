@@ -3,5 +3,7 @@
 mod allocations;
 mod bombs;
 mod counting;
+#[path = "../support/cpu.rs"]
+mod cpu;
 #[path = "../../benches/avro/records.rs"]
 mod records;

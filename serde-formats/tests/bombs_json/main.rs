@@ -6,3 +6,5 @@
 mod allocations;
 mod bombs;
 mod counting;
+#[path = "../support/cpu.rs"]
+mod cpu;

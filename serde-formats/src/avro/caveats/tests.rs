@@ -60,6 +60,19 @@ fn what_the_comparison_misses() {
             r#"missed FIELD_ALIAS_NOT_APPLIED /: {"sum":0} -> $.total field total was not written and has no default"#,
         ],
     );
+    // Another difference inside the field does not tell of it.
+    let held = |name: &str| record(name, "");
+    let renamed_holder = format!(
+        r#"{{"name":"total","aliases":["sum"],"type":{}}}"#,
+        held("New")
+    );
+    check(
+        &record("b.R", &renamed_holder),
+        &record("a.R", &field("sum", &held("Old"))),
+        &[
+            r#"missed FIELD_ALIAS_NOT_APPLIED /: {"sum":{}} -> $.total field total was not written and has no default"#,
+        ],
+    );
     let either = format!("[{},{}]", record("A", ""), record("B", ""));
     let both = r#"[{"type":"record","name":"A","aliases":["B"],"fields":[]}]"#;
     check(
@@ -69,6 +82,60 @@ fn what_the_comparison_misses() {
             r#"missed ALIASES_COLLIDE /: {"A":{}} -> $ aliases give two branches of a union the name A"#,
         ],
     );
+    let level =
+        r#"{"name":"level","type":{"type":"enum","name":"E","symbols":["A"]},"default":"B"}"#;
+    let inner = format!(
+        r#"{{"name":"r","type":{},"default":{{}}}}"#,
+        record("In", level)
+    );
+    let by_union =
+        r#"{"name":"u","type":[{"type":"map","values":"E"},"null"],"default":{"k":"C"}}"#;
+    check(
+        &record("R", &format!("{},{inner}", field("x", "\"int\""))),
+        &record("R", &field("x", "\"int\"")),
+        &[
+            r#"missed DEFAULT_NOT_READ /fields/1: {"x":0} -> $.r the default does not fit: "B" is taken for enum E"#,
+        ],
+    );
+    check(
+        &record(
+            "R",
+            &format!(
+                "{},{by_union}",
+                field("e", r#"{"type":"enum","name":"E","symbols":["A"]}"#)
+            ),
+        ),
+        &record(
+            "R",
+            &field("e", r#"{"type":"enum","name":"E","symbols":["A"]}"#),
+        ),
+        &[
+            r#"missed DEFAULT_NOT_READ /fields/1: {"e":"A"} -> $.u the default does not fit: "C" is taken for enum E"#,
+        ],
+    );
+    // Any record, and any enum, is the branch for a reader that needs the default.
+    let optional =
+        |first: &str| format!(r#"{{"name":"o","type":[{first},"null"],"default":null}}"#);
+    for (first, told) in [
+        (
+            record("In", &field("a", "\"int\"")),
+            "null is taken for a record In, and field a has no default",
+        ),
+        (
+            r#"{"type":"enum","name":"E","symbols":["A"]}"#.to_owned(),
+            "null is taken for enum E",
+        ),
+    ] {
+        let line = format!(
+            "missed DEFAULT_NOT_READ /fields/0: {{}} -> $.o the default does not fit: {told}"
+        );
+        check(&record("R", &optional(&first)), &record("R", ""), &[&line]);
+    }
+    for first in ["\"string\"", "\"int\"", r#"{"type":"map","values":"int"}"#] {
+        check(&record("R", &optional(first)), &record("R", ""), &[]);
+    }
+    // A field that was written needs no default.
+    check(&record("R", level), &record("R", level), &[]);
     // The same names, the same record: nothing is missed.
     check(
         &record("a.R", renamed),

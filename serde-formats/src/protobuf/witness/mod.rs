@@ -23,7 +23,7 @@ use self::pairs::{Side, Step};
 use super::json::read;
 use super::to_json::Printer;
 use super::types::{Count, FieldType, Kind, Types};
-use super::values::{self, Message, Unnamed, Value, Values, default_value};
+use super::values::{self, Item, Message, Unnamed, Value, Values, default_value};
 use super::{ProtobufSchema, ProtobufScratch, decode_json};
 use crate::compatibility::Incompatibility;
 use crate::validator::{MessageId, ValidationOptions, ViolationReason};
@@ -310,19 +310,27 @@ impl<'a> Search<'a> {
         let read = match read(self.reader.types, id, payload, Unnamed::Drop) {
             Ok(message) => message,
             Err(violation) => {
+                // What a runtime has read when it looks for required fields, at the end: a message
+                // that another member of its oneof put out is not looked at.
+                let whole = 0..payload.len();
+                let read = match violation.reason {
+                    ViolationReason::MissingRequired => {
+                        values::read(self.reader.types, id.0, payload, whole, Unnamed::Drop)
+                    }
+                    _ => None,
+                };
+                let is_whole = read
+                    .as_ref()
+                    .is_some_and(|read| is_whole(self.reader.types, id.0, read));
                 let own = path_of(self.reader.types, root.reader, &numbers);
-                if own.is_some_and(|own| violation.path.starts_with(&own)) {
+                if !is_whole && own.is_some_and(|own| violation.path.starts_with(&own)) {
                     return Some(Outcome::Refused {
                         path: violation.path,
                         reason: violation.detail,
                     });
                 }
-                if violation.reason != ViolationReason::MissingRequired {
-                    return None;
-                }
                 // Another difference refuses it too, for readers that look; others read on.
-                let whole = 0..payload.len();
-                values::read(self.reader.types, id.0, payload, whole, Unnamed::Drop)?
+                read?
             }
         };
         let reader = Found::at(self.reader.types, root.reader, &read, &numbers);
@@ -516,6 +524,30 @@ fn path_of(types: &Types, position: u32, numbers: &[u32]) -> Option<String> {
 /// `Outer/Inner` of a difference's path as the name without its package.
 fn local_name(path: &str) -> String {
     path.replace('/', ".")
+}
+
+/// Whether nothing that is required is missing in a message, or in one inside it.
+fn is_whole(types: &Types, position: u32, message: &Message) -> bool {
+    let Some(ty) = types.message(position) else {
+        return true;
+    };
+    ty.fields.iter().all(|field| {
+        let Some(values) = message.fields.get(&field.number) else {
+            return !field.required;
+        };
+        let Some(inner) = held_message(types, field) else {
+            return true;
+        };
+        let is_whole = |item: &Item| match &item.value {
+            Value::Message(message) => is_whole(types, inner, message),
+            _ => true,
+        };
+        match values {
+            Values::One(item) => is_whole(item),
+            Values::Many(items) => items.iter().all(is_whole),
+            Values::Map(entries) => entries.values().all(is_whole),
+        }
+    })
 }
 
 /// The message that values of a field are, entries of a map left aside.

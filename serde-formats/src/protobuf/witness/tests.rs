@@ -237,6 +237,19 @@ fn labels_break_where_values_are_lost() {
     }
 }
 
+/// Runtimes look for required fields at the end, when only the last member of the oneof is left.
+#[test]
+fn what_another_member_puts_out_lacks_nothing() {
+    check(
+        "message M { optional N n = 1; oneof o { int32 b = 2; } } message N { required bytes r = 1; }",
+        "message M { oneof o { N n = 1; int32 b = 2; } } message N { required sint64 r = 1; }",
+        &[
+            "FIELD_MOVED_TO_EXISTING_ONEOF #/M/o 0a030a01611001 misread $.n: {\"r\":\"YQ==\"} as null",
+            "FIELD_SCALAR_KIND_CHANGED #/N/1 0a0161 refused $.r: required field \"r\" is missing",
+        ],
+    );
+}
+
 #[test]
 fn messages_and_packages_that_go_are_told_apart() {
     let old =
