@@ -188,7 +188,7 @@ async fn who_may_nothing_is_told_so_by_every_api() {
             |answer| answer.topics[0].error_code,
             TOPIC
         );
-        for (kind, expected) in [(2, TOPIC), (4, CLUSTER)] {
+        for (kind, expected) in [(2, TOPIC), (4, CLUSTER), (16, CLUSTER), (32, GROUP)] {
             refused!(
                 client,
                 4,
