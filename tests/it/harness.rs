@@ -22,6 +22,8 @@ pub(crate) struct Server {
     pub(crate) http: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    /// The command that runs the server; empty where nothing but the server itself runs.
+    wrapper: Vec<String>,
 }
 
 impl Server {
@@ -37,9 +39,27 @@ impl Server {
 
     /// The same, with environment variables and more flags.
     pub(crate) fn start_in(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temporary directory");
+        Self::start_all(data, Vec::new(), variables, arguments)
+    }
+
+    /// The same, in a directory that is there already, by a command that runs what follows it. The
+    /// server keeps its data in `data` below the directory.
+    pub(crate) fn start_by(data: TempDir, wrapper: &[&str]) -> Self {
+        let wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
+        Self::start_all(data, wrapper, &[], &[])
+    }
+
+    fn start_all(
+        data: TempDir,
+        wrapper: Vec<String>,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let mut server = Self {
             child: None,
-            data: TempDir::new().expect("a temporary directory"),
+            data,
+            wrapper,
             kafka: format!("127.0.0.1:{}", free_port()),
             http: format!("127.0.0.1:{}", free_port()),
             arguments: arguments
@@ -63,7 +83,13 @@ impl Server {
             .append(true)
             .open(self.data.path().join("server.log"))
             .expect("a log file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_assay"))
+        let mut parts = self.wrapper.iter().map(String::as_str);
+        let program = env!("CARGO_BIN_EXE_assay");
+        let mut command = Command::new(parts.next().unwrap_or(program));
+        if !self.wrapper.is_empty() {
+            command.args(parts).arg(program);
+        }
+        let mut child = command
             .args([
                 "serve",
                 "--kafka",

@@ -12,10 +12,12 @@ mod crash;
 mod demo;
 mod doctor;
 mod enforcement;
+mod full_disk;
 mod groups;
 mod harness;
 mod https;
 mod operations;
+mod partitions;
 #[path = "../../registry/tests/support/postgres.rs"]
 mod postgres;
 mod proxy;

@@ -1,5 +1,6 @@
 //! Where each leader epoch began (KIP-101), in Kafka's `leader-epoch-checkpoint` format.
 
+use super::Shutdown;
 use crate::ids::{LeaderEpoch, Offset};
 
 /// Epochs of a partition with their first offsets, ascending in both.
@@ -32,6 +33,33 @@ impl LeaderEpochs {
     /// Forgets epochs that began at or after `end`, where the log was cut.
     pub fn truncate(&mut self, end: Offset) {
         self.0.retain(|(_, began)| *began < end);
+    }
+
+    /// Those of a log that is opened again and reaches from `log_start` to `log_end`: what was cut is
+    /// forgotten, and after an unclean end a new epoch begins. `newest` is the newest epoch known, of
+    /// these and of batches; `count` is how many starts were after an unclean end.
+    #[must_use]
+    pub(crate) fn reopened(
+        mut self,
+        (log_start, log_end): (Offset, Offset),
+        ended: Shutdown,
+        newest: LeaderEpoch,
+        count: LeaderEpoch,
+    ) -> Self {
+        let is_empty = log_start == log_end;
+        self.truncate(Offset(log_end.0.saturating_add(1)));
+        if self.is_empty() && (ended == Shutdown::Clean || !is_empty) {
+            // Without records nothing but the count tells what clients have seen.
+            let first = if is_empty { newest.max(count) } else { newest };
+            self.begin(first, log_start);
+        }
+        let next = match ended {
+            // One that nothing was written in was not saved.
+            Shutdown::Clean => count,
+            Shutdown::Unclean => LeaderEpoch(newest.0.saturating_add(1)).max(count),
+        };
+        self.begin(next, log_end);
+        self
     }
 
     /// The epoch of the record at `offset`.
@@ -121,5 +149,38 @@ mod tests {
         // Nothing was written in epoch 4 before 5 began at the same offset.
         epochs.begin(LeaderEpoch(5), Offset(10));
         assert_eq!(epochs.encode(), "0\n2\n2 0\n5 10\n");
+    }
+
+    #[test]
+    fn epochs_of_a_log_that_is_opened_again() {
+        use Shutdown::{Clean, Unclean};
+        for (what, saved, range, ended, newest, count, expected) in [
+            ("new", "", (0, 0), Clean, 0, 0, "0 0"),
+            ("new after kills", "", (0, 0), Clean, 0, 3, "3 0"),
+            ("never written to", "", (0, 0), Unclean, 0, 1, "1 0"),
+            ("killed", "", (0, 5), Unclean, 0, 1, "0 0\n1 5"),
+            ("killed, nothing new", "", (0, 5), Unclean, 0, 2, "0 0\n2 5"),
+            ("then stopped", "", (0, 5), Clean, 0, 2, "0 0\n2 5"),
+            ("written", "0 0\n1 5", (0, 9), Clean, 1, 1, "0 0\n1 5"),
+            ("cut", "0 0\n1 5", (0, 3), Unclean, 1, 2, "0 0\n2 3"),
+            (
+                "count lost",
+                "0 0\n7 5",
+                (0, 9),
+                Unclean,
+                7,
+                1,
+                "0 0\n7 5\n8 9",
+            ),
+            ("batches newer", "", (2, 9), Unclean, 4, 5, "4 2\n5 9"),
+        ] {
+            let text = format!("0\n{}\n{saved}", saved.lines().count());
+            let range = (Offset(range.0), Offset(range.1));
+            let (newest, count) = (LeaderEpoch(newest), LeaderEpoch(count));
+            let saved = LeaderEpochs::decode(&text).unwrap();
+            let epochs = saved.reopened(range, ended, newest, count).encode();
+            let found: Vec<&str> = epochs.lines().skip(2).collect();
+            assert_eq!(found.join("\n"), expected, "{what}");
+        }
     }
 }

@@ -54,7 +54,7 @@ impl Log {
         let first_dirty = checkpoint::load_first_dirty(opening.storage, &directory)?;
         let saved = checkpoint::load_recovery_point(opening.storage, &directory)?;
         let recovery_point = saved.unwrap_or_default();
-        let mut epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
+        let epochs = checkpoint::load_epochs(opening.storage, &directory)?.unwrap_or_default();
         let mut created = false;
         // Their removal was not synced: they may have come back, and not all of them.
         while segments
@@ -110,24 +110,14 @@ impl Log {
         let log_start = saved_start.max(first).min(log_end);
         let snapshot = opening.snapshot(&snapshots, log_end);
         let producers = opening.producers(&mut segments, log_start, snapshot, now_ms)?;
-        let before = epochs.clone();
-        epochs.truncate(Offset(log_end.0.saturating_add(1)));
-        if epochs.is_empty() && (clean || log_start < log_end) {
-            // Without records nothing but the count of unclean starts tells what clients have seen.
-            let floor = if log_start < log_end {
-                newest_epoch
-            } else {
-                newest_epoch.max(start.epoch_floor)
-            };
-            epochs.begin(floor, log_start);
-        }
-        if !clean {
-            let bumped = LeaderEpoch(newest_epoch.0.saturating_add(1));
-            epochs.begin(bumped.max(start.epoch_floor), log_end);
+        let before = epochs;
+        let ended = if clean {
+            Shutdown::Clean
         } else {
-            // One that nothing was written in was not saved: it is the count of unclean starts.
-            epochs.begin(start.epoch_floor, log_end);
-        }
+            Shutdown::Unclean
+        };
+        let epochs = before.clone();
+        let epochs = epochs.reopened((log_start, log_end), ended, newest_epoch, start.epoch_floor);
         let epochs_changed = epochs != before;
         // The epoch of a log without records needs no record either: it is made again from the count
         // of unclean starts. A topic of many partitions would wait long for it.

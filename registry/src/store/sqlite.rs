@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::{migrations, rows::rows};
 
@@ -42,6 +42,15 @@ impl SqliteStore {
             .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // What is due comes first: the rollback of a transaction that was dropped.
+                    connection.ping().await?;
+                    // A full disk makes SQLite end a transaction by itself, of which the driver does
+                    // not learn: on that connection no other would ever begin.
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options.clone())
             .await?;
         migrations::sqlite()

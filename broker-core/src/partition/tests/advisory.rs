@@ -166,3 +166,55 @@ fn house_keeping_leaves_the_log_start_durable() {
         assert_eq!(rig.reopen().offsets().log_start, Offset(17), "seed {seed}");
     }
 }
+
+#[test]
+fn an_epoch_without_records_outlives_stops_and_kills() {
+    for seed in 0..50 {
+        let rig = Rig::new(TopicConfig::default());
+        let partition = filled(&rig);
+        partition.sync_now();
+        drop(partition);
+        drop(rig.reopen());
+        let partition = rig.reopen();
+        assert_eq!(partition.offsets().leader_epoch, LeaderEpoch(2));
+        rig.stop(&partition, seed % 2 == 0).unwrap();
+        drop(partition);
+        rig.disk.crash(seed);
+        let partition = rig.open(Shutdown::Clean);
+        assert_eq!(partition.offsets().leader_epoch, LeaderEpoch(2));
+        append(&partition, &batch(1, b"v")).unwrap();
+        partition.sync_now();
+        drop(partition);
+        rig.disk.crash(seed + 1);
+        let text = rig.disk.contents(&rig.file("leader-epoch-checkpoint"));
+        assert_eq!(text.unwrap(), b"0\n2\n0 0\n2 40\n", "seed {seed}");
+    }
+}
+
+#[test]
+fn a_short_log_needs_no_indexes_and_no_snapshot() {
+    for together in [true, false] {
+        let rig = Rig::new(TopicConfig::default());
+        let partition = rig.open(Shutdown::Clean);
+        append(&partition, &batch_at(2, b"v", 7)).unwrap();
+        rig.keep_house(&partition, together);
+        rig.stop(&partition, together).unwrap();
+        let mut names = rig.disk.list(Path::new(DIRECTORY)).unwrap();
+        names.sort_unstable();
+        let expected = [
+            "00000000000000000000.log",
+            "recovery-point-offset-checkpoint",
+        ];
+        assert_eq!(names, expected);
+        let partition = rig.open(Shutdown::Clean);
+        assert_eq!(offset_at(&partition, 8), Some(1));
+        // What an idempotent producer did is remembered, whatever becomes of its records.
+        append(&partition, &sequenced(0, 1)).unwrap();
+        rig.stop(&partition, together).unwrap();
+        let names = rig.disk.list(Path::new(DIRECTORY)).unwrap();
+        assert!(
+            names.iter().any(|name| name.ends_with(".snapshot")),
+            "{names:?}"
+        );
+    }
+}

@@ -212,12 +212,12 @@ fn a_full_cache_evicts_what_is_stale_or_spares_less() {
     }
     assert_eq!(make(&cache, 2, late_ms, 3), NO_SESSION);
     assert_eq!(make(&cache, 3, late_ms, 3), 3);
-    assert!(cache.held(2).is_some() && !cache.held(1).is_some());
+    assert!(cache.held(2).is_some() && cache.held(1).is_none());
     // What is not used gives way to anything.
     let used = request((3, 1), &[]);
     cache.begin(&used, false, 2 * late_ms).unwrap();
     assert_eq!(make(&cache, 1, 2 * late_ms, 4), 4);
-    assert!(!cache.held(2).is_some());
+    assert!(cache.held(2).is_none());
     assert_eq!(cache.partitions_count(), 4);
 }
 
