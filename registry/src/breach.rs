@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use serde_formats::ParsedSchema;
-use serde_formats::compatibility::Incompatibility;
-use serde_formats::witness::{Evidence, Outcome, Witness, evidence};
+use serde_formats::compatibility::{CaveatEffect, CompatibilityPolicy, Incompatibility, caveats};
+use serde_formats::witness::{Evidence, Outcome, Witness, caveat_evidence, evidence};
 
 use crate::model::Version;
 use crate::verdicts::Direction;
@@ -64,17 +64,13 @@ impl Breach {
     /// nothing where neither was found before `is_late` says so.
     #[must_use]
     pub fn told(&self, is_late: impl Fn() -> bool) -> Option<String> {
-        let Compared { new, old, .. } = &*self.0;
         let mut convention = None;
         let mut all_are_conventions = self.0.differences.len() <= SEARCHES_MAX;
         for (direction, found) in self.0.differences.iter().take(SEARCHES_MAX) {
             if is_late() {
                 return None;
             }
-            let (reader, writer) = match direction {
-                Direction::Backward => (new, old),
-                Direction::Forward => (old, new),
-            };
+            let (reader, writer) = self.sides(*direction);
             match evidence(reader, writer, found) {
                 Evidence::Breaks(witness) => return Some(self.breaks(*direction, &witness)),
                 Evidence::Convention { reason } => {
@@ -84,8 +80,37 @@ impl Breach {
             }
         }
         let reason = convention.filter(|_| all_are_conventions)?;
+        if let Some((direction, found)) = self.missed() {
+            return match found {
+                Evidence::Breaks(witness) => Some(self.breaks(direction, &witness)),
+                Evidence::Convention { .. } | Evidence::NotFound { .. } => None,
+            };
+        }
         let reason = cut(&reason, DETAIL_CHARS_MAX);
         Some(format!("convention: no record breaks; {reason}"))
+    }
+
+    /// Reader and writer.
+    fn sides(&self, direction: Direction) -> (&ParsedSchema, &ParsedSchema) {
+        match direction {
+            Direction::Backward => (&self.0.new, &self.0.old),
+            Direction::Forward => (&self.0.old, &self.0.new),
+        }
+    }
+
+    /// What breaks although no difference says so, in a direction that has differences.
+    fn missed(&self) -> Option<(Direction, Evidence)> {
+        let directions = [Direction::Backward, Direction::Forward].into_iter();
+        let mut compared =
+            directions.filter(|one| self.0.differences.iter().any(|(other, _)| one == other));
+        compared.find_map(|direction| {
+            let (reader, writer) = self.sides(direction);
+            let found = caveats(reader, writer, CompatibilityPolicy::Strict);
+            let missed = found
+                .iter()
+                .find(|found| found.effect == CaveatEffect::Missed)?;
+            Some((direction, caveat_evidence(reader, writer, missed)))
+        })
     }
 
     fn breaks(&self, direction: Direction, witness: &Witness) -> String {
@@ -200,6 +225,23 @@ mod tests {
             assert!(told.starts_with(begins), "{told}");
             assert!(told.contains(holds), "{told}");
         }
+    }
+
+    /// The differences are conventions, but a default that no reader can read is missed beside them.
+    #[test]
+    fn a_convention_is_not_told_where_a_record_breaks_all_the_same() {
+        let record = |name: &str, field: &str| {
+            format!(r#"{{"type":"record","name":"{name}","fields":[{field}]}}"#)
+        };
+        let unread =
+            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A"]},"default":"B"}"#;
+        let (old, new) = (record("R", ""), record("S", unread));
+        let told = breach(SchemaFormat::Avro, &old, &new, Direction::Backward).told(|| false);
+        let told = told.unwrap();
+        assert!(
+            told.starts_with("breaks: {} is valid under version 3"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -55,11 +55,12 @@ fn data_of_any_depth_is_refused_at_a_limit() {
 
 #[test]
 fn json_of_any_depth_is_refused_at_a_limit() {
+    type Wrap = fn(Value) -> Value;
     // `json!` would look through what it is given.
     fn object(key: &str, inner: Value) -> Value {
         Value::Object(std::iter::once((key.to_owned(), inner)).collect())
     }
-    let wraps: [(&str, fn(Value) -> Value); 3] = [
+    let wraps: [(&str, Wrap); 3] = [
         (r#"["null","R"]"#, |inner| object("R", inner)),
         (r#"{"type":"array","items":"R"}"#, |inner| {
             Value::Array(vec![inner])
