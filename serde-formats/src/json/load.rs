@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::documents::{Documents, unresolved};
 use super::keywords::{Keywords, error, kind_name, number_class, string_class};
 use super::model::{Class, Conditional, Criterion, Fingerprint, Model, Node, NodeId};
-use super::patterns::PatternTotals;
+use super::patterns::{PatternTotals, too_costly};
 use super::text::SCHEMA_DEPTH_MAX;
 use crate::schema::{ParseError, ParseMode};
 use containers::{ARRAY_KEYWORDS, OBJECT_KEYWORDS, more_array_keywords, more_object_keywords};
@@ -37,6 +37,7 @@ pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, Pars
         is_dynamic: false,
         patterns: PatternTotals::default(),
         sound_patterns: HashSet::new(),
+        judges_names: false,
         checks_patterns: mode == ParseMode::New,
     };
     let root_uri = base.as_str().to_owned();
@@ -53,6 +54,9 @@ pub(super) fn load(documents: &Documents, mode: ParseMode) -> Result<Model, Pars
     let root = loader.schema(resolved.contents(), &scope, "#")?;
     while let Some((id, value, scope, path)) = loader.waiting.pop() {
         loader.fill(id, value, &scope, &path)?;
+    }
+    if loader.judges_names {
+        loader.patterns.judge_names();
     }
     let dynamic_schemas = if loader.is_dynamic {
         loader.nodes.len() + documents.count_objects()
@@ -132,6 +136,8 @@ struct Loader<'r> {
     patterns: PatternTotals,
     /// Patterns that were compiled already.
     sound_patterns: HashSet<&'r str>,
+    /// `propertyNames` is used.
+    judges_names: bool,
     checks_patterns: bool,
 }
 
@@ -508,6 +514,9 @@ impl<'r> Loader<'r> {
         self.patterns.add(pattern);
         if !self.checks_patterns || self.sound_patterns.contains(pattern) {
             return Ok(());
+        }
+        if let Some(reason) = too_costly(pattern) {
+            return Err(error(path, &reason));
         }
         self.patterns.check()?;
         if super::validate::pattern_matcher(pattern).is_some() {

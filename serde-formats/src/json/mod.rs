@@ -6,7 +6,7 @@
 //! | `parse.rs` | [`JsonSchema`]: does this text parse, what is it called |
 //! | `documents.rs` | the schema and its references, ready to resolve `$ref` |
 //! | `load.rs`, `keywords.rs`, `model.rs` | the object model the reference compares |
-//! | `patterns.rs` | how large the regular expressions of a schema become |
+//! | `patterns.rs`, `patterns/` | how large the regular expressions of a schema become, and what matching them costs |
 //! | `compatibility/` | every difference between two models |
 //! | `witness/` | a record that shows a difference |
 //! | `tape.rs`, `tape/`, `node.rs`, `lex.rs` | a payload's JSON as positions, walked in place |

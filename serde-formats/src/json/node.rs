@@ -12,6 +12,7 @@ use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, JsonNumber, Node, NodeIdentity, Object};
 use serde_json::{Number, Value};
 
+use super::patterns::{Cost, Costs};
 use super::tape::{Entry, Kind, SCANNED_MEMBERS_MAX, Tape, Unescape, compare_raw, name_hash};
 
 /// The tape as a representation of JSON.
@@ -23,21 +24,46 @@ pub(super) struct TapeJson;
 /// Schemas can make a validator look at a value as often as there are ways through their
 /// alternatives, which grows with the power of the payload's depth. A validator cannot be stopped,
 /// so past the budget every value looks like `null`, which ends the work at once; the verdict is
-/// then no verdict, see [`View::is_exhausted`].
+/// then no verdict, see [`View::is_exhausted`]. The same holds for what matching its texts with
+/// regular expressions may take.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     text: &'a str,
     tape: &'a Tape,
+    entries: &'a [Entry],
+    costs: Costs,
     steps_left: Cell<u64>,
+    matching_left: Cell<u64>,
+}
+
+/// What judging a payload may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Looks at its values.
+    pub(super) steps: u64,
+    /// Places of regular expressions that its bytes are compared at.
+    pub(super) matching: u64,
 }
 
 impl<'a> View<'a> {
-    pub(super) const fn new(text: &'a str, tape: &'a Tape, steps: u64) -> Self {
+    pub(super) fn new(text: &'a str, tape: &'a Tape, budget: Budget, costs: Costs) -> Self {
         Self {
             text,
             tape,
-            steps_left: Cell::new(steps),
+            entries: tape.entries(),
+            costs,
+            steps_left: Cell::new(budget.steps),
+            matching_left: Cell::new(budget.matching),
         }
+    }
+
+    /// For looking at values without a schema.
+    pub(super) fn unlimited(text: &'a str, tape: &'a Tape) -> Self {
+        let budget = Budget {
+            steps: u64::MAX,
+            matching: u64::MAX,
+        };
+        Self::new(text, tape, budget, Costs::default())
     }
 
     /// The budget is used up: what was answered meanwhile means nothing.
@@ -45,18 +71,59 @@ impl<'a> View<'a> {
         self.steps_left.get() == 0
     }
 
-    /// Looks at an entry, for one step.
-    fn entry(&self, index: u32) -> Option<&'a Entry> {
-        let left = self.steps_left.get().checked_sub(1)?;
-        self.steps_left.set(left);
-        self.tape.entry(index)
+    /// That was because of regular expressions.
+    pub(super) const fn is_matching_exhausted(&self) -> bool {
+        self.matching_left.get() == 0
     }
+
+    /// Steps taken of a budget.
+    pub(super) const fn spent(&self, budget: Budget) -> u64 {
+        budget.steps.saturating_sub(self.steps_left.get())
+    }
+
+    /// Pays for matching a text; false when that is more than is left.
+    #[inline]
+    fn pay(&self, cost: Cost, text: &str) -> bool {
+        cost.is_nothing() || self.pay_for(cost, text)
+    }
+
+    #[inline(never)]
+    fn pay_for(&self, cost: Cost, text: &str) -> bool {
+        let left = self.matching_left.get().saturating_sub(cost.of(text.len()));
+        self.matching_left.set(left);
+        if left == 0 {
+            self.steps_left.set(0);
+        }
+        left > 0
+    }
+
+    /// Takes a step; false when none is left.
+    #[inline]
+    fn step(&self) -> bool {
+        let left = self.steps_left.get();
+        self.steps_left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Looks at a value, for one step.
+    #[inline]
+    fn place(&'a self, index: u32) -> Option<Place<'a>> {
+        let entry = self.entries.get(index as usize)?;
+        self.step().then_some(Place { view: self, entry })
+    }
+}
+
+/// A value of a payload under judgement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    view: &'a View<'a>,
+    entry: &'a Entry,
 }
 
 /// One value of a payload, or a member name standing as a string.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TapeNode<'a> {
-    At(&'a View<'a>, u32),
+    At(Place<'a>),
     Name(&'a str),
 }
 
@@ -89,59 +156,58 @@ impl Json for TapeJson {
 impl<'a> TapeNode<'a> {
     /// The whole payload.
     pub(super) fn root(view: &'a View<'a>) -> Self {
-        Self::At(view, 0)
+        view.place(0).map_or(Self::Name(""), Self::At)
     }
 
     /// First byte of this value in the payload.
     pub(super) fn offset(self) -> usize {
-        self.entry().map_or(0, |entry| entry.start as usize)
+        self.span().0
     }
 
     /// First byte and the byte after the last one.
     pub(super) fn span(self) -> (usize, usize) {
-        self.entry()
-            .map_or((0, 0), |entry| (entry.start as usize, entry.end as usize))
-    }
-
-    fn entry(self) -> Option<&'a Entry> {
         match self {
-            Self::At(view, index) => view.entry(index),
-            Self::Name(_) => None,
+            Self::At(Place { entry, .. }) => (entry.start as usize, entry.end as usize),
+            Self::Name(_) => (0, 0),
         }
     }
 
+    /// Looks at what it is, for one step.
+    #[inline]
     fn kind(self) -> Kind {
         match self {
-            Self::At(..) => self.entry().map_or(Kind::Null, |entry| entry.kind),
+            Self::At(Place { view, entry, .. }) if view.step() => entry.kind,
             Self::Name(_) => Kind::String,
+            Self::At(_) => Kind::Null,
         }
     }
 
-    fn container(self, kind: Kind) -> Option<Members<'a>> {
+    /// The place of a value that is of this kind.
+    #[inline]
+    fn place_of(self, kind: Kind) -> Option<Place<'a>> {
         match self {
-            Self::At(view, index) => {
-                let entry = view.entry(index).filter(|entry| entry.kind == kind)?;
-                Some(Members {
-                    view,
-                    entry,
-                    index,
-                    expected: Cell::new(index + 1),
-                })
-            }
-            Self::Name(_) => None,
+            Self::At(place) if place.view.step() && place.entry.kind == kind => Some(place),
+            _ => None,
         }
+    }
+
+    #[inline]
+    fn container(self, kind: Kind) -> Option<Members<'a>> {
+        let place = self.place_of(kind)?;
+        Some(Members {
+            expected: Cell::new(place.entry.index + 1),
+            place,
+        })
     }
 
     /// The string as written, and whether that holds escapes.
+    #[inline]
     fn raw(self) -> Option<(&'a str, bool)> {
-        match self {
-            Self::Name(name) => Some((name, false)),
-            Self::At(view, index) => {
-                let entry = view.entry(index)?;
-                matches!(entry.kind, Kind::String | Kind::Name)
-                    .then(|| (Tape::raw(view.text, entry), entry.escaped))
-            }
+        if let Self::Name(name) = self {
+            return Some((name, false));
         }
+        let Place { view, entry } = self.place_of(Kind::String)?;
+        Some((entry.raw(view.text), entry.is_marked))
     }
 
     /// Equal values hash alike: numbers as doubles, members in any order.
@@ -156,7 +222,7 @@ impl<'a> TapeNode<'a> {
                 let number = number.map_or(0.0, |number| if number == 0.0 { 0.0 } else { number });
                 state.hash_one(number.to_bits())
             }
-            Kind::String | Kind::Name | Kind::ShadowedName => state.hash_one(self.as_string()),
+            Kind::String => state.hash_one(self.as_string()),
             Kind::Array => {
                 let elements = self
                     .as_array()
@@ -216,36 +282,34 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
     type Array = Members<'a>;
     type Number = TapeNumber<'a>;
 
+    #[inline]
     fn as_object(&self) -> Option<Members<'a>> {
         self.container(Kind::Object)
     }
 
+    #[inline]
     fn as_array(&self) -> Option<Members<'a>> {
         self.container(Kind::Array)
     }
 
+    #[inline]
     fn as_string(&self) -> Option<Cow<'a, str>> {
         let (raw, escaped) = self.raw()?;
-        Some(if escaped {
-            Cow::Owned(Unescape::new(raw).collect())
-        } else {
-            Cow::Borrowed(raw)
-        })
-    }
-
-    fn as_number(&self) -> Option<TapeNumber<'a>> {
-        match self {
-            Self::At(view, index) => {
-                let entry = view.entry(*index)?;
-                (entry.kind == Kind::Number)
-                    .then(|| view.text.get(entry.start as usize..entry.end as usize))
-                    .flatten()
-                    .map(TapeNumber)
-            }
-            Self::Name(_) => None,
+        // Who asks for a text may match it.
+        if let Self::At(Place { view, .. }) = self
+            && !view.pay(view.costs.text, raw)
+        {
+            return None;
         }
+        Some(unescaped(raw, escaped))
     }
 
+    #[inline]
+    fn as_number(&self) -> Option<TapeNumber<'a>> {
+        self.place_of(Kind::Number).map(TapeNumber)
+    }
+
+    #[inline]
     fn as_boolean(&self) -> Option<bool> {
         match self.kind() {
             Kind::True => Some(true),
@@ -254,20 +318,23 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
         }
     }
 
+    #[inline]
     fn is_null(&self) -> bool {
         self.kind() == Kind::Null
     }
 
+    #[inline]
     fn is_number(&self) -> bool {
         self.kind() == Kind::Number
     }
 
+    #[inline]
     fn json_type(&self) -> JsonType {
         match self.kind() {
             Kind::Null => JsonType::Null,
             Kind::True | Kind::False => JsonType::Boolean,
             Kind::Number => JsonType::Number,
-            Kind::String | Kind::Name | Kind::ShadowedName => JsonType::String,
+            Kind::String => JsonType::String,
             Kind::Array => JsonType::Array,
             Kind::Object => JsonType::Object,
         }
@@ -281,6 +348,21 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
             raw.chars().count()
         };
         u64::try_from(count).ok()
+    }
+
+    fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
+        let (raw, escaped) = self.raw()?;
+        // A character takes one to four bytes, or twelve as a pair of escapes.
+        let most = u64::try_from(raw.len()).unwrap_or(u64::MAX);
+        let fewest = most.div_ceil(if escaped { 12 } else { 4 });
+        if most < min || fewest > max {
+            return Some(false);
+        }
+        if min <= fewest && most <= max {
+            return Some(true);
+        }
+        self.string_length()
+            .map(|length| (min..=max).contains(&length))
     }
 
     fn equals_value(&self, expected: &Value) -> bool {
@@ -317,9 +399,9 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
 
     fn identity(&self) -> Option<NodeIdentity> {
         match self {
-            Self::At(view, index) => Some(NodeIdentity::tagged(
+            Self::At(Place { view, entry }) => Some(NodeIdentity::tagged(
                 std::ptr::from_ref::<View<'_>>(view) as usize,
-                *index,
+                entry.index,
             )),
             Self::Name(_) => None,
         }
@@ -329,24 +411,23 @@ impl<'a> Node<'a, TapeJson> for TapeNode<'a> {
 /// The elements of an array, or the members of an object.
 #[derive(Debug, Clone)]
 pub(super) struct Members<'a> {
-    view: &'a View<'a>,
-    entry: &'a Entry,
-    index: u32,
-    /// The name after the last one found: schemas and payloads often have one order.
+    place: Place<'a>,
+    /// The member after the last one found: schemas and payloads often have one order.
     expected: Cell<u32>,
 }
 
 impl<'a> Members<'a> {
-    /// Where a name stands beside a key, in the order of hashes.
-    fn compare(&self, name: &Entry, key: &str, hash: u32) -> Ordering {
-        name.key
+    /// Where a member's name stands beside a key, in the order of hashes.
+    fn compare(&self, member: &Entry, key: &str, hash: u32) -> Ordering {
+        let name = &member.name;
+        name.hash
             .cmp(&hash)
-            .then_with(|| compare_raw(Tape::raw(self.view.text, name), name.escaped, key, false))
+            .then_with(|| compare_raw(name.raw(self.place.view.text), name.is_escaped, key, false))
     }
 
     /// Elements, or members with duplicates counted once.
     pub(super) const fn count(&self) -> usize {
-        self.entry.count as usize
+        self.place.entry.count as usize
     }
 
     /// The member called `key`.
@@ -355,42 +436,42 @@ impl<'a> Members<'a> {
     }
 
     fn hashed_member(&self, key: &str, hash: u32) -> Option<TapeNode<'a>> {
+        let Place { view, entry } = self.place;
+        let is_found = |member: &Entry| {
+            member.name.hash == hash
+                && !member.is_replaced
+                && self.compare(member, key, hash).is_eq()
+        };
+        let found = |place: Place<'a>| {
+            self.expected.set(place.entry.next);
+            TapeNode::At(place)
+        };
         let expected = self.expected.get();
-        if expected < self.entry.next {
-            let name = self.view.entry(expected)?;
-            if name.key == hash && name.kind == Kind::Name && self.compare(name, key, hash).is_eq()
-            {
-                return Some(self.found(expected));
+        if expected < entry.next {
+            let place = view.place(expected)?;
+            if is_found(place.entry) {
+                return Some(found(place));
             }
         }
-        if self.entry.count > SCANNED_MEMBERS_MAX {
-            let names = self.view.tape.sorted_names(self.entry);
-            let found = names
-                .binary_search_by(|name| match self.view.entry(*name) {
-                    Some(name) => self.compare(name, key, hash),
+        if entry.count > SCANNED_MEMBERS_MAX {
+            let members = view.tape.sorted_members(entry);
+            let position = members
+                .binary_search_by(|member| match view.place(*member) {
+                    Some(member) => self.compare(member.entry, key, hash),
                     None => Ordering::Less,
                 })
-                .ok()
-                .and_then(|position| names.get(position))?;
-            return Some(self.found(*found));
+                .ok()?;
+            return view.place(*members.get(position)?).map(found);
         }
-        let mut index = self.index + 1;
-        while index < self.entry.next {
-            let name = self.view.entry(index)?;
-            if name.key == hash && name.kind == Kind::Name && self.compare(name, key, hash).is_eq()
-            {
-                return Some(self.found(index));
+        let mut at = entry.index + 1;
+        while at < entry.next {
+            let place = view.place(at)?;
+            if is_found(place.entry) {
+                return Some(found(place));
             }
-            index = self.view.tape.entry(index + 1)?.next;
+            at = place.entry.next;
         }
         None
-    }
-
-    /// The value after a name.
-    fn found(&self, name: u32) -> TapeNode<'a> {
-        let next = self.view.tape.entry(name + 1).map(|value| value.next);
-        self.expected.set(next.unwrap_or(self.entry.next));
-        TapeNode::At(self.view, name + 1)
     }
 
     /// The element at `position`.
@@ -405,49 +486,50 @@ impl<'a> Object<'a, TapeJson> for Members<'a> {
     type MembersIter = MembersIter<'a>;
 
     fn len(&self) -> usize {
-        self.entry.count as usize
+        self.count()
     }
 
     fn get(&self, key: &Key) -> Option<TapeNode<'a>> {
         self.hashed_member(&key.name, key.hash)
     }
 
+    #[inline]
     fn members(&self) -> MembersIter<'a> {
-        MembersIter {
-            view: self.view,
-            index: self.index + 1,
-            end: self.entry.next,
-        }
+        MembersIter(self.elements())
     }
 }
 
 /// Members in payload order, replaced duplicates left out.
 #[derive(Debug)]
-pub(super) struct MembersIter<'a> {
-    view: &'a View<'a>,
-    index: u32,
-    end: u32,
-}
+pub(super) struct MembersIter<'a>(ElementsIter<'a>);
 
 impl<'a> Iterator for MembersIter<'a> {
     type Item = (Cow<'a, str>, TapeNode<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        while self.index < self.end {
-            let at = self.index;
-            let name = self.view.entry(at)?;
-            self.index = self.view.tape.entry(at + 1)?.next;
-            if name.kind == Kind::Name {
-                let raw = Tape::raw(self.view.text, name);
-                let name = if name.escaped {
-                    Cow::Owned(Unescape::new(raw).collect())
-                } else {
-                    Cow::Borrowed(raw)
-                };
-                return Some((name, TapeNode::At(self.view, at + 1)));
-            }
+        let place @ Place { view, entry } = self.0.next_place()?;
+        if entry.is_replaced || entry.name.is_escaped || !view.costs.name.is_nothing() {
+            return self.next_with_care(place);
         }
-        None
+        let name = Cow::Borrowed(entry.name.raw(view.text));
+        Some((name, TapeNode::At(place)))
+    }
+}
+
+impl<'a> MembersIter<'a> {
+    /// The member at `place` or, if it is replaced, the next one that is not.
+    #[inline(never)]
+    fn next_with_care(&mut self, mut place: Place<'a>) -> Option<(Cow<'a, str>, TapeNode<'a>)> {
+        while place.entry.is_replaced {
+            place = self.0.next_place()?;
+        }
+        let Place { view, entry } = place;
+        let raw = entry.name.raw(view.text);
+        if !view.pay(view.costs.name, raw) {
+            return None;
+        }
+        Some((unescaped(raw, entry.name.is_escaped), TapeNode::At(place)))
     }
 }
 
@@ -456,14 +538,15 @@ impl<'a> Array<'a, TapeJson> for Members<'a> {
     type ElementsIter = ElementsIter<'a>;
 
     fn len(&self) -> usize {
-        self.entry.count as usize
+        self.count()
     }
 
+    #[inline]
     fn elements(&self) -> ElementsIter<'a> {
         ElementsIter {
-            view: self.view,
-            index: self.index + 1,
-            end: self.entry.next,
+            view: self.place.view,
+            index: self.place.entry.index + 1,
+            end: self.place.entry.next,
         }
     }
 
@@ -495,6 +578,19 @@ impl<'a> Array<'a, TapeJson> for Members<'a> {
     }
 }
 
+/// The text that a string stands for.
+#[inline]
+fn unescaped(raw: &str, is_escaped: bool) -> Cow<'_, str> {
+    #[inline(never)]
+    fn undone(raw: &str) -> Cow<'_, str> {
+        Cow::Owned(Unescape::new(raw).collect())
+    }
+    if is_escaped {
+        return undone(raw);
+    }
+    Cow::Borrowed(raw)
+}
+
 /// Elements in payload order.
 #[derive(Debug)]
 pub(super) struct ElementsIter<'a> {
@@ -503,38 +599,71 @@ pub(super) struct ElementsIter<'a> {
     end: u32,
 }
 
-impl<'a> Iterator for ElementsIter<'a> {
-    type Item = TapeNode<'a>;
-
-    fn next(&mut self) -> Option<TapeNode<'a>> {
+impl<'a> ElementsIter<'a> {
+    #[inline]
+    fn next_place(&mut self) -> Option<Place<'a>> {
         if self.index >= self.end {
             return None;
         }
-        let at = self.index;
-        self.index = self.view.entry(at)?.next;
-        Some(TapeNode::At(self.view, at))
+        let place = self.view.place(self.index)?;
+        self.index = place.entry.next;
+        Some(place)
+    }
+}
+
+impl<'a> Iterator for ElementsIter<'a> {
+    type Item = TapeNode<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<TapeNode<'a>> {
+        self.next_place().map(TapeNode::At)
     }
 }
 
 /// A number as written in the payload.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TapeNumber<'a>(&'a str);
+pub(super) struct TapeNumber<'a>(Place<'a>);
 
-impl JsonNumber for TapeNumber<'_> {
-    fn as_u64(&self) -> Option<u64> {
-        self.0.parse().ok()
+impl<'a> TapeNumber<'a> {
+    fn text(self) -> &'a str {
+        let Place { view, entry } = self.0;
+        view.text
+            .get(entry.start as usize..entry.end as usize)
+            .unwrap_or_default()
     }
 
+    /// It has neither a fraction nor an exponent.
+    #[inline]
+    const fn is_whole(self) -> bool {
+        !self.0.entry.is_marked
+    }
+
+    /// The number as an integer, if it is written as one that fits.
+    fn as_integer<I: std::str::FromStr>(self) -> Option<I> {
+        if !self.is_whole() {
+            return None;
+        }
+        self.text().parse().ok()
+    }
+}
+
+impl JsonNumber for TapeNumber<'_> {
+    #[inline]
+    fn as_u64(&self) -> Option<u64> {
+        self.as_integer()
+    }
+
+    #[inline]
     fn as_i64(&self) -> Option<i64> {
-        self.0.parse().ok()
+        self.as_integer()
     }
 
     fn as_f64(&self) -> Option<f64> {
-        self.0.parse().ok()
+        self.text().parse().ok()
     }
 
     fn as_str(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.0)
+        Cow::Borrowed(self.text())
     }
 
     fn to_number(&self) -> Cow<'_, Number> {
@@ -546,9 +675,14 @@ impl JsonNumber for TapeNumber<'_> {
         Cow::Owned(number.unwrap_or_else(|| Number::from(0)))
     }
 
+    #[inline]
     fn is_integer(&self) -> bool {
-        !self.0.contains(['.', 'e', 'E'])
-            || self.as_f64().is_some_and(|number| number.fract() == 0.0)
+        self.is_whole() || self.as_f64().is_some_and(|number| number.fract() == 0.0)
+    }
+
+    #[inline]
+    fn is_written_as_integer(&self) -> bool {
+        self.is_whole()
     }
 }
 

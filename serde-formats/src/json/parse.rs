@@ -12,7 +12,7 @@ use super::node::TapeJson;
 use super::patterns::PatternTotals;
 use super::tape::PAYLOAD_DEPTH_MAX;
 use super::text::{Json, Room};
-use super::validate::{self, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
+use super::validate::{self, Burdens, JsonValidator, LEVELS_MAX, VISITS_PER_VALUE_MAX};
 use crate::schema::{ParseError, ParseMode, ResolvedReference, TextForm};
 use crate::validator::CompileError;
 
@@ -150,7 +150,10 @@ impl JsonSchema {
             self.record_name(),
             compiled.validator,
             compiled.fast,
-            burden.depth,
+            Burdens {
+                schemas_per_value: burden.depth,
+                matching: patterns.costs,
+            },
         ))
     }
 
@@ -175,7 +178,12 @@ impl JsonSchema {
             let depth_max = (LEVELS_MAX / (schemas_per_value + 1)).saturating_sub(1);
             Ok(Compiled {
                 validator: Arc::new(validate::compile(documents, patterns)?),
-                fast: fast::compile(documents, depth_max.min(PAYLOAD_DEPTH_MAX)).map(Arc::new),
+                fast: fast::compile(
+                    documents,
+                    depth_max.min(PAYLOAD_DEPTH_MAX),
+                    patterns.costs.text,
+                )
+                .map(Arc::new),
             })
         };
         self.inner.compiled.get_or_init(compile).clone()

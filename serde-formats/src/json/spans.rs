@@ -19,7 +19,7 @@ use crate::validator::Violation;
 pub(super) fn spans(payload: &[u8]) -> Result<Vec<FieldSpan>, Violation> {
     let mut tape = Tape::default();
     let text = check_syntax(payload, &mut tape)?;
-    let view = View::new(text, &tape, u64::MAX);
+    let view = View::unlimited(text, &tape);
     let mut spans = Vec::new();
     add(TapeNode::root(&view), &mut "$".to_owned(), &mut spans);
     Ok(spans)

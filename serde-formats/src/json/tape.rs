@@ -19,7 +19,7 @@ pub(super) struct SyntaxError {
     pub(super) detail: &'static str,
 }
 
-/// What one tape entry stands for.
+/// What kind of value one tape entry stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
@@ -27,18 +27,16 @@ pub(super) enum Kind {
     False,
     Number,
     String,
-    /// A member name; its value is the next entry.
-    Name,
-    /// A member name that a later duplicate replaces: skipped by every reader.
-    ShadowedName,
     Array,
     Object,
 }
 
-/// One value or member name.
+/// One value, and its name when it is a member of an object.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    /// First byte; for strings and names that is the quote.
+    /// Its place on the tape.
+    pub(super) index: u32,
+    /// First byte; for strings that is the quote.
     pub(super) start: u32,
     /// One past the last byte.
     pub(super) end: u32,
@@ -46,27 +44,56 @@ pub(super) struct Entry {
     pub(super) next: u32,
     /// Arrays: elements. Objects: members, duplicates counted once.
     pub(super) count: u32,
-    /// Objects of more than [`SCANNED_MEMBERS_MAX`] members: start of their sorted names. Names:
-    /// their [`name_hash`].
-    pub(super) key: u32,
+    /// Objects of more than [`SCANNED_MEMBERS_MAX`] members: start of their sorted members.
+    pub(super) sorted: u32,
+    pub(super) name: Name,
     pub(super) kind: Kind,
-    /// Strings and names: there is at least one escape.
-    pub(super) escaped: bool,
+    /// Strings: there is at least one escape. Numbers: there is a fraction or an exponent.
+    pub(super) is_marked: bool,
+    /// A later member has the same name and replaces this one, which every reader skips.
+    pub(super) is_replaced: bool,
+}
+
+/// The name of a member; empty for other values.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Name {
+    /// First byte between the quotes.
+    pub(super) start: u32,
+    /// The closing quote.
+    pub(super) end: u32,
+    /// Its [`name_hash`].
+    pub(super) hash: u32,
+    /// There is at least one escape.
+    pub(super) is_escaped: bool,
 }
 
 /// The positions of one payload.
 #[derive(Debug, Default)]
 pub(super) struct Tape {
     entries: Vec<Entry>,
-    /// Name entries of large objects, sorted by hash and then by name, duplicates removed.
+    /// Members of large objects, sorted by hash and then by name, duplicates removed.
     sorted: Vec<u32>,
-    /// Open containers while parsing, and where their names start.
-    open: Vec<(u32, u32)>,
-    /// Names of open objects: hash and entry.
-    names: Vec<u64>,
+    /// Containers around the one that is being read.
+    open: Vec<Open>,
+    /// Members of one object, while duplicates are looked for: hash and entry.
+    members: Vec<u64>,
     /// Scratch for a name with its escapes undone.
     text: String,
     depth: usize,
+}
+
+/// A container whose end was not read yet.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// Its entry; [`OUTSIDE`] for what is around the root.
+    entry: u32,
+    is_object: bool,
+    /// Elements or members so far.
+    count: u32,
+    /// Bits of two parts of the hashes of the names so far.
+    hashes: [u64; 2],
+    /// Both bits of a name were there already, so it may be.
+    may_repeat: bool,
 }
 
 /// Containers that may be open at once, one less than `serde_json` counts: the innermost value
@@ -75,10 +102,10 @@ pub(super) const PAYLOAD_DEPTH_MAX: usize = 127;
 /// Capacity kept between payloads, so that one large payload does not hold memory for ever.
 const ENTRIES_KEPT: usize = 1 << 16;
 /// Objects up to this size are scanned; larger ones are searched by sorted name.
-pub(super) const SCANNED_MEMBERS_MAX: u32 = 8;
+pub(super) const SCANNED_MEMBERS_MAX: u32 = 32;
 
 impl Tape {
-    /// Values and names.
+    /// Values, those of replaced members included.
     pub(super) const fn len(&self) -> usize {
         self.entries.len()
     }
@@ -88,13 +115,14 @@ impl Tape {
         self.depth
     }
 
-    pub(super) fn entry(&self, index: u32) -> Option<&Entry> {
-        self.entries.get(index as usize)
+    /// The values in the order of the payload; the root is the first.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    /// Name entries of a large object in the order of hashes.
-    pub(super) fn sorted_names(&self, object: &Entry) -> &[u32] {
-        let start = object.key as usize;
+    /// Members of a large object in the order of hashes.
+    pub(super) fn sorted_members(&self, object: &Entry) -> &[u32] {
+        let start = object.sorted as usize;
         self.sorted
             .get(start..start + object.count as usize)
             .unwrap_or_default()
@@ -117,7 +145,6 @@ impl Tape {
         self.entries.clear();
         self.sorted.clear();
         self.open.clear();
-        self.names.clear();
         self.depth = 0;
         if self.text.capacity() > ENTRIES_KEPT {
             self.text = String::new();
@@ -125,24 +152,33 @@ impl Tape {
         if self.entries.capacity() > ENTRIES_KEPT {
             self.entries.shrink_to(ENTRIES_KEPT);
             self.sorted.shrink_to(ENTRIES_KEPT);
-            self.names.shrink_to(ENTRIES_KEPT);
+            self.members = Vec::new();
         }
     }
+}
 
-    /// The text between the quotes of a string or name entry.
-    pub(super) fn raw<'t>(text: &'t str, entry: &Entry) -> &'t str {
-        text.get(entry.start as usize + 1..(entry.end as usize).saturating_sub(1))
+impl Entry {
+    /// The text between the quotes of a string.
+    #[inline]
+    pub(super) fn raw<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start as usize + 1..(self.end as usize).saturating_sub(1))
+            .unwrap_or("")
+    }
+}
+
+impl Name {
+    /// The text between the quotes.
+    #[inline]
+    pub(super) fn raw<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start as usize..self.end as usize)
             .unwrap_or("")
     }
 }
 
 /// A number that is seldom the same for two names: of their length, first and last bytes. Names with
 /// one hash are told apart by comparing them, so nothing but speed depends on it.
+#[inline]
 pub(super) fn name_hash(name: &[u8]) -> u32 {
-    let whole = |bytes: &[u8]| {
-        let bytes = bytes.iter().rev();
-        bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
-    };
     let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
         _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
@@ -150,7 +186,13 @@ pub(super) fn name_hash(name: &[u8]) -> u32 {
                 let word = |chunk: &[u8; 4]| u64::from(u32::from_le_bytes(*chunk));
                 (word(first), word(last))
             }
-            _ => (whole(name), 0),
+            _ => match (name.first(), name.get(name.len() / 2), name.last()) {
+                (Some(first), Some(middle), Some(last)) => {
+                    let bytes = [*first, *middle, *last, 0];
+                    (u64::from(u32::from_le_bytes(bytes)), 0)
+                }
+                _ => (0, 0),
+            },
         },
     };
     let length = name.len() as u64;

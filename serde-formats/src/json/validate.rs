@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::documents::Documents;
 use super::explain::{Refusal, shortened, violation};
 use super::fast::{FastSchema, FastScratch};
-use super::node::{TapeJson, TapeNode, View};
-use super::patterns::PatternTotals;
+use super::node::{Budget, TapeJson, TapeNode, View};
+use super::patterns::{Costs, PatternTotals};
 use super::tape::{SyntaxError, Tape};
 use crate::validator::{
     CompileError, ValidationLevel, ValidationOptions, Violation, ViolationReason,
@@ -26,8 +26,16 @@ pub struct JsonValidator {
     validator: Arc<Validator<TapeJson>>,
     /// The same schema in a faster form, if it has one.
     fast: Option<Arc<FastSchema>>,
+    burdens: Burdens,
+}
+
+/// What judging a payload with a schema can cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Burdens {
     /// Schemas that may be judged one inside the other for one value of the payload.
-    schemas_per_value: usize,
+    pub(super) schemas_per_value: usize,
+    /// What its regular expressions cost.
+    pub(super) matching: Costs,
 }
 
 /// Memory reused from payload to payload.
@@ -35,6 +43,15 @@ pub struct JsonValidator {
 pub struct JsonScratch {
     tape: Tape,
     fast: FastScratch,
+    /// Steps taken over the tape so far.
+    spent: u64,
+}
+
+impl JsonScratch {
+    /// Steps that judging took so far, for callers that judge many payloads.
+    pub(super) const fn spent(&self) -> u64 {
+        self.spent
+    }
 }
 
 impl JsonValidator {
@@ -42,13 +59,13 @@ impl JsonValidator {
         record_name: Option<String>,
         validator: Arc<Validator<TapeJson>>,
         fast: Option<Arc<FastSchema>>,
-        schemas_per_value: usize,
+        burdens: Burdens,
     ) -> Self {
         Self {
             record_name,
             validator,
             fast,
-            schemas_per_value,
+            burdens,
         }
     }
 
@@ -97,7 +114,7 @@ impl JsonValidator {
         if options.level == ValidationLevel::Decode {
             return Ok(());
         }
-        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
+        let levels = self.levels(&scratch.tape);
         if levels > LEVELS_MAX {
             return Err(Violation {
                 reason: ViolationReason::LimitExceeded,
@@ -109,27 +126,42 @@ impl JsonValidator {
             });
         }
         let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
-        let steps = STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE));
-        let view = View::new(text, &scratch.tape, steps);
+        let budget = Budget {
+            steps: STEPS_MIN.saturating_add(values.saturating_mul(STEPS_PER_VALUE)),
+            matching: matching_max(text),
+        };
+        let view = View::new(text, &scratch.tape, budget, self.burdens.matching);
         let is_valid = self.validator.is_valid(TapeNode::root(&view));
+        scratch.spent = scratch.spent.saturating_add(view.spent(budget));
         if view.is_exhausted() {
+            let detail = if view.is_matching_exhausted() {
+                let matching = budget.matching;
+                format!(
+                    "matching the schema's regular expressions takes more than {matching} steps \
+                     on texts as long as these"
+                )
+            } else {
+                let steps = budget.steps;
+                format!("the schema's alternatives take more than {steps} steps to judge")
+            };
             return Err(Violation {
                 reason: ViolationReason::LimitExceeded,
                 path: "$".to_owned(),
                 byte_offset: 0,
-                detail: format!("the schema's alternatives take more than {steps} steps to judge"),
+                detail,
             });
         }
         if is_valid {
             return Ok(());
         }
         if levels <= EXPLAINED_LEVELS_MAX {
-            let view = View::new(text, &scratch.tape, explained_steps(values));
+            let budget = explained_budget(text, values);
+            let view = View::new(text, &scratch.tape, budget, self.burdens.matching);
             let root = TapeNode::root(&view);
             if let Err(error) = self.validator.validate(root)
                 && !view.is_exhausted()
             {
-                let violation_view = View::new(text, &scratch.tape, u64::MAX);
+                let violation_view = View::unlimited(text, &scratch.tape);
                 return Err(violation(TapeNode::root(&violation_view), &error));
             }
         }
@@ -149,31 +181,46 @@ impl JsonValidator {
         let Ok(text) = check_syntax(payload, &mut scratch.tape) else {
             return Vec::new();
         };
-        let levels = (scratch.tape.depth() + 1).saturating_mul(self.schemas_per_value + 1);
-        if levels > EXPLAINED_LEVELS_MAX {
+        if self.levels(&scratch.tape) > EXPLAINED_LEVELS_MAX {
             return Vec::new();
         }
         let values = u64::try_from(scratch.tape.len()).unwrap_or(u64::MAX);
-        let view = View::new(text, &scratch.tape, explained_steps(values));
+        let budget = explained_budget(text, values);
+        let view = View::new(text, &scratch.tape, budget, self.burdens.matching);
         let errors: Vec<ValidationError<'_>> = self
             .validator
             .iter_errors(TapeNode::root(&view))
             .take(REFUSALS_MAX)
             .collect();
+        scratch.spent = scratch.spent.saturating_add(view.spent(budget));
         if view.is_exhausted() {
             return Vec::new();
         }
-        let told = View::new(text, &scratch.tape, u64::MAX);
+        let told = View::unlimited(text, &scratch.tape);
         let refusal = |error: &ValidationError<'_>| Refusal::of(TapeNode::root(&told), error);
         errors.iter().map(refusal).collect()
     }
+
+    /// Schemas that may be judged one inside the other for this payload.
+    const fn levels(&self, tape: &Tape) -> usize {
+        (tape.depth() + 1).saturating_mul(self.burdens.schemas_per_value + 1)
+    }
 }
 
-/// Looks at values while a reason is searched in a payload of so many values.
-fn explained_steps(values: u64) -> u64 {
+/// What searching a reason in a payload of so many values may take.
+fn explained_budget(text: &str, values: u64) -> Budget {
     let steps =
         EXPLAINED_STEPS_MIN.saturating_add(values.saturating_mul(EXPLAINED_STEPS_PER_VALUE));
-    steps.min(EXPLAINED_STEPS_MAX)
+    Budget {
+        steps: steps.min(EXPLAINED_STEPS_MAX),
+        matching: matching_max(text),
+    }
+}
+
+/// What matching the texts of a payload with regular expressions may take.
+pub(super) fn matching_max(payload: &str) -> u64 {
+    let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    MATCHING_MIN.saturating_add(bytes.saturating_mul(MATCHING_PER_BYTE))
 }
 
 /// Reasons told of one payload.
@@ -191,6 +238,11 @@ const STEPS_PER_VALUE: u64 = 1000;
 const EXPLAINED_STEPS_MIN: u64 = 30_000;
 const EXPLAINED_STEPS_PER_VALUE: u64 = 30;
 const EXPLAINED_STEPS_MAX: u64 = 150_000;
+/// Places of regular expressions that bytes of any payload may be compared at, and more for each of
+/// its bytes. A place takes some nanoseconds at worst: where the engine cannot remember the sets of
+/// places it was at.
+const MATCHING_MIN: u64 = 500_000_000;
+const MATCHING_PER_BYTE: u64 = 256;
 /// Schemas judged for one value, each counted as often as it is reached. Past it a schema is not
 /// compiled: definitions that refer to each other twice double the work with every definition.
 pub(super) const VISITS_PER_VALUE_MAX: u64 = 50_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_formats::compatibility::CompatibilityPolicy;
 use serde_formats::json::{JsonSchema, JsonScratch, caveats, compare};
-use serde_formats::{ParseMode, ValidationOptions, Violation};
+use serde_formats::{ParseMode, ValidationOptions, Violation, ViolationReason};
 
 use crate::{counting, cpu};
 
@@ -141,6 +141,11 @@ fn parsing_ends() {
             "one large pattern",
             r#"{"pattern":"((a{900}){900}){900}"}"#.to_owned(),
             "regular expression",
+        ),
+        (
+            "pattern of many places at once",
+            r#"{"properties":{"a":{"pattern":"^(a{1,200}){1,200}$"}}}"#.to_owned(),
+            r#"#/properties/a/pattern: regular expression "^(a{1,200}){1,200}$" can be at 40000 of its places at once, at most 8192"#,
         ),
         (
             "many large patterns",
@@ -343,5 +348,95 @@ fn judging_ends() {
             )
         });
         println!("  {:.120}", format!("{judged:?}"));
+    }
+}
+
+/// Long texts against patterns that could take long on them: what can be matched in time is, the
+/// rest is refused before it is tried.
+#[test]
+fn matching_ends() {
+    const MANY_PLACES: &str = "(.*a){200}";
+    let long = "b".repeat(4 << 20);
+    let text = format!(r#""{long}""#);
+    let name = format!(r#"{{"{long}":1}}"#);
+    let member = format!(r#"{{"a":"{long}"}}"#);
+    let medium = format!(r#""{}""#, "a".repeat(64 << 10));
+    let short = format!(
+        "[{}]",
+        list(2000, |number| format!(r#""Pass-word-{number}""#))
+    );
+    let refused = Some(ViolationReason::LimitExceeded);
+    for (what, schema, payload, expected) in [
+        (
+            "many places",
+            format!(r#"{{"pattern":"{MANY_PLACES}"}}"#),
+            &text,
+            refused,
+        ),
+        (
+            "many places of a name",
+            format!(r#"{{"patternProperties":{{"{MANY_PLACES}":{{}}}}}}"#),
+            &name,
+            refused,
+        ),
+        (
+            "judged names",
+            format!(r#"{{"propertyNames":{{"pattern":"{MANY_PLACES}"}}}}"#),
+            &name,
+            refused,
+        ),
+        (
+            "one pass",
+            format!(
+                r#"{{"type":"object","properties":{{"a":{{"type":"string","pattern":"{MANY_PLACES}"}}}}}}"#
+            ),
+            &member,
+            refused,
+        ),
+        (
+            "looking ahead everywhere",
+            r#"{"pattern":"^(?:(?=.*b)a)*$"}"#.to_owned(),
+            &medium,
+            refused,
+        ),
+        (
+            "one place",
+            r#"{"pattern":"^[a-z]*$"}"#.to_owned(),
+            &text,
+            None,
+        ),
+        (
+            "other texts",
+            format!(r#"{{"items":{{"pattern":"{MANY_PLACES}"}},"type":["array","string"]}}"#),
+            &r#"["aaa"]"#.to_owned(),
+            Some(ViolationReason::Constraint),
+        ),
+        (
+            "short texts",
+            r#"{"items":{"pattern":"^(?=.*[A-Z])(?=.*[0-9]).{8,64}$"}}"#.to_owned(),
+            &short,
+            None,
+        ),
+    ] {
+        let validator = parse(&schema, ParseMode::New)
+            .expect(what)
+            .compile()
+            .expect(what);
+        let judged = bounded(&format!("match, {what}"), || {
+            validator.validate(
+                payload.as_bytes(),
+                ValidationOptions::default(),
+                &mut JsonScratch::default(),
+            )
+        });
+        let reason = judged.as_ref().err().map(|violation| violation.reason);
+        assert_eq!(reason, expected, "{what}: {judged:?}");
+        if expected == refused {
+            let violation = judged.expect_err(what);
+            assert!(
+                violation.detail.contains("regular expressions"),
+                "{violation}"
+            );
+        }
     }
 }

@@ -7,8 +7,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use super::difference::{self, Kind};
 use super::object::by_name;
 use super::{Comparison, Side};
@@ -113,12 +111,7 @@ fn sentence(kind: &Kind) -> &'static str {
     }
 }
 
-/// Members of `oneOf` up to which it is found out whether they overlap; more are taken to.
-const MEMBERS_MAX: usize = 64;
-/// Schemas inside each other that are looked at to tell alternatives apart.
-const DEPTH_MAX: usize = 8;
-
-impl<'m> Comparison<'m> {
+impl Comparison<'_> {
     /// Whether two schemas that are not compared say the same, what they refer to included.
     fn is_alike(&mut self, old: Option<Side>, new: Option<Side>) -> bool {
         match (old, new) {
@@ -275,123 +268,8 @@ impl<'m> Comparison<'m> {
 
     /// The new schema's alternatives, unless no value fits two of them.
     pub(super) fn note_overlap(&mut self, new: Side, members: &[NodeId]) {
-        let is_told_apart = members.len() <= MEMBERS_MAX
-            && members.iter().enumerate().all(|(position, one)| {
-                let later = members.iter().skip(position + 1);
-                later
-                    .copied()
-                    .all(|other| self.are_disjoint(new.at(*one), new.at(other)))
-            });
-        if !is_told_apart {
+        if !self.are_told_apart(new, members) {
             self.add(&difference::OVERLAP_NOT_COMPARED);
-        }
-    }
-
-    fn are_disjoint(&self, a: Side, b: Side) -> bool {
-        if self.types(a, 0) & self.types(b, 0) == 0 {
-            return true;
-        }
-        if self.have_other_literals(a, b) {
-            return true;
-        }
-        let (Some(a_class), Some(b_class)) = (self.typed_object(a), self.typed_object(b)) else {
-            return false;
-        };
-        let is_told_apart = |(a, a_class): (Side, &ObjectClass),
-                             (b, b_class): (Side, &ObjectClass)| {
-            a_class.required.iter().any(|name| {
-                let of = |class: &ObjectClass| {
-                    let mut properties = class.properties.iter();
-                    properties.find_map(|(own, id)| (own == name).then_some(*id))
-                };
-                match (of(a_class), of(b_class)) {
-                    (Some(one), Some(other)) => {
-                        b_class.required.contains(name)
-                            && self.have_other_literals(a.at(one), b.at(other))
-                    }
-                    (_, None) => {
-                        b_class.additional == Rest::Forbidden && b_class.patterns.is_empty()
-                    }
-                    (None, Some(_)) => false,
-                }
-            })
-        };
-        is_told_apart((a, a_class), (b, b_class)) || is_told_apart((b, b_class), (a, a_class))
-    }
-
-    /// Both are enumerations, and have no value in common.
-    fn have_other_literals(&self, a: Side, b: Side) -> bool {
-        let (Some(a), Some(b)) = (self.literals(a), self.literals(b)) else {
-            return false;
-        };
-        let is_same = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => (a - b).abs() < f64::EPSILON * a.abs().max(1.0),
-            // Containers may hold numbers that are written differently.
-            _ => a == b || a.is_array() && b.is_array() || a.is_object() && b.is_object(),
-        };
-        !a.iter()
-            .any(|one| b.iter().any(|other| is_same(one, other)))
-    }
-
-    fn literals(&self, side: Side) -> Option<&'m [Value]> {
-        let side = side.at(self.model(side).resolve(side.id)?);
-        match self.class(side) {
-            Class::Enum(values) => Some(values),
-            Class::Const(value) => Some(std::slice::from_ref(value)),
-            Class::Combined(Criterion::AllOf, members) => {
-                let mut members = members.iter();
-                members.find_map(|id| match &self.model(side).node(*id)?.class {
-                    Class::Enum(values) => Some(values.as_slice()),
-                    Class::Const(value) => Some(std::slice::from_ref(value)),
-                    _ => None,
-                })
-            }
-            _ => None,
-        }
-    }
-
-    fn typed_object(&self, side: Side) -> Option<&'m ObjectClass> {
-        let id = self.model(side).resolve(side.id)?;
-        match self.class(side.at(id)) {
-            Class::Object(class) if class.is_typed => Some(class),
-            _ => None,
-        }
-    }
-
-    /// The types a schema allows, as bits; more than it does where that is not plain.
-    fn types(&self, side: Side, depth: usize) -> u8 {
-        const ALL: u8 = u8::MAX;
-        let Some(id) = self.model(side).resolve(side.id) else {
-            return ALL;
-        };
-        let of_value = |value: &Value| match value {
-            Value::Null => 1,
-            Value::Bool(_) => 2,
-            Value::Number(_) => 4,
-            Value::String(_) => 8,
-            Value::Array(_) => 16,
-            Value::Object(_) => 32,
-        };
-        let if_typed = |is_typed: bool, bit: u8| if is_typed { bit } else { ALL };
-        match self.class(side.at(id)) {
-            Class::False => 0,
-            Class::Null => 1,
-            Class::Boolean => 2,
-            Class::Number(class) => if_typed(class.is_typed, 4),
-            Class::String(class) => if_typed(class.is_typed, 8),
-            Class::Array(class) => if_typed(class.is_typed, 16),
-            Class::Object(class) => if_typed(class.is_typed, 32),
-            Class::Enum(values) => values.iter().fold(0, |set, value| set | of_value(value)),
-            Class::Const(value) => of_value(value),
-            Class::Combined(criterion, members) if depth < DEPTH_MAX => {
-                let sets = members.iter().map(|id| self.types(side.at(*id), depth + 1));
-                if *criterion == Criterion::AllOf {
-                    sets.fold(ALL, |all, set| all & set)
-                } else {
-                    sets.fold(0, |all, set| all | set)
-                }
-            }
-            _ => ALL,
         }
     }
 }

@@ -113,6 +113,11 @@ impl Kind {
                 "The %s schema has a property or item at path '{path}' which is missing in the \
                  %s schema and is not covered by its partially open content model"
             ),
+            "COMPARISON_TOO_LARGE" => format!(
+                "The %s schema and the %s schema are too large to be compared, or hold too many \
+                 alternatives inside each other: at path '{path}' the comparison was given up, so \
+                 they count as incompatible"
+            ),
             _ if name.ends_with("_INCREASED") || name == "MULTIPLE_OF_EXPANDED" => format!(
                 "The value at path '{path}' in the %s schema is more than its value in the %s \
                  schema"
@@ -241,7 +246,8 @@ kinds! {
         ITEM_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL
         ITEM_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL
         ENUM_ARRAY_NARROWED ENUM_ARRAY_CHANGED COMBINED_TYPE_CHANGED PRODUCT_TYPE_EXTENDED
-        SUM_TYPE_NARROWED COMBINED_TYPE_SUBSCHEMAS_CHANGED NOT_TYPE_EXTENDED;
+        SUM_TYPE_NARROWED COMBINED_TYPE_SUBSCHEMAS_CHANGED NOT_TYPE_EXTENDED
+        COMPARISON_TOO_LARGE;
     Unseen:
         DRAFT_NOT_COMPARED TYPE_NOT_COMPARED FORMAT_NOT_COMPARED CONDITION_NOT_COMPARED CONTAINS_NOT_COMPARED
         PROPERTY_NAMES_NOT_COMPARED PATTERN_PROPERTIES_NOT_COMPARED OPEN_PATTERNS_NOT_COMPARED REQUIRED_NOT_COMPARED

@@ -4,8 +4,9 @@
 //! `if`/`then`/`else`, `contains`, `propertyNames`, changed `patternProperties`) is no difference
 //! but a caveat, see `caveat.rs`. Where the reference gives no answer at all, the answer here is an
 //! incompatibility.
-//! Next: `scalar.rs`, `object.rs`, `array.rs`, `combined.rs`, one per group of classes.
+//! Next: `scalar.rs`, `object.rs`, `array.rs`, `combined.rs`, one per group of classes; `apart.rs`.
 
+mod apart;
 mod array;
 mod caveat;
 mod combined;
@@ -17,8 +18,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::model::{Class, Model, Node, NodeId, Rest};
 use super::parse::JsonSchema;
+use super::patterns::Cost;
 use crate::compatibility::{CompatibilityPolicy, Incompatibility};
 
+use apart::Apart;
 pub use caveat::caveats;
 pub(super) use difference::{Difference, Trail};
 use difference::{Kind, Stop};
@@ -73,10 +76,10 @@ fn run(
 ) -> Vec<Difference> {
     let (Ok(old), Ok(new)) = (writer.model(), reader.model()) else {
         // One of them refers to a schema out of reach: nothing can be said, so nothing is allowed.
-        return vec![unjudged()];
+        return vec![at_root(&difference::TYPE_CHANGED)];
     };
     let mut broken = HashSet::new();
-    let mut matchers = HashMap::new();
+    let (mut matchers, mut apart) = (HashMap::new(), Apart::default());
     let (mut steps, mut path_bytes) = (0, 0);
     for _ in 0..ROUNDS_MAX {
         let mut comparison = Comparison {
@@ -90,7 +93,7 @@ fn run(
             open: HashSet::new(),
             broken: broken.clone(),
             assumed: HashSet::new(),
-            assumptions: 0,
+            doubts: 0,
             alike: HashSet::new(),
             steps,
             path_bytes,
@@ -98,6 +101,7 @@ fn run(
             trials: 0,
             asserts_formats: caveat::asserts_formats(reader),
             matchers,
+            apart,
         };
         if reader.documents().draft != writer.documents().draft {
             comparison.add(&difference::DRAFT_NOT_COMPARED);
@@ -105,7 +109,9 @@ fn run(
         comparison.compare(Some(Side::old(old.root)), Some(Side::new(new.root)));
         if comparison.is_exhausted {
             // What was found is so; the rest is not judged.
-            comparison.found.push(unjudged());
+            comparison
+                .found
+                .push(at_root(&difference::COMPARISON_TOO_LARGE));
             return comparison.found;
         }
         // A cycle was taken for compatible and turned out not to be: what was chosen because of
@@ -121,27 +127,41 @@ fn run(
         }
         (steps, path_bytes) = (comparison.steps, comparison.path_bytes);
         matchers = comparison.matchers;
+        apart = comparison.apart;
         broken.extend(doubtful);
     }
     // Still in doubt: not judged, so not allowed.
-    vec![unjudged()]
+    vec![at_root(&difference::COMPARISON_TOO_LARGE)]
 }
 
 /// The answer for schemas that could not be compared.
-fn unjudged() -> Difference {
+fn at_root(kind: &'static Kind) -> Difference {
     Difference {
-        kind: &difference::TYPE_CHANGED,
+        kind,
         path: "#/".to_owned(),
         trail: None,
     }
 }
 
-/// Pairs of subschemas looked at in one comparison; past it the schemas count as incompatible.
-const STEPS_MAX: usize = 100_000;
+/// The name of the difference that stands for a comparison that was given up.
+pub(super) const COMPARISON_TOO_LARGE: &str = difference::COMPARISON_TOO_LARGE.name;
+
+/// Steps of one comparison, enough for 100,000 pairs of subschemas; past it the schemas count as
+/// incompatible. Only what is counted can grow faster than the schemas do: pairs of alternatives,
+/// and alternatives inside alternatives, whose trials are made again wherever they are reached.
+const STEPS_MAX: usize = 800_000;
+/// A pair of subschemas that is compared; one known to be alike takes a single step.
+const PAIR_STEPS: usize = 8;
+/// A regular expression that a name is matched with.
+const MATCH_STEPS: usize = 8;
+/// Places of a regular expression compared with bytes of a name in one step.
+const PLACES_PER_STEP: u64 = 64;
+/// Names of properties that are looked up in one step.
+const NAMES_PER_STEP: usize = 8;
 /// Bytes of the paths of all differences, those of trials included; past it likewise.
 const PATH_BYTES_MAX: usize = 4 << 20;
-/// Bytes of a name that cost as much as a pair.
-const NAME_BYTES_PER_STEP: usize = 64;
+/// Bytes of a name that are walked past in one step.
+const NAME_BYTES_PER_STEP: usize = 8;
 /// Rounds of the search for incompatible cycles; each knows at least one pair more.
 const ROUNDS_MAX: usize = 64;
 /// Nesting of a comparison; deeper schemas count as incompatible.
@@ -188,9 +208,9 @@ struct Comparison<'m> {
     broken: HashSet<Pair>,
     /// Pairs of `open` that were met again.
     assumed: HashSet<Pair>,
-    /// Times that happened.
-    assumptions: usize,
-    /// Pairs compared without any difference, and without assuming anything.
+    /// Times that happened to a pair known to be incompatible.
+    doubts: usize,
+    /// Pairs compared without any difference, if the pairs that were assumed are compatible.
     alike: HashSet<Pair>,
     steps: usize,
     path_bytes: usize,
@@ -200,11 +220,16 @@ struct Comparison<'m> {
     trials: usize,
     /// Whether `format` refuses records.
     asserts_formats: bool,
+    /// Patterns of names; absent for one that does not compile.
     matchers: HashMap<&'m str, Option<Matcher>>,
+    apart: Apart,
 }
 
-/// Whether a property name matches a pattern; absent for a pattern that does not compile.
-type Matcher = Box<dyn Fn(&str) -> bool>;
+/// A pattern of property names.
+struct Matcher {
+    matches: Box<dyn Fn(&str) -> bool>,
+    cost: Cost,
+}
 
 impl<'m> Comparison<'m> {
     fn model(&self, side: Side) -> &'m Model {
@@ -288,9 +313,10 @@ impl<'m> Comparison<'m> {
         };
         let pair = (old, new);
         if self.alike.contains(&pair) {
+            self.spend(1);
             return;
         }
-        self.spend(1);
+        self.spend(PAIR_STEPS);
         if self.is_exhausted {
             return;
         }
@@ -299,13 +325,15 @@ impl<'m> Comparison<'m> {
         }
         if !self.open.insert(pair) {
             self.assumed.insert(pair);
-            self.assumptions += 1;
-            if self.trials > 0 && self.broken.contains(&pair) {
-                self.add(&difference::TYPE_CHANGED);
+            if self.broken.contains(&pair) {
+                self.doubts += 1;
+                if self.trials > 0 {
+                    self.add(&difference::TYPE_CHANGED);
+                }
             }
             return;
         }
-        let (found_before, assumed_before) = (self.found.len(), self.assumptions);
+        let (found_before, doubts_before) = (self.found.len(), self.doubts);
         self.stops.push(Stop {
             depth: self.path.len(),
             old: old.id,
@@ -317,7 +345,8 @@ impl<'m> Comparison<'m> {
         let found = self.found.get(found_before..).unwrap_or_default();
         if !self.is_compatible(found) {
             self.broken.insert(pair);
-        } else if found.is_empty() && self.assumptions == assumed_before {
+        } else if found.is_empty() && self.doubts == doubts_before {
+            // What was assumed for that either holds, or is found out and leads to a round more.
             self.alike.insert(pair);
         }
     }
@@ -446,79 +475,4 @@ macro_rules! bound_kinds {
 use bound_kinds;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::ParseMode;
-
-    fn schema(text: &str) -> JsonSchema {
-        JsonSchema::parse(text, &[], ParseMode::New).expect(text)
-    }
-
-    #[test]
-    fn messages_are_the_reference_s() {
-        let old = schema(r#"{"type":"object","properties":{"a":{"type":"string"}}}"#);
-        for (new, message) in [
-            (
-                r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#,
-                r#"{errorType:"TYPE_CHANGED", description:"A type at path '#/properties/a' is different between the %s schema and the %s schema'}"#,
-            ),
-            (
-                r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}}"#,
-                r#"{errorType:"OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL", description:"The %s schema has an open content model and has a property or item at path '#/properties/b' which is missing in the %s schema'}"#,
-            ),
-        ] {
-            let found: Vec<String> = compare(&schema(new), &old, CompatibilityPolicy::Strict)
-                .into_iter()
-                .map(|incompatibility| incompatibility.message)
-                .collect();
-            assert_eq!(found, [message]);
-        }
-    }
-
-    #[test]
-    fn recursive_schemas_compare() {
-        let tree = |leaf: &str| {
-            schema(&format!(
-                r##"{{"type":"object","additionalProperties":false,"properties":{{
-                    "value":{{"type":"{leaf}"}},
-                    "next":{{"oneOf":[{{"type":"null"}},{{"$ref":"#"}}]}}}}}}"##
-            ))
-        };
-        let verdict = |new: &JsonSchema, old: &JsonSchema| {
-            compare(new, old, CompatibilityPolicy::Strict).is_empty()
-        };
-        assert!(verdict(&tree("integer"), &tree("integer")));
-        assert!(verdict(&tree("number"), &tree("integer")));
-        assert!(!verdict(&tree("integer"), &tree("number")));
-    }
-
-    #[test]
-    fn shared_definitions_do_not_multiply() {
-        let layers = |leaf: &str| {
-            let definitions: Vec<String> = (0..40)
-                .map(|index| {
-                    let next = index + 1;
-                    format!(
-                        r##""d{index}":{{"type":"object","properties":{{"x":{{"$ref":"#/definitions/d{next}"}},"y":{{"$ref":"#/definitions/d{next}"}}}}}}"##
-                    )
-                })
-                .collect();
-            schema(&format!(
-                r##"{{"$ref":"#/definitions/d0","definitions":{{{},"d40":{{"type":"{leaf}"}}}}}}"##,
-                definitions.join(",")
-            ))
-        };
-        let same = compare(
-            &layers("string"),
-            &layers("string"),
-            CompatibilityPolicy::Strict,
-        );
-        assert!(same.is_empty());
-        let changed = compare(
-            &layers("integer"),
-            &layers("string"),
-            CompatibilityPolicy::Strict,
-        );
-        assert!(!changed.is_empty());
-    }
-}
+mod tests;

@@ -3,8 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::difference::{self, Kind};
-use super::{Comparison, Matcher, RestKinds, Side, bound_kinds};
+use super::{
+    Comparison, MATCH_STEPS, Matcher, NAMES_PER_STEP, PLACES_PER_STEP, RestKinds, STEPS_MAX, Side,
+    bound_kinds,
+};
 use crate::json::model::{Class, NodeId, ObjectClass, Rest};
+use crate::json::patterns::Cost;
 use crate::json::validate::pattern_matcher;
 
 /// Which members an object takes beyond those it names.
@@ -24,6 +28,11 @@ impl<'m> Comparison<'m> {
         (new, new_class): (Side, &'m ObjectClass),
     ) {
         let found_before = self.found.len();
+        let names = |class: &ObjectClass| class.properties.len() + class.required.len();
+        self.spend((names(old_class) + names(new_class)) / NAMES_PER_STEP);
+        if self.is_exhausted {
+            return;
+        }
         self.note_type(old_class.is_typed, new_class.is_typed);
         self.note_required(old_class, new_class);
         self.note_property_schemas((old, old_class), (new, new_class));
@@ -103,17 +112,31 @@ impl<'m> Comparison<'m> {
 
     /// What `class` takes under a name it does not give a schema itself.
     fn content_model(&mut self, class: &'m ObjectClass, name: &str) -> ContentModel {
-        self.spend(class.patterns.len());
+        self.spend(class.patterns.len().saturating_mul(MATCH_STEPS));
         let are_compiled = !self.is_exhausted
             && self.old.patterns.check().is_ok()
             && self.new.patterns.check().is_ok();
         for (pattern, id) in &class.patterns {
             let matcher = self.matchers.entry(pattern).or_insert_with(|| {
                 let matcher = are_compiled.then(|| pattern_matcher(pattern)).flatten();
-                matcher.map(|matches| Box::new(matches) as Matcher)
+                matcher.map(|matches| Matcher {
+                    matches: Box::new(matches),
+                    cost: Cost::of_pattern(pattern),
+                })
             });
             // A pattern that does not compile covers nothing, which is the stricter reading.
-            if matcher.as_ref().is_some_and(|matches| matches(name)) {
+            let Some(Matcher { matches, cost }) = matcher else {
+                continue;
+            };
+            let places = cost.of(name.len()) / PLACES_PER_STEP;
+            self.steps = self
+                .steps
+                .saturating_add(usize::try_from(places).unwrap_or(usize::MAX));
+            self.is_exhausted |= self.steps > STEPS_MAX;
+            if self.is_exhausted {
+                return ContentModel::Closed;
+            }
+            if matches(name) {
                 return ContentModel::Partial(*id);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Number, Value};
 
 use super::difference::{self, Difference};
-use super::{Comparison, Side, bound_kinds};
+use super::{Comparison, NAMES_PER_STEP, Side, bound_kinds};
 use crate::json::model::{NumberClass, StringClass};
 
 impl Comparison<'_> {
@@ -111,6 +111,10 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_enums(&mut self, old: &[Value], new: &[Value]) {
+        self.spend((old.len() + new.len()) / NAMES_PER_STEP);
+        if self.is_exhausted {
+            return;
+        }
         let (old, new) = (distinct(old), distinct(new));
         let kind = match (old.is_subset(&new), new.is_subset(&old)) {
             (true, true) => return,

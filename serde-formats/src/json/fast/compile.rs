@@ -9,12 +9,17 @@ use serde_json::{Map, Value};
 
 use super::super::documents::Documents;
 use super::super::lex::plain_end;
+use super::super::patterns::Cost;
 use super::super::validate::text_validator;
 use super::{ArrayRule, Bound, FastSchema, Field, NumberRule, ObjectRule, Rule, StringRule, types};
 
 /// The rules of a schema made ready for validation, for payloads nested `depth_max` deep; `None`
 /// when it has a keyword, a size or a reference that is not understood here.
-pub(in crate::json) fn compile(documents: &Documents, depth_max: usize) -> Option<FastSchema> {
+pub(in crate::json) fn compile(
+    documents: &Documents,
+    depth_max: usize,
+    matching: Cost,
+) -> Option<FastSchema> {
     if documents.has_dialect() {
         return None;
     }
@@ -31,6 +36,7 @@ pub(in crate::json) fn compile(documents: &Documents, depth_max: usize) -> Optio
             arrays: Vec::new(),
             objects: Vec::new(),
             depth_max,
+            matching,
         },
         arrays: HashMap::new(),
         objects: HashMap::new(),

@@ -13,6 +13,7 @@ mod tests;
 use jsonschema::Validator;
 
 use super::node::TapeJson;
+use super::patterns::Cost;
 
 pub(super) use compile::compile;
 pub(super) use read::FastScratch;
@@ -27,6 +28,8 @@ pub(super) struct FastSchema {
     objects: Vec<ObjectRule>,
     /// Containers that may be open at once.
     depth_max: usize,
+    /// What matching a text with a pattern costs.
+    matching: Cost,
 }
 
 /// Sets of types, as bits. Booleans are two types, and so are numbers, because enumerations and

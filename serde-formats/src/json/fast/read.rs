@@ -3,6 +3,7 @@
 use super::super::lex::{escape_end, plain_end};
 use super::super::node::TapeNode;
 use super::super::tape::Unescape;
+use super::super::validate::matching_max;
 use super::{Bound, FastSchema, Field, NumberRule, ObjectRule, Rule, StringRule, types};
 
 /// Memory reused from payload to payload.
@@ -35,6 +36,7 @@ impl FastSchema {
             bytes: text.as_bytes(),
             at: 0,
             scratch: &mut scratch.text,
+            matching_left: matching_max(text),
         };
         reader.skip_whitespace();
         let is_accepted = reader.value(self.root, 0) && {
@@ -54,6 +56,8 @@ struct Reader<'r> {
     bytes: &'r [u8],
     at: usize,
     scratch: &'r mut String,
+    /// What matching texts with patterns may still take; no more is spent here than over the tape.
+    matching_left: u64,
 }
 
 impl<'r> Reader<'r> {
@@ -121,6 +125,13 @@ impl<'r> Reader<'r> {
         else {
             return true;
         };
+        if rule.text.is_some() {
+            let cost = self.schema.matching.of(text.len());
+            self.matching_left = self.matching_left.saturating_sub(cost);
+            if self.matching_left == 0 {
+                return false;
+            }
+        }
         if escaped {
             self.scratch.clear();
             self.scratch.extend(Unescape::new(text));

@@ -116,9 +116,7 @@ impl<'r> Loader<'r> {
             property_names: None,
             is_typed: false,
         };
-        for (pattern, _) in keywords.object("patternProperties")?.into_iter().flatten() {
-            self.check_pattern(pattern, &format!("{path}/patternProperties"))?;
-        }
+        self.check_name_patterns(&keywords)?;
         if scope.is_modern() {
             class.unevaluated = self.rest("unevaluatedProperties", members, scope, path)?;
             for (name, value) in keywords.object("dependentRequired")?.into_iter().flatten() {
@@ -144,8 +142,20 @@ impl<'r> Loader<'r> {
         }
         if scope.draft != Draft::Draft4 {
             class.property_names = self.optional("propertyNames", members, scope, path)?;
+            self.judges_names |= class.property_names.is_some();
         }
         Ok(Class::Object(Box::new(class)))
+    }
+
+    fn check_name_patterns(&mut self, keywords: &Keywords<'r, '_>) -> Result<(), ParseError> {
+        let Some(schemas) = keywords.object("patternProperties")? else {
+            return Ok(());
+        };
+        for pattern in schemas.keys() {
+            self.check_pattern(pattern, &format!("{}/patternProperties", keywords.path))?;
+        }
+        self.patterns.add_names(schemas.keys().map(String::as_str));
+        Ok(())
     }
 
     fn named_schemas(

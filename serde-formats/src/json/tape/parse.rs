@@ -1,30 +1,31 @@
 //! Strict RFC 8259 over UTF-8, iterative, with the memory of earlier payloads.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::super::lex::{NumberFault, number_end, plain_end};
 use super::{
-    Entry, Kind, PAYLOAD_DEPTH_MAX, SCANNED_MEMBERS_MAX, SyntaxError, Tape, Unescape, compare_raw,
-    name_hash,
+    Entry, Kind, Name, Open, PAYLOAD_DEPTH_MAX, SCANNED_MEMBERS_MAX, SyntaxError, Tape, Unescape,
+    compare_raw, name_hash,
 };
 use crate::validator::ViolationReason;
 
-/// Values and names in one payload; an entry is larger than the two bytes a value can take.
+/// Values in one payload; an entry is larger than the two bytes a value can take.
 const ENTRIES_MAX: usize = 1 << 22;
+/// What the root is in.
+const OUTSIDE: Open = Open {
+    entry: u32::MAX,
+    is_object: false,
+    count: 0,
+    hashes: [0; 2],
+    may_repeat: false,
+};
 
-/// Reads one payload.
+/// Checks one payload and puts its values on the tape.
 pub(super) struct Parser<'p> {
     tape: &'p mut Tape,
-    text: &'p str,
-    bytes: &'p [u8],
-    at: usize,
-    /// The innermost open container; [`NONE`] outside of all.
-    container: u32,
-    is_in_object: bool,
+    reader: Reader<'p>,
 }
-
-/// No container.
-const NONE: u32 = u32::MAX;
 
 #[expect(
     clippy::cast_possible_truncation,
@@ -34,406 +35,477 @@ impl<'p> Parser<'p> {
     pub(super) fn new(tape: &'p mut Tape, text: &'p str) -> Self {
         Self {
             tape,
-            text,
-            bytes: text.as_bytes(),
-            at: 0,
-            container: NONE,
-            is_in_object: false,
+            reader: Reader {
+                text,
+                bytes: text.as_bytes(),
+            },
         }
     }
 
-    pub(super) fn document(&mut self) -> Result<(), SyntaxError> {
+    pub(super) fn document(mut self) -> Result<(), SyntaxError> {
+        let reader = self.reader;
+        let mut inner = OUTSIDE;
+        let mut at = reader.after_whitespace(0);
         loop {
-            self.skip_whitespace();
-            if self.value()? {
-                // A container with something in it: its first value is next.
-                continue;
+            let mut name = Name::default();
+            if inner.is_object {
+                (at, name) = self.name(at, &mut inner)?;
+            }
+            let start = at;
+            inner.count += 1;
+            match reader.peek(at) {
+                Some(b'"') => {
+                    let is_escaped;
+                    (at, is_escaped) = reader.string(at)?;
+                    self.push(Kind::String, start..at, is_escaped, name)?;
+                }
+                Some(b'-' | b'0'..=b'9') => {
+                    let is_marked;
+                    (at, is_marked) = reader.number(at)?;
+                    self.push(Kind::Number, start..at, is_marked, name)?;
+                }
+                Some(open @ (b'{' | b'[')) => {
+                    let is_object = open == b'{';
+                    inner = self.open(start, is_object, name, inner)?;
+                    at = reader.after_whitespace(at + 1);
+                    if reader.peek(at) != Some(if is_object { b'}' } else { b']' }) {
+                        continue;
+                    }
+                }
+                Some(b't') => at = self.word(at, b"true", Kind::True, name)?,
+                Some(b'f') => at = self.word(at, b"false", Kind::False, name)?,
+                Some(b'n') => at = self.word(at, b"null", Kind::Null, name)?,
+                _ => return Err(reader.unexpected(at, "expected a JSON value")),
             }
             loop {
-                self.skip_whitespace();
-                if self.container == NONE {
-                    if self.at < self.bytes.len() {
-                        return Err(self.error_as(
-                            ViolationReason::TrailingBytes,
-                            "bytes after the end of the value",
-                        ));
-                    }
-                    return Ok(());
-                }
-                match (self.peek(), self.is_in_object) {
-                    (Some(b','), true) => {
-                        self.at += 1;
-                        self.skip_whitespace();
-                        self.name()?;
+                at = reader.after_whitespace(at);
+                match reader.peek(at) {
+                    Some(b',') if inner.is_inside() => {
+                        at = reader.after_whitespace(at + 1);
                         break;
                     }
-                    (Some(b','), false) => {
-                        self.at += 1;
-                        break;
-                    }
-                    (Some(b'}'), true) | (Some(b']'), false) => self.close(),
-                    (_, true) => return Err(self.unexpected("expected `,` or `}`")),
-                    (_, false) => return Err(self.unexpected("expected `,` or `]`")),
+                    Some(b'}') if inner.is_object => {}
+                    Some(b']') if inner.is_inside() && !inner.is_object => {}
+                    _ => return reader.end(at, inner),
                 }
+                at += 1;
+                inner = self.close(inner, at);
             }
         }
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    #[inline]
-    fn skip_whitespace(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    #[cold]
-    fn error_as(&self, reason: ViolationReason, detail: &'static str) -> SyntaxError {
-        SyntaxError {
-            reason,
-            offset: self.at,
-            detail,
-        }
-    }
-
-    fn malformed(&self, detail: &'static str) -> SyntaxError {
-        self.error_as(ViolationReason::Malformed, detail)
-    }
-
-    /// `detail` at this byte, or the payload's end.
-    fn unexpected(&self, detail: &'static str) -> SyntaxError {
-        if self.at >= self.bytes.len() {
-            return self.error_as(ViolationReason::Truncated, "payload ends inside a value");
-        }
-        self.malformed(detail)
     }
 
     #[inline]
     fn push(
         &mut self,
         kind: Kind,
-        start: usize,
-        escaped: bool,
-        key: u32,
+        place: Range<usize>,
+        is_marked: bool,
+        name: Name,
     ) -> Result<u32, SyntaxError> {
         let index = self.tape.entries.len();
         if index >= ENTRIES_MAX {
-            return Err(self.error_as(
-                ViolationReason::LimitExceeded,
-                "payload holds more than 4194304 values",
-            ));
+            return Err(too_many_values(place.end));
         }
         self.tape.entries.push(Entry {
-            start: start as u32,
-            end: self.at as u32,
+            index: index as u32,
+            start: place.start as u32,
+            end: place.end as u32,
             next: index as u32 + 1,
             count: 0,
-            key,
+            sorted: 0,
+            name,
             kind,
-            escaped,
+            is_marked,
+            is_replaced: false,
         });
         Ok(index as u32)
     }
 
-    /// Counts a completed element in the open array; object members are counted when closed.
+    /// Opens a container inside `outer`.
     #[inline]
-    fn count_element(&mut self) {
-        if !self.is_in_object
-            && let Some(array) = self.tape.entries.get_mut(self.container as usize)
-        {
-            array.count += 1;
-        }
-    }
-
-    /// Reads one value; true when it is a container whose first value (and name) is next.
-    fn value(&mut self) -> Result<bool, SyntaxError> {
-        let start = self.at;
-        self.count_element();
-        match self.peek() {
-            Some(b'{') => return self.open(Kind::Object, b'}'),
-            Some(b'[') => return self.open(Kind::Array, b']'),
-            Some(b'"') => {
-                let escaped = self.string()?;
-                self.push(Kind::String, start, escaped, 0)?;
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                self.push(Kind::Number, start, false, 0)?;
-            }
-            Some(b't') => self.word("true", Kind::True)?,
-            Some(b'f') => self.word("false", Kind::False)?,
-            Some(b'n') => self.word("null", Kind::Null)?,
-            _ => return Err(self.unexpected("expected a JSON value")),
-        }
-        Ok(false)
-    }
-
-    fn open(&mut self, kind: Kind, close: u8) -> Result<bool, SyntaxError> {
+    fn open(
+        &mut self,
+        start: usize,
+        is_object: bool,
+        name: Name,
+        outer: Open,
+    ) -> Result<Open, SyntaxError> {
         if self.tape.open.len() >= PAYLOAD_DEPTH_MAX {
-            return Err(self.error_as(
-                ViolationReason::LimitExceeded,
-                "payload nests deeper than 127 containers",
-            ));
+            return Err(too_deep(start));
         }
-        let start = self.at;
-        self.at += 1;
-        let index = self.push(kind, start, false, 0)?;
-        let names_start = self.tape.names.len() as u32;
-        self.tape.open.push((index, names_start));
-        self.container = index;
-        self.is_in_object = kind == Kind::Object;
+        let kind = if is_object { Kind::Object } else { Kind::Array };
+        let entry = self.push(kind, start..start + 1, false, name)?;
+        self.tape.open.push(outer);
         self.tape.depth = self.tape.depth.max(self.tape.open.len());
-        self.skip_whitespace();
-        if self.peek() == Some(close) {
-            self.close();
-            return Ok(false);
-        }
-        if kind == Kind::Object {
-            self.name()?;
-        }
-        Ok(true)
+        Ok(Open {
+            entry,
+            is_object,
+            ..OUTSIDE
+        })
     }
 
-    /// Closes the innermost container at its closing bracket.
-    fn close(&mut self) {
-        self.at += 1;
-        let end = self.at as u32;
+    /// Closes the innermost container, which ends before `end`; the one around it.
+    #[inline]
+    fn close(&mut self, closed: Open, end: usize) -> Open {
         let next = self.tape.entries.len() as u32;
-        let Some((container, names_start)) = self.tape.open.pop() else {
-            return;
-        };
-        if let Some(entry) = self.tape.entries.get_mut(container as usize) {
-            entry.end = end;
+        if let Some(entry) = self.tape.entries.get_mut(closed.entry as usize) {
+            entry.end = end as u32;
             entry.next = next;
+            entry.count = closed.count;
         }
-        if self.is_in_object {
-            self.settle_names(container, names_start as usize);
+        if closed.may_repeat || (closed.is_object && closed.count > SCANNED_MEMBERS_MAX) {
+            self.settle_members(closed);
         }
-        self.container = self.tape.open.last().map_or(NONE, |(outer, _)| *outer);
-        self.is_in_object = self
-            .tape
-            .entries
-            .get(self.container as usize)
-            .is_some_and(|outer| outer.kind == Kind::Object);
+        self.tape.open.pop().unwrap_or(OUTSIDE)
     }
 
-    /// Counts an object's members, hides names that a later duplicate replaces, and sorts the
-    /// names of a large object. Its names are the last ones, from `start` on.
-    fn settle_names(&mut self, object: u32, start: usize) {
-        let count = (self.tape.names.len() - start) as u32;
-        let sorted_at = self.tape.sorted.len() as u32;
-        let hidden = if count <= SCANNED_MEMBERS_MAX {
-            self.hide_among_few(start)
+    /// Reads the name of a member of `object` and its colon, up to the member's value.
+    #[inline]
+    fn name(&mut self, at: usize, object: &mut Open) -> Result<(usize, Name), SyntaxError> {
+        let reader = self.reader;
+        if reader.peek(at) != Some(b'"') {
+            return Err(reader.unexpected(at, "expected a double-quoted member name"));
+        }
+        let (after, is_escaped) = reader.string(at)?;
+        let (start, end) = (at + 1, after - 1);
+        let hash = if is_escaped {
+            self.hash_of_escaped(start..end)
         } else {
-            self.sort_and_hide(start)
+            name_hash(reader.bytes.get(start..end).unwrap_or_default())
         };
-        self.tape.names.truncate(start);
-        if let Some(entry) = self.tape.entries.get_mut(object as usize) {
-            // A large object that shrinks below the limit keeps its sorted names: both ways of
-            // reading see the same members, and readers choose by this count.
-            entry.count = count - hidden;
-            entry.key = sorted_at;
+        object.meet(hash);
+        let colon = reader.after_whitespace(after);
+        if reader.peek(colon) != Some(b':') {
+            return Err(reader.unexpected(colon, "expected `:`"));
+        }
+        let name = Name {
+            start: start as u32,
+            end: end as u32,
+            hash,
+            is_escaped,
+        };
+        Ok((reader.after_whitespace(colon + 1), name))
+    }
+
+    fn hash_of_escaped(&mut self, name: Range<usize>) -> u32 {
+        let raw = self.reader.text.get(name).unwrap_or_default();
+        self.tape.text.clear();
+        self.tape.text.extend(Unescape::new(raw));
+        name_hash(self.tape.text.as_bytes())
+    }
+
+    #[inline]
+    fn word(
+        &mut self,
+        at: usize,
+        word: &'static [u8],
+        kind: Kind,
+        name: Name,
+    ) -> Result<usize, SyntaxError> {
+        let end = at + word.len();
+        if self.reader.bytes.get(at..end) != Some(word) {
+            return Err(self.reader.no_word(at, word));
+        }
+        self.push(kind, at..end, false, name)?;
+        Ok(end)
+    }
+
+    /// Hides members that a later duplicate replaces, and sorts those of a large object.
+    fn settle_members(&mut self, object: Open) {
+        let mut members = std::mem::take(&mut self.tape.members);
+        members.clear();
+        let mut at = object.entry + 1;
+        while let Some(member) = self.tape.entries.get(at as usize) {
+            members.push(u64::from(member.name.hash) << 32 | u64::from(at));
+            at = member.next;
+        }
+        let sorted = self.tape.sorted.len() as u32;
+        let hidden = if object.count <= SCANNED_MEMBERS_MAX {
+            self.hide_among_few(&members)
+        } else {
+            self.sort_and_hide(&mut members)
+        };
+        self.tape.members = members;
+        if let Some(entry) = self.tape.entries.get_mut(object.entry as usize) {
+            // A large object that shrinks below the limit keeps its sorted members: both ways of
+            // reading see the same ones, and readers choose by this count.
+            entry.count -= hidden;
+            entry.sorted = sorted;
         }
     }
 
-    /// Compares every name with those after it; how many were hidden.
-    fn hide_among_few(&mut self, start: usize) -> u32 {
+    /// Compares every name with those after it; how many members were hidden.
+    fn hide_among_few(&mut self, members: &[u64]) -> u32 {
         let mut hidden = 0;
-        for position in start..self.tape.names.len() {
-            let Some((name, later)) = self
-                .tape
-                .names
-                .get(position..)
-                .and_then(<[u64]>::split_first)
-            else {
-                break;
-            };
-            let is_replaced = later.iter().any(|later| {
-                later >> 32 == name >> 32 && self.order(*name as u32, *later as u32).is_eq()
-            });
+        let mut rest = members;
+        while let Some((member, later)) = rest.split_first() {
+            let is_replaced = later.iter().any(|later| self.are_alike(*member, *later));
             if is_replaced {
-                let name = *name as u32;
-                hidden += self.hide(name);
+                hidden += self.hide(*member);
             }
+            rest = later;
         }
         hidden
     }
 
-    /// Sorts the names, keeps the last of each; how many were hidden.
-    fn sort_and_hide(&mut self, start: usize) -> u32 {
-        let mut all = std::mem::take(&mut self.tape.names);
-        let names = all.get_mut(start..).unwrap_or_default();
-        names.sort_unstable();
-        let is_clear = names
+    /// Sorts the members, keeps the last of each name; how many were hidden.
+    fn sort_and_hide(&mut self, members: &mut [u64]) -> u32 {
+        members.sort_unstable();
+        let is_clear = members
             .array_windows()
             .all(|[one, next]| one >> 32 != next >> 32);
         if !is_clear {
-            names.sort_unstable_by(|a, b| {
+            members.sort_unstable_by(|a, b| {
                 (a >> 32)
                     .cmp(&(b >> 32))
-                    .then_with(|| self.order(*a as u32, *b as u32))
+                    .then_with(|| self.order(*a, *b))
                     .then(a.cmp(b))
             });
         }
         let mut hidden = 0;
-        for (position, name) in names.iter().enumerate() {
+        for (position, member) in members.iter().enumerate() {
             let is_replaced = !is_clear
-                && names.get(position + 1).is_some_and(|later| {
-                    later >> 32 == name >> 32 && self.order(*name as u32, *later as u32).is_eq()
-                });
+                && members
+                    .get(position + 1)
+                    .is_some_and(|later| self.are_alike(*member, *later));
             if is_replaced {
-                hidden += self.hide(*name as u32);
+                hidden += self.hide(*member);
             } else {
-                self.tape.sorted.push(*name as u32);
+                self.tape.sorted.push(*member as u32);
             }
         }
-        self.tape.names = all;
         hidden
     }
 
-    fn order(&self, a: u32, b: u32) -> Ordering {
-        match (self.tape.entry(a), self.tape.entry(b)) {
-            (Some(a), Some(b)) => compare_raw(
-                Tape::raw(self.text, a),
-                a.escaped,
-                Tape::raw(self.text, b),
-                b.escaped,
-            ),
-            _ => Ordering::Equal,
-        }
+    /// Whether two members have the same name.
+    #[inline]
+    fn are_alike(&self, a: u64, b: u64) -> bool {
+        a >> 32 == b >> 32 && self.order(a, b).is_eq()
     }
 
-    fn hide(&mut self, name: u32) -> u32 {
-        if let Some(entry) = self.tape.entries.get_mut(name as usize) {
-            entry.kind = Kind::ShadowedName;
+    /// Compares the names of two members.
+    fn order(&self, a: u64, b: u64) -> Ordering {
+        let name = |member: u64| {
+            let entry = self.tape.entries.get(member as u32 as usize);
+            entry.map_or(("", false), |entry| {
+                (entry.name.raw(self.reader.text), entry.name.is_escaped)
+            })
+        };
+        let ((a, is_a_escaped), (b, is_b_escaped)) = (name(a), name(b));
+        compare_raw(a, is_a_escaped, b, is_b_escaped)
+    }
+
+    fn hide(&mut self, member: u64) -> u32 {
+        if let Some(entry) = self.tape.entries.get_mut(member as u32 as usize) {
+            entry.is_replaced = true;
         }
         1
     }
+}
 
-    fn name(&mut self) -> Result<(), SyntaxError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected("expected a double-quoted member name"));
+impl Open {
+    const fn is_inside(&self) -> bool {
+        self.entry != OUTSIDE.entry
+    }
+
+    /// Notes the hash of a member's name.
+    #[inline]
+    fn meet(&mut self, hash: u32) {
+        let [one, other] = &mut self.hashes;
+        let (one_bit, other_bit) = (1 << (hash >> 26), 1 << (hash >> 20 & 63));
+        self.may_repeat |= *one & one_bit != 0 && *other & other_bit != 0;
+        *one |= one_bit;
+        *other |= other_bit;
+    }
+}
+
+/// What stands where in a payload. Positions are passed and answered, so that they stay in
+/// registers.
+#[derive(Debug, Clone, Copy)]
+struct Reader<'p> {
+    text: &'p str,
+    bytes: &'p [u8],
+}
+
+impl Reader<'_> {
+    #[inline]
+    fn peek(self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    #[inline]
+    fn after_whitespace(self, mut at: usize) -> usize {
+        while matches!(self.peek(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
         }
-        let start = self.at;
-        let escaped = self.string()?;
-        let raw = self.text.get(start + 1..self.at - 1).unwrap_or_default();
-        let hash = if escaped {
-            self.tape.text.clear();
-            self.tape.text.extend(Unescape::new(raw));
-            name_hash(self.tape.text.as_bytes())
-        } else {
-            name_hash(raw.as_bytes())
+        at
+    }
+
+    /// Skips a number; true when it has a fraction or an exponent.
+    #[inline]
+    fn number(self, start: usize) -> Result<(usize, bool), SyntaxError> {
+        let mut at = start;
+        let form = match number_end(self.bytes, &mut at) {
+            Ok(form) => form,
+            Err(NumberFault::Digit) => return Err(self.unexpected(at, "expected a digit")),
+            Err(NumberFault::LeadingZero) => {
+                return Err(malformed(at, "leading zeros are not allowed"));
+            }
         };
-        let name = self.push(Kind::Name, start, escaped, hash)?;
-        let named = u64::from(hash) << 32 | u64::from(name);
-        self.tape.names.push(named);
-        self.skip_whitespace();
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected("expected `:`"));
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn word(&mut self, word: &'static str, kind: Kind) -> Result<(), SyntaxError> {
-        let start = self.at;
-        for expected in word.bytes() {
-            if self.peek() != Some(expected) {
-                return Err(self.unexpected("expected `true`, `false` or `null`"));
-            }
-            self.at += 1;
-        }
-        self.push(kind, start, false, 0).map(|_| ())
-    }
-
-    fn number(&mut self) -> Result<(), SyntaxError> {
-        let start = self.at;
-        let exponent = number_end(self.bytes, &mut self.at).map_err(|fault| match fault {
-            NumberFault::Digit => self.unexpected("expected a digit"),
-            NumberFault::LeadingZero => self.malformed("leading zeros are not allowed"),
-        })?;
         // Only these can leave a double's range; a bound on such a number could not be judged.
-        if exponent || self.at - start > 300 {
-            let text = self.text.get(start..self.at).unwrap_or_default();
-            if !text.parse::<f64>().is_ok_and(f64::is_finite) {
-                return Err(SyntaxError {
-                    reason: ViolationReason::Malformed,
-                    offset: start,
-                    detail: "number out of a double's range",
-                });
-            }
+        if form.has_exponent || at - start > 300 {
+            self.check_range(start..at)?;
         }
-        Ok(())
+        Ok((at, form.has_fraction || form.has_exponent))
+    }
+
+    #[inline(never)]
+    fn check_range(self, place: Range<usize>) -> Result<(), SyntaxError> {
+        let start = place.start;
+        let text = self.text.get(place).unwrap_or_default();
+        if text.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Ok(());
+        }
+        Err(malformed(start, "number out of a double's range"))
     }
 
     /// Skips a string from its opening quote; true when it holds an escape.
-    fn string(&mut self) -> Result<bool, SyntaxError> {
-        self.at += 1;
-        let mut escaped = false;
+    #[inline]
+    fn string(self, start: usize) -> Result<(usize, bool), SyntaxError> {
+        let at = plain_end(self.bytes, start + 1);
+        if self.peek(at) == Some(b'"') {
+            return Ok((at + 1, false));
+        }
+        self.string_with_escapes(at)
+    }
+
+    /// Skips the rest of a string that is not plain up to its end.
+    #[inline(never)]
+    fn string_with_escapes(self, mut at: usize) -> Result<(usize, bool), SyntaxError> {
+        let mut is_escaped = false;
         loop {
-            self.at = plain_end(self.bytes, self.at);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
+            match self.peek(at) {
+                Some(b'"') => return Ok((at + 1, is_escaped)),
                 Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
+                    is_escaped = true;
+                    at = self.escape(at)?;
                 }
-                Some(_) => return Err(self.malformed("unescaped control character in a string")),
-                None => return Err(self.unexpected("expected `\"`")),
+                Some(_) => {
+                    return Err(malformed(at, "unescaped control character in a string"));
+                }
+                None => return Err(self.unexpected(at, "expected `\"`")),
             }
+            at = plain_end(self.bytes, at);
         }
     }
 
-    fn escape(&mut self) -> Result<(), SyntaxError> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 1;
-                Ok(())
-            }
+    /// Skips an escape from its backslash.
+    fn escape(self, at: usize) -> Result<usize, SyntaxError> {
+        let at = at + 1;
+        match self.peek(at) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 1),
             Some(b'u') => {
-                self.at += 1;
-                let first = self.hex()?;
+                let (mut at, first) = self.hex(at + 1)?;
                 if (0xDC00..0xE000).contains(&first) {
-                    return Err(self.malformed("unpaired surrogate in a string"));
+                    return Err(malformed(at, "unpaired surrogate in a string"));
                 }
                 if (0xD800..0xDC00).contains(&first) {
-                    if self.peek() != Some(b'\\') {
-                        return Err(self.unexpected("unpaired surrogate in a string"));
+                    for expected in [b'\\', b'u'] {
+                        if self.peek(at) != Some(expected) {
+                            return Err(self.unexpected(at, "unpaired surrogate in a string"));
+                        }
+                        at += 1;
                     }
-                    self.at += 1;
-                    if self.peek() != Some(b'u') {
-                        return Err(self.unexpected("unpaired surrogate in a string"));
-                    }
-                    self.at += 1;
-                    if !(0xDC00..0xE000).contains(&self.hex()?) {
-                        return Err(self.malformed("unpaired surrogate in a string"));
+                    let second;
+                    (at, second) = self.hex(at)?;
+                    if !(0xDC00..0xE000).contains(&second) {
+                        return Err(malformed(at, "unpaired surrogate in a string"));
                     }
                 }
-                Ok(())
+                Ok(at)
             }
-            _ => Err(self.unexpected("unknown escape in a string")),
+            _ => Err(self.unexpected(at, "unknown escape in a string")),
         }
     }
 
-    fn hex(&mut self) -> Result<u32, SyntaxError> {
+    fn hex(self, mut at: usize) -> Result<(usize, u32), SyntaxError> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self
-                .peek()
+                .peek(at)
                 .and_then(|byte| char::from(byte).to_digit(16))
-                .ok_or_else(|| self.unexpected("expected four hexadecimal digits"))?;
+                .ok_or_else(|| self.unexpected(at, "expected four hexadecimal digits"))?;
             code = code << 4 | digit;
-            self.at += 1;
+            at += 1;
         }
-        Ok(code)
+        Ok((at, code))
+    }
+
+    /// What it means that nothing more belongs to the innermost container.
+    #[cold]
+    fn end(self, at: usize, inner: Open) -> Result<(), SyntaxError> {
+        if inner.is_object {
+            return Err(self.unexpected(at, "expected `,` or `}`"));
+        }
+        if inner.is_inside() {
+            return Err(self.unexpected(at, "expected `,` or `]`"));
+        }
+        if at < self.bytes.len() {
+            return Err(SyntaxError {
+                reason: ViolationReason::TrailingBytes,
+                offset: at,
+                detail: "bytes after the end of the value",
+            });
+        }
+        Ok(())
+    }
+
+    /// `detail` at this byte, or the payload's end.
+    #[cold]
+    fn unexpected(self, at: usize, detail: &'static str) -> SyntaxError {
+        if at >= self.bytes.len() {
+            return SyntaxError {
+                reason: ViolationReason::Truncated,
+                offset: at,
+                detail: "payload ends inside a value",
+            };
+        }
+        malformed(at, detail)
+    }
+
+    /// Where the bytes at `at` leave the word.
+    #[cold]
+    fn no_word(self, at: usize, word: &[u8]) -> SyntaxError {
+        let found = self.bytes.get(at..).unwrap_or_default();
+        let same = found.iter().zip(word).take_while(|(a, b)| a == b).count();
+        self.unexpected(at + same, "expected `true`, `false` or `null`")
+    }
+}
+
+#[cold]
+fn malformed(offset: usize, detail: &'static str) -> SyntaxError {
+    SyntaxError {
+        reason: ViolationReason::Malformed,
+        offset,
+        detail,
+    }
+}
+
+#[cold]
+fn too_many_values(offset: usize) -> SyntaxError {
+    SyntaxError {
+        reason: ViolationReason::LimitExceeded,
+        offset,
+        detail: "payload holds more than 4194304 values",
+    }
+}
+
+#[cold]
+fn too_deep(offset: usize) -> SyntaxError {
+    SyntaxError {
+        reason: ViolationReason::LimitExceeded,
+        offset,
+        detail: "payload nests deeper than 127 containers",
     }
 }
 
@@ -528,7 +600,7 @@ mod tests {
 
     #[test]
     fn last_duplicate_wins() {
-        for members in [3, 40] {
+        for members in [3, 9, 32, 33, 40] {
             let mut text = String::from("{");
             for index in 0..members {
                 text.push_str(&format!("\"k{index}\":{index},"));
@@ -536,7 +608,10 @@ mod tests {
             text.push_str("\"\\u006b1\":\"last\"}");
             let mut tape = Tape::default();
             tape.parse(&text).expect("valid");
-            assert_eq!(tape.entry(0).map(|entry| entry.count), Some(members));
+            assert_eq!(
+                tape.entries().first().map(|entry| entry.count),
+                Some(members)
+            );
         }
     }
 

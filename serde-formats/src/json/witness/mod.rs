@@ -20,7 +20,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::compatibility::{Trail, trail};
+use super::compatibility::{COMPARISON_TOO_LARGE, Trail, trail};
 use super::explain::Refusal;
 use super::validate::{JsonScratch, JsonValidator};
 use super::{JsonSchema, model::Model};
@@ -45,6 +45,9 @@ pub fn evidence(
     let (Ok(old), Ok(new)) = (writer.model(), reader.model()) else {
         return not_found("a schema refers to one that is out of reach");
     };
+    if difference.kind == COMPARISON_TOO_LARGE {
+        return not_found("the schemas are too large to be compared");
+    }
     let Some(trail) = trail(reader, writer, difference) else {
         return not_found("the schemas do not differ in this way");
     };
@@ -101,6 +104,8 @@ pub(super) fn records(schema: &JsonSchema, count: usize) -> Vec<Value> {
 
 /// Records judged in one search.
 const RECORDS_MAX: usize = 3000;
+/// Steps that judging the records may take; the last record may go past it.
+const STEPS_MAX: u64 = 20_000_000;
 /// Values around which no record could be built, after which none is expected to be.
 const HOPELESS_AFTER: usize = 16;
 /// Values tried at the place of the difference.
@@ -133,7 +138,7 @@ impl Search<'_> {
             records.clear();
             frame.embed(&mut maker, value, &mut records);
             for record in &records {
-                if self.seen.len() >= RECORDS_MAX {
+                if self.seen.len() >= RECORDS_MAX || self.scratch.spent() >= STEPS_MAX {
                     return;
                 }
                 self.judge(&frame, record);
