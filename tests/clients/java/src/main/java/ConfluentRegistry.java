@@ -1,31 +1,40 @@
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
+import io.confluent.kafka.schemaregistry.avro.AvroSchema;
+import io.confluent.kafka.schemaregistry.client.CachedSchemaRegistryClient;
+import io.confluent.kafka.schemaregistry.client.rest.entities.Config;
+import io.confluent.kafka.schemaregistry.client.rest.entities.Metadata;
+import io.confluent.kafka.schemaregistry.client.rest.entities.Rule;
+import io.confluent.kafka.schemaregistry.client.rest.entities.RuleKind;
+import io.confluent.kafka.schemaregistry.client.rest.entities.RuleMode;
+import io.confluent.kafka.schemaregistry.client.rest.entities.RuleSet;
+import io.confluent.kafka.schemaregistry.client.rest.entities.SchemaReference;
+import io.confluent.kafka.schemaregistry.client.rest.exceptions.RestClientException;
+import io.confluent.kafka.schemaregistry.rules.RuleContext;
+import io.confluent.kafka.schemaregistry.rules.RuleExecutor;
+import io.confluent.kafka.serializers.KafkaAvroDeserializer;
+import io.confluent.kafka.serializers.KafkaAvroSerializer;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
-import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.avro.AvroSchema;
-import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.CachedSchemaRegistryClient;
-import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.entities.SchemaReference;
-import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.exceptions.RestClientException;
-import org.apache.flink.avro.shaded.org.apache.avro.Schema;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericData;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericDatumReader;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericDatumWriter;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericRecord;
-import org.apache.flink.avro.shaded.org.apache.avro.io.DecoderFactory;
-import org.apache.flink.avro.shaded.org.apache.avro.io.EncoderFactory;
-import org.apache.flink.formats.avro.registry.confluent.ConfluentSchemaRegistryCoder;
+import org.apache.avro.Schema;
+import org.apache.avro.generic.GenericData;
+import org.apache.avro.generic.GenericRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.InvalidRecordException;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
 
-/**
- * Confluent's own Java client of the registry, and the framing of Flink's Avro format over it. Confluent
- * publishes its libraries in a repository of its own; Flink's bundle carries the client's classes under
- * another package name.
- */
+/** Confluent's own Java client of the registry, and its Avro serializer and deserializer. */
 final class ConfluentRegistry {
   private static final String ITEM =
       "{\"type\":\"record\",\"name\":\"Item\",\"namespace\":\"shop\",\"fields\":["
@@ -63,14 +72,16 @@ final class ConfluentRegistry {
       same(refused.getErrorCode(), 40901);
       same(refused.getMessage().startsWith("Schema being registered is incompatible"), true);
     }
-    same(client.updateCompatibility(SUBJECT, "FULL"), "FULL");
-    same(client.getCompatibility(SUBJECT), "FULL");
+    same(client.updateConfig(SUBJECT, new Config("FULL")).getCompatibilityLevel(), "FULL");
+    same(client.getConfig(SUBJECT).getCompatibilityLevel(), "FULL");
 
     // Another client of the same kind, with nothing in its cache.
     CachedSchemaRegistryClient reader = new CachedSchemaRegistryClient(registry, 100);
     AvroSchema fetched = (AvroSchema) reader.getSchemaById(second);
     same(fetched.references().size(), 1);
-    roundtrip(bootstrap, client, reader, newer.rawSchema());
+    contract(client);
+    serdes(bootstrap, registry, newer.rawSchema());
+    evolution(bootstrap, registry);
 
     same(client.deleteSubject(SUBJECT), List.of(1, 2));
     same(client.deleteSubject(SUBJECT, true), List.of(1, 2));
@@ -86,40 +97,149 @@ final class ConfluentRegistry {
     return new AvroSchema(text, references, Map.of("shop.Item", ITEM), null);
   }
 
-  /** Records framed by Flink's coder: a whole one is taken, one that is cut short is refused. */
-  private static void roundtrip(
-      String bootstrap, CachedSchemaRegistryClient writer, CachedSchemaRegistryClient reader, Schema schema)
-      throws Exception {
-    GenericRecord item = new GenericData.Record(schema.getField("item").schema());
-    item.put("sku", "a");
-    GenericRecord order = new GenericData.Record(schema);
-    order.put("item", item);
-    order.put("qty", 2);
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    new ConfluentSchemaRegistryCoder(SUBJECT, writer).writeSchema(schema, bytes);
-    var encoder = EncoderFactory.get().directBinaryEncoder(bytes, null);
-    new GenericDatumWriter<GenericRecord>(schema).write(order, encoder);
+  /** Metadata and rules come back as they were registered. */
+  private static void contract(CachedSchemaRegistryClient client) throws Exception {
+    Metadata metadata = new Metadata(Map.of(), Map.of("owner", "orders"), Set.of());
+    Rule rule =
+        new Rule(
+            "shout", null, RuleKind.TRANSFORM, RuleMode.WRITE, Shout.TYPE, null, Map.of("suffix", "!"), null,
+            null, null, false);
+    RuleSet rules = new RuleSet(null, List.of(rule));
+    AvroSchema schema = new AvroSchema(ITEM).copy(metadata, rules);
+    client.register("java-shouts-value", schema);
+    var stored = (AvroSchema) client.getSchemas("java-shouts-value", false, true).get(0);
+    same(stored.metadata().getProperties(), Map.of("owner", "orders"));
+    same(stored.ruleSet().getDomainRules().get(0), rule);
+    same(
+        client.getLatestWithMetadata("java-shouts-value", Map.of("owner", "orders"), false).getVersion(), 1);
+  }
 
+  /** A rule that the serializer finds in the registry and runs on every record. */
+  public static final class Shout implements RuleExecutor {
+    static final String TYPE = "SHOUT";
+
+    @Override
+    public String type() {
+      return TYPE;
+    }
+
+    @Override
+    public Object transform(RuleContext context, Object message) {
+      GenericRecord record = (GenericRecord) message;
+      record.put("sku", record.get("sku") + context.getParameter("suffix"));
+      return record;
+    }
+  }
+
+  private static void serdes(String bootstrap, String registry, Schema schema) throws Exception {
+    GenericRecord order = new GenericData.Record(schema);
+    order.put("item", item("a"));
+    order.put("qty", 2);
+    String topic = "java-orders";
+    byte[] whole;
+    try (var producer = producer(bootstrap, registry, Map.of("auto.register.schemas", false))) {
+      producer.send(new ProducerRecord<>(topic, 0, "k", order)).get();
+      whole = serialized(registry, topic, order);
+    }
+    refused(bootstrap, topic, Arrays.copyOf(whole, whole.length - 1));
+    same(read(bootstrap, registry, topic, 1), List.of(order.toString()));
+
+    // The latest version is asked for, and its rule is run.
+    Map<String, Object> latest =
+        Map.of(
+            "auto.register.schemas", false, "use.latest.version", true, "rule.executors", "shout",
+            "rule.executors.shout.class", Shout.class.getName());
+    try (var producer = producer(bootstrap, registry, latest)) {
+      producer.send(new ProducerRecord<>("java-shouts", 0, "k", item("a"))).get();
+    }
+    same(read(bootstrap, registry, "java-shouts", 1), List.of("{\"sku\": \"a!\"}"));
+  }
+
+  /** The serializer registers what it meets: a version that fits is stored, one that does not is refused. */
+  private static void evolution(String bootstrap, String registry) throws Exception {
+    String topic = "java-evolving";
+    List<String> sent = new ArrayList<>();
+    String size = ",{\"name\":\"size\",\"type\":[\"null\",\"int\"],\"default\":null}";
+    for (String fields : List.of("", size)) {
+      Schema schema = evolving("{\"name\":\"sku\",\"type\":\"string\"}" + fields);
+      GenericRecord record = new GenericData.Record(schema);
+      record.put("sku", "s");
+      try (var producer = producer(bootstrap, registry, Map.of())) {
+        producer.send(new ProducerRecord<>(topic, 0, "k", record)).get();
+      }
+      sent.add(record.toString());
+    }
+    same(read(bootstrap, registry, topic, 2), sent);
+    Schema other = evolving("{\"name\":\"n\",\"type\":\"int\"}");
+    GenericRecord record = new GenericData.Record(other);
+    record.put("n", 1);
+    try (var producer = producer(bootstrap, registry, Map.of())) {
+      producer.send(new ProducerRecord<>(topic, 0, "k", record));
+      throw new AssertionError("the serializer registered an incompatible schema");
+    } catch (KafkaException refused) {
+      Throwable told = refused.getCause() == null ? refused : refused.getCause();
+      if (!told.getMessage().contains("incompatible with an earlier schema")) throw refused;
+    }
+  }
+
+  private static Schema evolving(String fields) {
+    String text = "{\"type\":\"record\",\"name\":\"Evolving\",\"fields\":[" + fields + "]}";
+    return new Schema.Parser().parse(text);
+  }
+
+  private static GenericRecord item(String sku) {
+    GenericRecord item = new GenericData.Record(new Schema.Parser().parse(ITEM));
+    item.put("sku", sku);
+    return item;
+  }
+
+  private static KafkaProducer<String, Object> producer(
+      String bootstrap, String registry, Map<String, Object> more) {
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", bootstrap);
+    properties.put("schema.registry.url", registry);
+    properties.put("key.serializer", StringSerializer.class);
+    properties.put("value.serializer", KafkaAvroSerializer.class);
+    properties.putAll(more);
+    return new KafkaProducer<>(properties);
+  }
+
+  private static byte[] serialized(String registry, String topic, GenericRecord record) {
+    try (var serializer = new KafkaAvroSerializer()) {
+      serializer.configure(Map.of("schema.registry.url", registry), false);
+      return serializer.serialize(topic, record);
+    }
+  }
+
+  private static void refused(String bootstrap, String topic, byte[] value) throws Exception {
     Properties properties = new Properties();
     properties.put("bootstrap.servers", bootstrap);
     try (var producer =
         new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
-      byte[] whole = bytes.toByteArray();
-      producer.send(new ProducerRecord<>("java-orders", whole)).get();
-      byte[] cut = java.util.Arrays.copyOf(whole, whole.length - 1);
-      try {
-        producer.send(new ProducerRecord<>("java-orders", cut)).get();
-        throw new AssertionError("a record that is cut short was stored");
-      } catch (ExecutionException refused) {
-        same(refused.getCause() instanceof InvalidRecordException, true);
+      producer.send(new ProducerRecord<>(topic, value)).get();
+      throw new AssertionError("a record that is cut short was stored");
+    } catch (ExecutionException refused) {
+      same(refused.getCause() instanceof InvalidRecordException, true);
+    }
+  }
+
+  private static List<String> read(String bootstrap, String registry, String topic, int count) {
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", bootstrap);
+    properties.put("schema.registry.url", registry);
+    properties.put("key.deserializer", StringDeserializer.class);
+    properties.put("value.deserializer", KafkaAvroDeserializer.class);
+    List<String> values = new ArrayList<>();
+    try (var consumer = new KafkaConsumer<String, Object>(properties)) {
+      List<TopicPartition> partitions = List.of(new TopicPartition(topic, 0));
+      consumer.assign(partitions);
+      consumer.seekToBeginning(partitions);
+      Instant deadline = Instant.now().plusSeconds(60);
+      while (values.size() < count && Instant.now().isBefore(deadline)) {
+        consumer.poll(Duration.ofMillis(200)).forEach(record -> values.add(record.value().toString()));
       }
     }
-
-    ByteArrayInputStream input = new ByteArrayInputStream(bytes.toByteArray());
-    Schema written = new ConfluentSchemaRegistryCoder(reader).readSchema(input);
-    var decoder = DecoderFactory.get().directBinaryDecoder(input, null);
-    GenericRecord read = new GenericDatumReader<GenericRecord>(written).read(null, decoder);
-    same(read.toString(), order.toString());
+    return values;
   }
 
   private static void same(Object found, Object expected) {
