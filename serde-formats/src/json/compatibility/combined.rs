@@ -95,7 +95,17 @@ impl Comparison<'_> {
             });
         }
         self.match_members(old_criterion, &old_members, &new_members);
-        let is_same = self.found.len() == found_before && old_written.len() == new_written.len();
+        // By what is written: a member may take more values without a difference.
+        let written = |side: Side, members: &[NodeId]| {
+            let nodes = members.iter().map(|id| self.node(side.at(*id)));
+            let mut hashes: Vec<_> = nodes
+                .map(|node| node.map(|node| node.fingerprint.hash))
+                .collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        let is_same = self.found.len() == found_before
+            && written(old, old_written) == written(new, new_written);
         if new_criterion == Criterion::OneOf && !is_same {
             self.note_overlap(new, new_written);
         }
