@@ -166,7 +166,7 @@ codes! {
     Constraint = 2211, "constraint", "breaks a constraint of its schema",
         "A value of the wrong type, out of range, or not matching a pattern.";
     /// The payload nests deeper, or holds more items, than the limit.
-    LimitExceeded = 2212, "limit_exceeded", "passes a limit on depth or number of items",
+    LimitExceeded = 2212, "limit_exceeded", "passes a limit on depth, number of items or work",
         "Recursive data without end; hostile bytes.";
     /// Bytes are left after the last value.
     TrailingBytes = 2301, "trailing_bytes", "has bytes left after its last field",
