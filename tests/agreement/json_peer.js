@@ -31,7 +31,7 @@ class Counterexample extends Error {}
 // its siblings, and ajv lets them count; an empty array holds nothing that `contains` could find, and
 // ajv takes it where anything would do. (`minContains` is never 0 here.) Beside `dependentSchemas` it
 // forgets which properties are evaluated, and `uniqueItems` looks only at items of the type that those
-// after `prefixItems` have.
+// after `prefixItems` have, which also settle `contains` beside `maxContains`.
 function corrected(schema, isOld) {
   if (Array.isArray(schema)) return schema.map((item) => corrected(item, isOld));
   if (schema === null || typeof schema !== "object") return schema;
@@ -46,6 +46,14 @@ function corrected(schema, isOld) {
     ));
     inner.allOf = [...(inner.allOf || []), ...when];
     delete inner.dependentSchemas;
+  }
+  if ("prefixItems" in inner && "maxContains" in inner) {
+    const { contains, minContains, maxContains } = inner;
+    inner.allOf = [...(inner.allOf || []), { contains, minContains: minContains ?? 1, maxContains }];
+    delete inner.maxContains;
+    delete inner.minContains;
+    inner.minItems = Math.max(1, inner.minItems || 0);
+    delete inner.contains;
   }
   if ("prefixItems" in inner && "items" in inner) inner.items = { allOf: [inner.items] };
   if ("contains" in inner) inner.minItems = Math.max(1, inner.minItems || 0);
