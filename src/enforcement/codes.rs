@@ -165,9 +165,9 @@ codes! {
     /// A JSON Schema constraint other than `required` fails.
     Constraint = 2211, "constraint", "breaks a constraint of its schema",
         "A value of the wrong type, out of range, or not matching a pattern.";
-    /// The payload nests deeper, or holds more items, than the limit.
+    /// The payload nests deeper, or holds more items, than the limit, or takes more work to judge.
     LimitExceeded = 2212, "limit_exceeded", "passes a limit on depth, number of items or work",
-        "Recursive data without end; hostile bytes.";
+        "Recursive data without end; hostile bytes; a JSON Schema whose alternatives multiply, or a long text against a regular expression that can be at many of its places at once.";
     /// Bytes are left after the last value.
     TrailingBytes = 2301, "trailing_bytes", "has bytes left after its last field",
         "A newer class with an older schema id: the commonest real mistake; padding added by the application.";
