@@ -18,6 +18,7 @@ mod tail;
 mod types;
 mod upkeep;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -46,6 +47,10 @@ use crate::validation::TopicSettings;
 use files::{OpenFiles, Ticket};
 use sync::SyncRequest;
 use tail::Tail;
+
+/// What an operator must do whose disk took neither the records nor the note that it did not: with the
+/// page cache goes what could be misread.
+const RESTART_THE_MACHINE: &str = "restart the machine, not the process alone";
 
 /// What all partitions share.
 #[derive(Debug)]
@@ -462,28 +467,24 @@ impl Partition {
                 raise(&self.durable, end.0);
             }
             // The kernel may have dropped the pages' marks: a second sync would succeed and lie.
-            Err(error) => {
-                self.fail(&format!("sync failed: {error}"));
-                self.note_sync_failure();
-            }
+            Err(error) => match self.note_sync_failure() {
+                Ok(()) => self.fail(&format!("sync failed: {error}")),
+                Err(unnoted) => self.fail(&format!(
+                    "sync failed: {error}, and the next process cannot be told ({unnoted}): \
+                     {RESTART_THE_MACHINE}"
+                )),
+            },
         }
     }
 
     /// Tells the next process that what it can read may be on no disk.
-    fn note_sync_failure(&self) {
-        let directory = self
-            .state
-            .lock()
-            .log
-            .as_ref()
-            .map(|log| log.directory().to_owned());
-        let storage = self.context.storage.as_ref();
-        if let Some(directory) = directory
-            && let Err(error) = save_sync_failure(storage, &directory)
-        {
-            tracing::error!(partition = %self.shown(), %error,
-                "the failed sync could not be noted: restart the machine, not the process alone");
-        }
+    fn note_sync_failure(&self) -> io::Result<()> {
+        let state = self.state.lock();
+        let directory = state.log.as_ref().map(|log| log.directory().to_owned());
+        drop(state);
+        directory.map_or(Ok(()), |directory| {
+            save_sync_failure(self.context.storage.as_ref(), &directory)
+        })
     }
 
     /// Changes value (the high watermark) whenever more becomes readable; also marked changed on

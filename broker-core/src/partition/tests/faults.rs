@@ -98,11 +98,20 @@ impl World {
         self.restart_if_offline();
     }
 
-    /// An operator restarts what is offline; the page cache outlives the process.
+    /// An operator restarts what is offline.
     fn restart_if_offline(&mut self) {
         if self.partition.offline_reason().is_some() {
-            self.partition = self.rig.reopen();
+            self.restart();
         }
+    }
+
+    /// The page cache outlives the process, unless the partition says that it must not.
+    fn restart(&mut self) {
+        let reason = self.partition.offline_reason();
+        if reason.is_some_and(|reason| reason.contains(RESTART_THE_MACHINE)) {
+            self.rig.disk.crash(0);
+        }
+        self.partition = self.rig.reopen();
     }
 
     fn step(&mut self, event: &Event) {
@@ -114,18 +123,15 @@ impl World {
                 self.rig.keep_house(&self.partition, together);
                 self.restart_if_offline();
             }
-            Event::Kill => self.partition = self.rig.reopen(),
+            Event::Kill => self.restart(),
             Event::PowerLoss(seed) => {
                 self.rig.disk.crash(seed);
                 self.partition = self.rig.reopen();
             }
-            Event::Stop(together) => {
-                let shutdown = match self.rig.stop(&self.partition, together) {
-                    Ok(()) => Shutdown::Clean,
-                    Err(_) => Shutdown::Unclean,
-                };
-                self.partition = self.rig.open(shutdown);
-            }
+            Event::Stop(together) => match self.rig.stop(&self.partition, together) {
+                Ok(()) => self.partition = self.rig.open(Shutdown::Clean),
+                Err(_) => self.restart(),
+            },
             Event::Full(bytes) => self.rig.disk.fill_up_after(bytes),
             Event::Space => self.rig.disk.make_space(),
         }
@@ -135,7 +141,7 @@ impl World {
                 break;
             }
             self.rig.disk.make_space();
-            self.partition = self.rig.reopen();
+            self.restart();
         }
         assert_eq!(self.partition.offline_reason(), None, "after {event:?}");
     }
@@ -203,6 +209,20 @@ fn a_sync_that_failed_is_not_believed_after_a_restart() {
         ]);
         assert_eq!(world.acknowledged, [0, 1, 2]);
     }
+}
+
+#[test]
+fn a_sync_that_failed_on_a_full_disk_is_told_to_the_operator() {
+    let rig = Rig::new(small_segments());
+    let partition = rig.open(Shutdown::Clean);
+    append(&partition, &sequenced(0, 1)).unwrap();
+    rig.disk.fill_up_after(0);
+    rig.disk.inject(Fault::SyncError);
+    partition.sync_now();
+    let reason = partition.offline_reason().unwrap().to_owned();
+    assert!(reason.contains("sync failed"), "{reason}");
+    assert!(reason.contains("no storage space"), "{reason}");
+    assert!(reason.contains(RESTART_THE_MACHINE), "{reason}");
 }
 
 #[test]
