@@ -105,7 +105,9 @@ class KafkaPython:
 
         def work():
             while not leaving.is_set():
-                for messages in consumer.poll(timeout_ms=100).values():
+                # Long enough to join in: where the timeout of a poll ends between a leader's SyncGroup and
+                # its answer, version 3.0.12 loses the assignment and sends no heartbeat any more.
+                for messages in consumer.poll(timeout_ms=3000).values():
                     for message in messages:
                         seen(message.partition, message.value)
                     consumer.commit()
